@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * log: one line per event to stderr, syslog or the journal, as text or as JSON.
+ *
+ * No call blocks, allocates or opens anything once log_open has returned, so a jailed worker
+ * may log; a line that the reader does not take at once is dropped, counted and told later.
+ * A process forked after log_open logs to the same place.
+ */
+#ifndef MMPROXY_BASE_LOG_H
+#define MMPROXY_BASE_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_target { LOG_TARGET_AUTO, LOG_TARGET_STDERR, LOG_TARGET_SYSLOG, LOG_TARGET_JOURNAL };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+struct log_config {
+    enum log_target target;
+    enum log_level level; /* this one and the more severe ones are written */
+    enum log_format format;
+};
+
+/*
+ * A fact about the event besides its message: key in snake_case, value either text or, where
+ * text is NULL, the number. JSON has it as KEY, the journal as MMPROXY_KEY in capitals; docs
+ * name them all (docs/logging.md).
+ */
+struct log_field {
+    const char *key;
+    const char *text;
+    int64_t number;
+};
+
+#define LOG_TEXT(k, t)   ((struct log_field){ .key = (k), .text = (t) })
+#define LOG_NUMBER(k, n) ((struct log_field){ .key = (k), .number = (n) })
+
+/*
+ * Opens the target; before the first call lines go to stderr as text at level info. May be
+ * called again (reload): what the old target held open is closed.
+ * returns: 0, or -errno with the old target still in place.
+ */
+int log_open(const struct log_config *config);
+void log_close(void);
+
+/* Would a line of this level be written? For callers whose arguments are costly to make. */
+bool log_enabled(enum log_level level);
+
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * The same with facts. Control characters in message and values are escaped; a line is cut
+ * at 2,048 bytes.
+ */
+void log_event(enum log_level level, const struct log_field *fields, size_t n_fields,
+               const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/*
+ * Startup advice and reports: to the log, and to stderr as well, as plain text, where the
+ * log goes elsewhere. Not for processes that serve.
+ */
+void log_report(enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
+ * A token bucket for the lines that strangers can cause: burst lines at once, then rate a
+ * second. One per cause and process; all zero is a full bucket.
+ */
+struct log_limit {
+    uint64_t updated_ms; /* monotonic; 0 = never used */
+    uint32_t tokens;     /* thousandths of a line */
+    uint32_t held_back;  /* since the last line that was let through */
+};
+
+/*
+ * May one more line be written? Counts it as held back otherwise.
+ * now_ms: monotonic milliseconds, never 0.
+ */
+bool log_limit_pass(struct log_limit *limit, uint64_t now_ms);
+
+/* Lines held back since the last call, which it resets: the caller tells them in one line. */
+uint32_t log_limit_take_held_back(struct log_limit *limit);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * config: everything mmproxy was asked to do, checked, as one immutable value. It is built
+ * whole or not at all, inherited by workers through fork and never serialised.
+ */
+#ifndef MMPROXY_CONFIG_CONFIG_H
+#define MMPROXY_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mmproxy/base/addr.h"
+#include "mmproxy/base/log.h"
+#include "mmproxy/base/subnets.h"
+
+#define CONFIG_DEFAULT_FILE "/etc/mmproxy.conf"
+
+enum { LISTENER_NAME_MAX = 63 }; /* characters, without the NUL */
+
+enum return_path {
+    RETURN_PATH_AUTO, /* in struct listener_config never: config resolves it, see there */
+    RETURN_PATH_LOOPBACK,
+    RETURN_PATH_FWMARK,
+    RETURN_PATH_CONNMARK,
+};
+
+enum routing_mode { ROUTING_MANUAL, ROUTING_MANAGED };
+
+struct listener_config {
+    char name[LISTENER_NAME_MAX + 1]; /* "" without a file: log lines then carry no name */
+    unsigned line;                    /* of the configuration file; 0 without a file */
+    struct addr *listen;              /* at least one; owned */
+    size_t n_listen;
+    const struct subnets *allowed; /* sealed; owned by the config, may be shared */
+    struct addr target_v4;         /* at least one of the two is set */
+    struct addr target_v6;
+    uint32_t mark;
+    uint32_t table;
+    enum return_path return_path; /* what is used: auto is resolved to loopback or fwmark */
+    bool return_path_is_auto;     /* ... and this says that the user left the choice to us */
+    bool preserve_client_port;
+    bool allow_local_clients;
+    unsigned header_timeout_ms;  /* never 0 */
+    unsigned connect_timeout_ms; /* never 0 */
+    unsigned idle_timeout_ms;    /* 0 = never */
+    unsigned keepalive_s;        /* 0 = off */
+    unsigned max_sessions;       /* 0 = no limit */
+    unsigned max_sessions_per_client;
+    unsigned max_pending; /* never 0 */
+    unsigned backlog;
+};
+
+struct config {
+    char *path;           /* NULL without a file */
+    char *user;           /* never NULL: an existing user, or "nobody"'s name */
+    unsigned workers;     /* never 0: the number to start */
+    enum routing_mode routing;
+    unsigned drain_timeout_ms;
+    bool sandbox;
+    bool log_connections; /* one line at connect, one at disconnect */
+    bool quiet;           /* -q: no routing advice */
+    struct log_config log;
+    struct listener_config *listeners;
+    size_t n_listeners; /* 0 is fine with a file: the service waits for a reload */
+};
+
+/*
+ * Where every mistake goes: line is complete and without a newline ("FILE:LINE: what is
+ * wrong"), is_error false for a warning.
+ */
+struct config_sink {
+    void (*report)(void *context, bool is_error, const char *line);
+    void *context;
+};
+
+/*
+ * Loads and checks a configuration file and its subnets files; every mistake found is
+ * reported, not only the first.
+ * returns: a configuration for config_free, or NULL after at least one error was reported.
+ */
+struct config *config_load(const char *path, const struct config_sink *sink);
+
+void config_free(struct config *config);
+
+/* Do the two ask for the same thing in every key, subnets files' contents included? */
+bool config_equal(const struct config *a, const struct config *b);
+
+/* The listener's target for clients of that family; NULL where it has none. */
+const struct addr *listener_config_target(const struct listener_config *listener,
+                                          sa_family_t family);
+
+#endif

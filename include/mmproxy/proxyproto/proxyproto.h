@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * proxyproto: the PROXY protocol header, versions 1 and 2, from bytes to facts.
+ *
+ * Pure: no I/O, no allocation, no logging, no state between calls. The caller passes the
+ * bytes it has so far, always from the connection's first one; a verdict other than
+ * PROXYPROTO_MORE never changes when more bytes follow.
+ *
+ * spec: HAProxy's doc/proxy-protocol.txt; sections are named at the code.
+ */
+#ifndef MMPROXY_PROXYPROTO_PROXYPROTO_H
+#define MMPROXY_PROXYPROTO_PROXYPROTO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mmproxy/base/addr.h"
+
+enum {
+    PROXYPROTO_V1_MAX = 107,         /* bytes, CRLF included (section 2.1) */
+    PROXYPROTO_V2_MIN = 16,          /* the fixed part (section 2.2) */
+    PROXYPROTO_MAX = 16 + 65535,     /* the longest header there is */
+};
+
+enum proxyproto_verdict {
+    PROXYPROTO_OK,   /* a whole, good header: length bytes, client and flags are valid */
+    PROXYPROTO_MORE, /* a proper prefix of what may still be a good header; needed is valid */
+    PROXYPROTO_BAD,  /* never a header whatever follows: reason is valid */
+};
+
+struct proxyproto {
+    const char *reason; /* BAD: static, a phrase: "v1 line is not terminated" */
+    size_t length;      /* OK: bytes of the header; what follows belongs to the client */
+    size_t needed;      /* MORE: the header is at least that long, more than was passed */
+    unsigned version;   /* OK: 1 or 2 */
+    /* OK: "use the real endpoints": UNKNOWN (v1), LOCAL or AF_UNSPEC (v2). */
+    unsigned is_local : 1;
+    /* OK: LOCAL with a family but with no address block, as AWS's health checks send it. */
+    unsigned is_health_check : 1;
+    struct addr client;      /* OK and not is_local: v4-mapped ones have become IPv4 */
+    struct addr destination; /* the same: the address that the client connected to */
+};
+
+/*
+ * Judges the first len bytes of a connection. len may be 0 (MORE). O(1) for every MORE of a
+ * v2 header, so feeding it byte by byte costs no more than feeding it whole: TLVs and the
+ * CRC32c are looked at once, when the header is complete.
+ */
+enum proxyproto_verdict proxyproto_parse(const uint8_t *bytes, size_t len, struct proxyproto *out);
+
+/*
+ * What do bytes that are no header look like? For the log line only.
+ * returns: a static phrase such as "looks like a TLS ClientHello (is the PROXY protocol
+ * switched on at the load balancer?)", or NULL where they look like nothing known. len 0
+ * diagnoses silence.
+ */
+const char *proxyproto_diagnose(const uint8_t *bytes, size_t len);
+
+/* CRC32c (Castagnoli), as section 2.2.3 wants it; crc is 0 for the first piece. */
+uint32_t crc32c(uint32_t crc, const uint8_t *bytes, size_t len);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* sock: the socket calls that more than one module needs. */
+#ifndef MMPROXY_NET_SOCK_H
+#define MMPROXY_NET_SOCK_H
+
+#include "mmproxy/base/addr.h"
+
+/*
+ * Opens a non-blocking listening TCP socket. What accepted sockets inherit from it is set
+ * here once instead of at each of them: TCP_NODELAY, urgent bytes kept in line. An IPv6
+ * wildcard takes IPv6 only.
+ * returns: the descriptor (close-on-exec), or -errno: EADDRINUSE, EADDRNOTAVAIL, EACCES
+ * (a port below 1024 without CAP_NET_BIND_SERVICE), ...
+ */
+int sock_listen(const struct addr *addr, unsigned backlog);
+
+/* TCP keepalive after so many seconds of silence; 0 = off. Inherited by accepted sockets. */
+int sock_set_keepalive(int fd, unsigned seconds);
+
+/* Sets an int option. returns: 0 or -errno. */
+int sock_set(int fd, int level, int option, int value);
+
+/* Closes with RST instead of FIN, so that the other end can tell failure from success. */
+void sock_reset(int fd);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* spoof: a TCP connection to the target from an address that is not this host's. */
+#ifndef MMPROXY_NET_SPOOF_H
+#define MMPROXY_NET_SPOOF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mmproxy/base/addr.h"
+
+struct spoof {
+    struct addr source; /* the client; same family as target */
+    struct addr target;
+    uint32_t mark;        /* SO_MARK: what the return path's rules look at */
+    unsigned keepalive_s; /* 0 = off */
+    bool preserve_port;   /* use the source's port if the kernel will have it */
+};
+
+/*
+ * Starts the connection. Where the kernel refuses the client's port it is asked for another
+ * one, so this alone never fails a session.
+ * returns: a non-blocking descriptor (caller owns it) whose connection is up or on its way;
+ * *connected tells which. Or -errno: EPERM (a capability is missing), ECONNREFUSED,
+ * ENETUNREACH, EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ...
+ */
+int spoof_connect(const struct spoof *spoof, bool *connected);
+
+/*
+ * To be called when the descriptor became writable.
+ * returns: 0 connected, -EALREADY not yet, else -errno of the failed connection.
+ */
+int spoof_finish(int fd, const struct addr *target);
+
+#endif

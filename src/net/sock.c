@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/net/sock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+/* A dead end is noticed after the idle time and three unanswered probes, this far apart. */
+enum { KEEPALIVE_PROBES = 3, KEEPALIVE_INTERVAL_MAX = 75 };
+
+int sock_set(int fd, int level, int option, int value)
+{
+    return setsockopt(fd, level, option, &value, sizeof value) < 0 ? -errno : 0;
+}
+
+int sock_set_keepalive(int fd, unsigned seconds)
+{
+    int err = sock_set(fd, SOL_SOCKET, SO_KEEPALIVE, seconds > 0);
+    if (err < 0 || seconds == 0)
+        return err;
+
+    /* The kernel takes at most 32767 s. */
+    int idle = seconds > SHRT_MAX ? SHRT_MAX : (int)seconds;
+    int interval = idle > KEEPALIVE_INTERVAL_MAX ? KEEPALIVE_INTERVAL_MAX : idle;
+    err = sock_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle);
+    if (err == 0)
+        err = sock_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
+    if (err == 0)
+        err = sock_set(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+    return err;
+}
+
+static int set_up_listener(int fd, const struct addr *addr, unsigned backlog)
+{
+    int err = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (err == 0 && addr_family(addr) == AF_INET6)
+        err = sock_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (err == 0)
+        err = sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    /* A relay has no use for urgency; out of line, the urgent byte would be lost. */
+    if (err == 0)
+        err = sock_set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+    if (err == 0 && bind(fd, &addr->sa, addr_len(addr)) < 0)
+        err = -errno;
+    if (err == 0 && listen(fd, backlog > INT_MAX ? INT_MAX : (int)backlog) < 0)
+        err = -errno;
+    return err;
+}
+
+int sock_listen(const struct addr *addr, unsigned backlog)
+{
+    int fd = socket(addr_family(addr), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    if (fd < 0)
+        return -errno;
+
+    int err = set_up_listener(fd, addr, backlog);
+    if (err < 0) {
+        close(fd);
+        return err;
+    }
+    return fd;
+}
+
+void sock_reset(int fd)
+{
+    struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(fd);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/net/spoof.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include "mmproxy/net/sock.h"
+
+/* In linux/in6.h, which can't be included beside netinet/in.h. */
+#ifndef IPV6_TRANSPARENT
+#define IPV6_TRANSPARENT 75
+#endif
+
+static int set_options(int fd, const struct spoof *spoof)
+{
+    bool is_v6 = addr_family(&spoof->source) == AF_INET6;
+
+    int err = sock_set(fd, SOL_SOCKET, SO_MARK, (int)spoof->mark);
+    if (err == 0 && is_v6)
+        err = sock_set(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
+    else if (err == 0)
+        err = sock_set(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+    if (err == 0)
+        err = sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (err == 0)
+        err = sock_set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+    if (err == 0 && spoof->keepalive_s > 0)
+        err = sock_set_keepalive(fd, spoof->keepalive_s);
+    return err;
+}
+
+/* Leaves the port to connect(2), which knows the target and so can share ports. */
+static int bind_any_port(int fd, const struct addr *source)
+{
+    struct addr any_port = *source;
+
+    addr_set_port(&any_port, 0);
+    int err = sock_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    if (err == 0 && bind(fd, &any_port.sa, addr_len(&any_port)) < 0)
+        err = -errno;
+    return err;
+}
+
+static int bind_source(int fd, const struct spoof *spoof, bool preserve_port)
+{
+    if (!preserve_port)
+        return bind_any_port(fd, &spoof->source);
+
+    /* So that a port whose last connection is in TIME_WAIT can be bound again. */
+    int err = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (err < 0)
+        return err;
+    if (bind(fd, &spoof->source.sa, addr_len(&spoof->source)) == 0)
+        return 0;
+    /* A wildcard listener on this host has the port, or it is a privileged one. */
+    if (errno != EADDRINUSE && errno != EACCES)
+        return -errno;
+    err = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+    return err < 0 ? err : bind_any_port(fd, &spoof->source);
+}
+
+static int connect_from(int fd, const struct spoof *spoof, bool preserve_port, bool *connected)
+{
+    int err = set_options(fd, spoof);
+    if (err == 0)
+        err = bind_source(fd, spoof, preserve_port);
+    if (err < 0)
+        return err;
+
+    err = spoof_finish(fd, &spoof->target);
+    /*
+     * A target on this host has answered by the time connect(2) returns, but the answer is
+     * looked at only then: asking once more saves waiting for it.
+     */
+    if (err == -EINPROGRESS)
+        err = spoof_finish(fd, &spoof->target);
+    *connected = err == 0;
+    return err == -EALREADY ? 0 : err;
+}
+
+static int try_connect(const struct spoof *spoof, bool preserve_port, bool *connected)
+{
+    int fd = socket(addr_family(&spoof->target), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                    IPPROTO_TCP);
+    if (fd < 0)
+        return -errno;
+
+    int err = connect_from(fd, spoof, preserve_port, connected);
+    if (err < 0) {
+        close(fd);
+        return err;
+    }
+    return fd;
+}
+
+int spoof_connect(const struct spoof *spoof, bool *connected)
+{
+    bool preserve_port = spoof->preserve_port && addr_port(&spoof->source) != 0;
+    int fd = try_connect(spoof, preserve_port, connected);
+
+    /* That very connection, addresses and ports alike, still exists. */
+    if (fd == -EADDRNOTAVAIL && preserve_port)
+        fd = try_connect(spoof, false, connected);
+    return fd;
+}
+
+int spoof_finish(int fd, const struct addr *target)
+{
+    return connect(fd, &target->sa, addr_len(target)) < 0 ? -errno : 0;
+}

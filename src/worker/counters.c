@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/worker/counters.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "mmproxy/config/config.h"
+
+struct shared {
+    _Atomic uint32_t sessions[COUNTERS_LISTENERS];
+    struct counters_worker workers[COUNTERS_WORKERS];
+};
+
+/* What the supervisor alone knows: who has which place. */
+struct place {
+    char name[LISTENER_NAME_MAX + 1];
+    unsigned claims;
+};
+
+struct counters {
+    struct shared *shared;
+    struct place places[COUNTERS_LISTENERS];
+    bool is_claimed[COUNTERS_WORKERS];
+};
+
+struct counters *counters_new(void)
+{
+    struct counters *counters = calloc(1, sizeof *counters);
+    if (!counters)
+        return NULL;
+
+    void *shared = mmap(NULL, sizeof *counters->shared, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (shared == MAP_FAILED) {
+        free(counters);
+        return NULL;
+    }
+    counters->shared = shared;
+    return counters;
+}
+
+void counters_free(struct counters *counters)
+{
+    if (!counters)
+        return;
+    munmap(counters->shared, sizeof *counters->shared);
+    free(counters);
+}
+
+static bool is_in_use(const struct counters *counters, unsigned listener)
+{
+    return counters->places[listener].claims > 0 || counters_sessions(counters, listener) > 0;
+}
+
+int counters_claim_listener(struct counters *counters, const char *name)
+{
+    int free_place = -ENOSPC;
+
+    for (unsigned i = 0; i < COUNTERS_LISTENERS; i++) {
+        struct place *place = &counters->places[i];
+        if (!is_in_use(counters, i)) {
+            if (free_place < 0)
+                free_place = (int)i;
+        } else if (strcmp(place->name, name) == 0) {
+            place->claims++;
+            return (int)i;
+        }
+    }
+    if (free_place >= 0) {
+        struct place *place = &counters->places[free_place];
+        strncpy(place->name, name, sizeof place->name - 1);
+        place->claims = 1;
+    }
+    return free_place;
+}
+
+void counters_release_listener(struct counters *counters, unsigned listener)
+{
+    counters->places[listener].claims--;
+}
+
+int counters_claim_worker(struct counters *counters)
+{
+    for (unsigned i = 0; i < COUNTERS_WORKERS; i++) {
+        if (!counters->is_claimed[i]) {
+            counters->is_claimed[i] = true;
+            return (int)i;
+        }
+    }
+    return -ENOSPC;
+}
+
+void counters_release_worker(struct counters *counters, unsigned worker)
+{
+    struct shared *shared = counters->shared;
+    struct counters_worker *slot = &shared->workers[worker];
+
+    for (unsigned i = 0; i < COUNTERS_LISTENERS; i++) {
+        uint32_t left = atomic_load(&slot->by_listener[i]);
+        if (left > 0)
+            atomic_fetch_sub(&shared->sessions[i], left);
+    }
+    /* Gives the memory back as well: the next to use the slot finds zeros. */
+    if (madvise(slot, sizeof *slot, MADV_REMOVE) < 0)
+        memset((void *)slot, 0, sizeof *slot);
+    counters->is_claimed[worker] = false;
+}
+
+struct counters_worker *counters_worker(struct counters *counters, unsigned worker)
+{
+    return &counters->shared->workers[worker];
+}
+
+bool counters_begin_session(struct counters *counters, unsigned worker, unsigned listener,
+                            unsigned max)
+{
+    _Atomic uint32_t *total = &counters->shared->sessions[listener];
+    struct counters_worker *slot = counters_worker(counters, worker);
+    uint32_t now = atomic_load(total);
+
+    do {
+        if (max > 0 && now >= max)
+            return false;
+    } while (!atomic_compare_exchange_weak(total, &now, now + 1));
+    atomic_fetch_add(&slot->by_listener[listener], 1);
+    atomic_fetch_add(&slot->sessions, 1);
+    return true;
+}
+
+void counters_end_session(struct counters *counters, unsigned worker, unsigned listener)
+{
+    struct counters_worker *slot = counters_worker(counters, worker);
+
+    atomic_fetch_sub(&slot->sessions, 1);
+    atomic_fetch_sub(&slot->by_listener[listener], 1);
+    atomic_fetch_sub(&counters->shared->sessions[listener], 1);
+}
+
+uint32_t counters_sessions(const struct counters *counters, unsigned listener)
+{
+    return atomic_load(&counters->shared->sessions[listener]);
+}

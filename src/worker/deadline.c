@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/worker/deadline.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "mmproxy/base/clock.h"
+
+static void start_timer(struct deadline_queue *queue, uint64_t delay_ms)
+{
+    /* The loop's own time is as old as its last wake-up. */
+    ev_now_update(queue->loop);
+    ev_timer_set(&queue->timer, (double)delay_ms / 1000.0, 0.);
+    ev_timer_start(queue->loop, &queue->timer);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    struct deadline_queue *queue = timer->data;
+    uint64_t now_ms = clock_now_ms();
+    struct deadline *first;
+
+    (void)loop;
+    (void)revents;
+    while ((first = deadline_queue_first(queue)) && first->due_ms <= now_ms) {
+        deadline_clear(first);
+        queue->on_due(first);
+    }
+    if (first && !ev_is_active(&queue->timer))
+        start_timer(queue, first->due_ms - now_ms);
+}
+
+void deadline_queue_open(struct deadline_queue *queue, struct ev_loop *loop, unsigned timeout_ms,
+                         void (*on_due)(struct deadline *deadline))
+{
+    TAILQ_INIT(&queue->head);
+    queue->loop = loop;
+    queue->timeout_ms = timeout_ms;
+    queue->on_due = on_due;
+    ev_timer_init(&queue->timer, on_timer, 0., 0.);
+    queue->timer.data = queue;
+}
+
+void deadline_queue_close(struct deadline_queue *queue)
+{
+    if (!queue->loop)
+        return;
+    assert(TAILQ_EMPTY(&queue->head));
+    ev_timer_stop(queue->loop, &queue->timer);
+    queue->loop = NULL;
+}
+
+struct deadline *deadline_queue_first(const struct deadline_queue *queue)
+{
+    return TAILQ_FIRST(&queue->head);
+}
+
+void deadline_set(struct deadline *deadline, struct deadline_queue *queue)
+{
+    deadline_clear(deadline);
+    deadline->queue = queue;
+    deadline->due_ms = clock_now_ms() + queue->timeout_ms;
+    TAILQ_INSERT_TAIL(&queue->head, deadline, link);
+    /* A running timer is due no later than this one; it finds the next when it fires. */
+    if (!ev_is_active(&queue->timer))
+        start_timer(queue, queue->timeout_ms);
+}
+
+void deadline_clear(struct deadline *deadline)
+{
+    if (!deadline->queue)
+        return;
+    TAILQ_REMOVE(&deadline->queue->head, deadline, link);
+    deadline->queue = NULL;
+}

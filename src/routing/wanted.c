@@ -58,23 +58,22 @@ static struct wanted_item sysctl_item(sa_family_t family, const char *name)
     return item;
 }
 
-/* An interface's name may have a dot in it (a VLAN's has): sysctl(8) writes that as '/'. */
-static struct wanted_item localnet_item(const char *interface)
+void wanted_localnet_name(const char *interface, char out[WANTED_SYSCTL_MAX])
 {
-    char name[WANTED_SYSCTL_MAX];
     char escaped[IF_NAMESIZE];
     size_t i;
 
+    /* A VLAN's name has a dot in it: sysctl(8) writes that as '/'. */
     for (i = 0; interface[i] && i < sizeof(escaped) - 1; i++)
         escaped[i] = interface[i] == '.' ? '/' : interface[i];
     escaped[i] = '\0';
-    snprintf(name, sizeof(name), "net.ipv4.conf.%s.route_localnet", escaped);
-    return sysctl_item(AF_INET, name);
+    snprintf(out, WANTED_SYSCTL_MAX, "net.ipv4.conf.%s.route_localnet", escaped);
 }
 
 static size_t sysctls_of(struct wanted_item *out, const struct listener_config *listener,
                          const struct addr *target, const struct wanted_host *host)
 {
+    char name[WANTED_SYSCTL_MAX];
     size_t n = 0;
 
     if (listener->return_path == RETURN_PATH_FWMARK) {
@@ -85,8 +84,10 @@ static size_t sysctls_of(struct wanted_item *out, const struct listener_config *
                        : sysctl_item(AF_INET6, "net.ipv6.fwmark_reflect");
     }
     if (listener->return_path == RETURN_PATH_CONNMARK && addr_family(target) == AF_INET &&
-        addr_is_loopback(target) && host->outbound_v4[0] != '\0')
-        out[n++] = localnet_item(host->outbound_v4);
+        addr_is_loopback(target) && host->outbound_v4[0] != '\0') {
+        wanted_localnet_name(host->outbound_v4, name);
+        out[n++] = sysctl_item(AF_INET, name);
+    }
     return n;
 }
 

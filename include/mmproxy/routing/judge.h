@@ -18,7 +18,7 @@ enum judge_verdict {
     JUDGE_UNKNOWN,  /* could not be looked at */
 };
 
-enum { JUDGE_MENDS_MAX = 4, JUDGE_TEXT_MAX = 200 };
+enum { JUDGE_MENDS_MAX = 4, JUDGE_TEXT_MAX = 256 };
 
 struct judgement {
     enum judge_verdict verdict;

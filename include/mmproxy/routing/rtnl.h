@@ -42,7 +42,8 @@ void rtnl_rules_close(struct rtnl_rules *rules);
 void rtnl_routes_close(struct rtnl_routes *routes);
 
 /*
- * Which route would a TCP segment of this host take? src: may be NULL; mark 0: none.
+ * Which route would a TCP segment of this host take? out is that route as it stands in its
+ * table, with its own prefix. src: may be NULL; mark 0: none.
  * returns: 0, or -errno: what a sender would get (-ENETUNREACH, -EACCES for prohibit, ...).
  */
 int rtnl_lookup(struct rtnl *rtnl, const struct addr *dst, const struct addr *src, uint32_t mark,

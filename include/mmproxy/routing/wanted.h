@@ -23,7 +23,15 @@ enum wanted_kind {
     WANTED_SYSCTL,       /* set to 1 */
 };
 
-enum { WANTED_SYSCTL_MAX = 64, WANTED_COMMAND_MAX = 160 };
+enum {
+    WANTED_SYSCTL_MAX = 64,
+    WANTED_COMMAND_MAX = 160,
+    /*
+     * Of the rules that mmproxy installs itself: long before the main table's 32766 and
+     * before those that VPNs use (strongSwan 220, Tailscale 5210).
+     */
+    WANTED_RULE_PRIORITY = 200,
+};
 
 struct wanted_item {
     enum wanted_kind kind;
@@ -72,5 +80,8 @@ const char *wanted_undo(const struct wanted_item *item, char buf[WANTED_COMMAND_
 
 /* The prefix of a rule by source, as text: "127.0.0.0/8" or "::1/128". */
 const char *wanted_prefix(sa_family_t family);
+
+/* The sysctl that lets 127.0.0.0/8 be routed over an interface, as sysctl(8) writes it. */
+void wanted_localnet_name(const char *interface, char out[WANTED_SYSCTL_MAX]);
 
 #endif

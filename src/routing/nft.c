@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OWN_TABLE "inet mmproxy"
+#define OWN_TABLE "inet " NFTLIST_OWN_TABLE
 
 /*
  * Runs commands; *output (may be NULL) is what they print, owned by the caller. libnftables

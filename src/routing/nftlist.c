@@ -10,6 +10,7 @@ enum { LINE_MAX_LEN = 512, CONNTRACK_PRIORITY = -200 };
 
 /* Where the line stands: its table's families and its chain's hook. */
 struct place {
+    bool is_own;
     bool is_v4;
     bool is_v6;
     bool saves;    /* behind connection tracking in prerouting */
@@ -22,16 +23,23 @@ void nftlist_close(struct nftlist *list)
     *list = (struct nftlist){ 0 };
 }
 
-bool nftlist_has(const struct nftlist *list, bool is_save, sa_family_t family, uint32_t mark)
+bool nftlist_has_of(const struct nftlist *list, bool own, bool is_save, sa_family_t family,
+                    uint32_t mark)
 {
     for (size_t i = 0; i < list->n_items; i++) {
         const struct nftlist_mark *item = &list->items[i];
 
-        if (item->is_save == is_save && item->mark == mark &&
+        if (item->is_own == own && item->is_save == is_save && item->mark == mark &&
             (family == AF_INET6 ? item->is_v6 : item->is_v4))
             return true;
     }
     return false;
+}
+
+bool nftlist_has(const struct nftlist *list, bool is_save, sa_family_t family, uint32_t mark)
+{
+    return nftlist_has_of(list, true, is_save, family, mark) ||
+           nftlist_has_of(list, false, is_save, family, mark);
 }
 
 static int add(struct nftlist *list, const struct nftlist_mark *item)
@@ -131,6 +139,7 @@ static bool is_mark_rule(const char *text, bool is_save, struct place place,
         strncmp(text, "comment ", 8) != 0)
         return false;
     out->is_save = is_save;
+    out->is_own = place.is_own;
     out->is_v4 = place.is_v4;
     out->is_v6 = place.is_v6;
     return has_mark && out->mark != 0;
@@ -139,12 +148,14 @@ static bool is_mark_rule(const char *text, bool is_save, struct place place,
 static void enter_table(struct place *place, const char *text)
 {
     *place = (struct place){ 0 };
-    if (take(&text, "inet"))
+    if (take(&text, "inet")) {
         place->is_v4 = place->is_v6 = true;
-    else if (take(&text, "ip"))
+        place->is_own = take(&text, NFTLIST_OWN_TABLE);
+    } else if (take(&text, "ip")) {
         place->is_v4 = true;
-    else if (take(&text, "ip6"))
+    } else if (take(&text, "ip6")) {
         place->is_v6 = true;
+    }
 }
 
 /* "type filter hook prerouting priority -150; policy accept;" */

@@ -154,7 +154,8 @@ int rtnl_dump_rules(struct rtnl *rtnl, sa_family_t family, struct rtnl_rules *ou
 }
 
 struct route_filter {
-    uint32_t table; /* 0 = all */
+    uint32_t table;   /* 0 = all */
+    uint8_t protocol; /* 0 = all */
     struct rtnl_routes *out;
 };
 
@@ -165,7 +166,8 @@ static int add_route(const struct nlmsghdr *msg, void *context)
     struct rtnl_route *items;
     struct rtnl_route route;
 
-    if (!rtnlmsg_route(msg, &route) || (filter->table != 0 && route.table != filter->table))
+    if (!rtnlmsg_route(msg, &route) || (filter->table != 0 && route.table != filter->table) ||
+        (filter->protocol != 0 && route.protocol != filter->protocol))
         return 0;
     items = reallocarray(out->items, out->n_items + 1, sizeof(*items));
     if (!items)
@@ -186,6 +188,7 @@ int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, uint32_t table, stru
         struct rtmsg *header = mnl_nlmsg_put_extra_header(msg, sizeof(*header));
 
         header->rtm_family = (uint8_t)family;
+        header->rtm_protocol = protocol;
         if (table != 0)
             mnl_attr_put_u32(msg, RTA_TABLE, table);
         out->n_items = before;

@@ -117,7 +117,7 @@ static int survey_route(struct judgement *out, const struct wanted *wanted,
     struct addr client = survey_client(item->family);
     struct rtnl_routes routes = { 0 };
     struct judge_probe answer;
-    int r = rtnl_dump_routes(rtnl, item->family, item->table, &routes);
+    int r = rtnl_dump_routes(rtnl, item->family, item->table, 0, &routes);
 
     if (r == 0) {
         if (rule)

@@ -11,10 +11,14 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+/* The table that mmproxy installs itself, of family inet. */
+#define NFTLIST_OWN_TABLE "mmproxy"
+
 /* A rule that saves (prerouting) or restores (output) a mark. */
 struct nftlist_mark {
     bool is_save;
-    bool is_v4; /* it holds for IPv4 packets */
+    bool is_own; /* it stands in our own table */
+    bool is_v4;  /* it holds for IPv4 packets */
     bool is_v6;
     uint32_t mark;
 };
@@ -33,5 +37,9 @@ int nftlist_parse(struct nftlist *list, const char *text);
 void nftlist_close(struct nftlist *list);
 
 bool nftlist_has(const struct nftlist *list, bool is_save, sa_family_t family, uint32_t mark);
+
+/* The same, but rules in our own table (own true), or in others' tables (own false), alone. */
+bool nftlist_has_of(const struct nftlist *list, bool own, bool is_save, sa_family_t family,
+                    uint32_t mark);
 
 #endif

@@ -32,10 +32,10 @@ struct rtnl_routes {
 int rtnl_dump_rules(struct rtnl *rtnl, sa_family_t family, struct rtnl_rules *out);
 
 /*
- * Appends the routes of a table, 0 for those of every table; none where there is no such
- * table. returns: 0 or -errno.
+ * Appends the routes of a table that a protocol installed; 0 stands for every table and for
+ * every protocol. None where there is no such table. returns: 0 or -errno.
  */
-int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, uint32_t table,
+int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, uint32_t table, uint8_t protocol,
                      struct rtnl_routes *out);
 
 void rtnl_rules_close(struct rtnl_rules *rules);

@@ -177,9 +177,10 @@ static int add_route(const struct nlmsghdr *msg, void *context)
     return 0;
 }
 
-int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, uint32_t table, struct rtnl_routes *out)
+int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, uint32_t table, uint8_t protocol,
+                     struct rtnl_routes *out)
 {
-    struct route_filter filter = { .table = table, .out = out };
+    struct route_filter filter = { .table = table, .protocol = protocol, .out = out };
     size_t before = out->n_items;
     int r = -EAGAIN;
 

@@ -5,27 +5,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "mmproxy/routing/presence.h"
+
 #define DEFAULT_DIRECTORY "/run/mmproxy"
-#define PRESENCE          "mmproxy-return-path/"
 #define CLAIM             "claim."
 #define SYSCTLS           "sysctls"
 
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
-#endif
-
-enum { NAME_LEN = 64, LOCK_TRIES = 100, LOCK_PAUSE_NS = 5000000, SYSCTLS_MAX = 256 };
+enum { NAME_LEN = PRESENCE_NAME_LEN, LOCK_TRIES = 100, LOCK_PAUSE_NS = 5000000, SYSCTLS_MAX = 256 };
 
 struct runtime {
     int error;    /* why there is no directory; 0 = there is one */
@@ -39,24 +33,6 @@ struct runtime {
     struct runtime_sysctl sysctls[SYSCTLS_MAX];
     size_t n_sysctls;
 };
-
-/* Inode numbers are used again after a network namespace is gone, cookies are not. */
-static void name_namespace(char out[NAME_LEN])
-{
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    unsigned long long cookie = 0;
-    socklen_t len = sizeof(cookie);
-    struct stat info;
-
-    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0) {
-        cookie = stat("/proc/self/ns/net", &info) == 0 ? info.st_ino : 0;
-        snprintf(out, NAME_LEN, "netns-inode-%llu", cookie);
-    } else {
-        snprintf(out, NAME_LEN, "netns-%llu", cookie);
-    }
-    if (fd >= 0)
-        close(fd);
-}
 
 static int open_folder(int at, const char *path, mode_t mode)
 {
@@ -77,49 +53,6 @@ static int open_parent(void)
         given = DEFAULT_DIRECTORY;
     snprintf(path, sizeof(path), "%.*s", (int)strcspn(given, ":"), given);
     return open_folder(AT_FDCWD, path, 0755);
-}
-
-/* So that an instance with another runtime directory knows that it is not alone. */
-static int open_presence(int parent)
-{
-    struct sockaddr_un name = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    struct stat info;
-    int len;
-
-    if (fd < 0)
-        return -1;
-    if (fstat(parent, &info) < 0)
-        info = (struct stat){ 0 };
-    len = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, PRESENCE "%llx.%llx/%d",
-                   (unsigned long long)info.st_dev, (unsigned long long)info.st_ino, fd);
-    len += snprintf(name.sun_path + 1 + len, sizeof(name.sun_path) - 1 - (size_t)len, ".%d",
-                    (int)getpid());
-    if (bind(fd, (const struct sockaddr *)&name,
-             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-static bool has_strangers(int parent)
-{
-    FILE *file = fopen("/proc/net/unix", "re");
-    char known[NAME_LEN];
-    char line[256];
-    struct stat info;
-    bool found = false;
-
-    if (!file || fstat(parent, &info) < 0)
-        info = (struct stat){ 0 };
-    snprintf(known, sizeof(known), "@" PRESENCE "%llx.%llx/", (unsigned long long)info.st_dev,
-             (unsigned long long)info.st_ino);
-    while (file && !found && fgets(line, sizeof(line), file))
-        found = strstr(line, "@" PRESENCE) && !strstr(line, known);
-    if (file)
-        fclose(file);
-    return found;
 }
 
 static void close_fd(int *fd)
@@ -359,7 +292,7 @@ int runtime_others(struct runtime *runtime, struct wanted *out, bool *strangers)
     DIR *folder;
     int r = 0;
 
-    *strangers = has_strangers(runtime->parent);
+    *strangers = presence_of_strangers(runtime->parent);
     if (runtime->error != 0)
         return 0;
     read_sysctls(runtime);
@@ -386,7 +319,7 @@ struct runtime *runtime_new(void)
     if (!runtime)
         return NULL;
     runtime->folder = runtime->lock = runtime->claim = runtime->presence = -1;
-    name_namespace(runtime->folder_name);
+    presence_namespace(runtime->folder_name);
     runtime->parent = open_parent();
     if (runtime->parent < 0)
         runtime->error = runtime->parent;
@@ -394,7 +327,7 @@ struct runtime *runtime_new(void)
         runtime->error = reopen_folder(runtime);
     if (runtime->error == 0 && faccessat(runtime->folder, ".", W_OK, AT_EACCESS) < 0)
         runtime->error = -errno;
-    runtime->presence = open_presence(runtime->parent);
+    runtime->presence = presence_open(runtime->parent);
     return runtime;
 }
 

@@ -159,8 +159,7 @@ static enum session_state timed_out(struct session *session)
 
     snprintf(reason, sizeof reason, "not complete within %g s",
              session->listener->config->header_timeout_ms / 1000.0);
-    return bad_header(session, reason,
-                      proxyproto_diagnose(session->header, session->header_len));
+    return bad_header(session, reason, proxyproto_diagnose(session->header, session->header_len));
 }
 
 enum session_state header_run(struct session *session, unsigned ready)

@@ -13,8 +13,8 @@
 #include "mmproxy/worker/session.h"
 
 enum {
-    ACCEPT_BATCH = 8,         /* per wake-up, then the sessions that exist have their turn */
-    PAUSE_MS = 200,           /* out of descriptors: how long until the next try */
+    ACCEPT_BATCH = 8, /* per wake-up, then the sessions that exist have their turn */
+    PAUSE_MS = 200,   /* out of descriptors: how long until the next try */
     PAUSE_TOLD_EVERY_S = 60,
 };
 
@@ -182,11 +182,12 @@ int listener_open(struct listener *listener, struct worker *worker, unsigned ind
                         on_deadline);
     ev_timer_init(&listener->pause, on_pause_over, 0., 0.);
     listener->pause.data = listener;
+    return open_sockets(listener, index);
+}
 
-    int err = open_sockets(listener, index);
-    if (err == 0)
-        watch_sockets(listener, true);
-    return err;
+void listener_serve(struct listener *listener)
+{
+    watch_sockets(listener, true);
 }
 
 void listener_stop(struct listener *listener)

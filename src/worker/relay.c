@@ -55,8 +55,7 @@ static enum session_state closed(struct session *session)
 
     counters_add(&counters->bytes_in, session->up.bytes);
     counters_add(&counters->bytes_out, session->down.bytes);
-    report_disconnected(session,
-                        listener_config_target(config, addr_family(&session->client)));
+    report_disconnected(session, listener_config_target(config, addr_family(&session->client)));
     return SESSION_CLOSED;
 }
 

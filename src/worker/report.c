@@ -76,8 +76,8 @@ void report_not_allowed(struct listener *listener, const struct addr *peer)
               listener->label, facts.peer);
 }
 
-void report_refused(struct listener *listener, const struct addr *peer,
-                    const struct addr *client, const char *reason)
+void report_refused(struct listener *listener, const struct addr *peer, const struct addr *client,
+                    const char *reason)
 {
     struct facts facts;
 
@@ -93,8 +93,8 @@ void report_refused(struct listener *listener, const struct addr *peer,
                   "[?] %s%s refused, proxy protocol source %s: %s", listener->label, facts.peer,
                   facts.client, reason);
     else
-        log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[?] %s%s refused: %s",
-                  listener->label, facts.peer, reason);
+        log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[?] %s%s refused: %s", listener->label,
+                  facts.peer, reason);
 }
 
 void report_bad_header(const struct session *session, const char *reason, const char *diagnosis)
@@ -188,8 +188,7 @@ void report_disconnected(const struct session *session, const struct addr *targe
               "[-] %s%s disconnected, proxy protocol source %s, %" PRIu64 ".%03u s, %" PRIu64
               " bytes in, %" PRIu64 " bytes out, %s",
               session->listener->label, facts.peer, facts.client, duration_ms / 1000,
-              (unsigned)(duration_ms % 1000), session->up.bytes, session->down.bytes,
-              session->end);
+              (unsigned)(duration_ms % 1000), session->up.bytes, session->down.bytes, session->end);
 }
 
 void report_held_back(struct listener *listener)

@@ -93,6 +93,8 @@ static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
         on_orphaned(worker);
     else if (message == WORKER_PING)
         send_message(worker, WORKER_ALIVE);
+    else if (message == WORKER_SERVE && !worker->draining)
+        for_each_listener(worker, listener_serve);
     else if (message == WORKER_DRAIN)
         drain(worker);
     else if (message == WORKER_STOP)
@@ -204,7 +206,9 @@ int worker_run(const struct worker_spec *spec, int (*prepare)(const struct worke
     struct worker worker = { 0 };
 
     set_signals();
-    int err = worker_open(&worker, spec);
+    int err = log_open(&spec->config->log);
+    if (err == 0)
+        err = worker_open(&worker, spec);
     if (err < 0)
         log_error("[!] a worker could not start: %s", strerror(-err));
     else if (prepare(spec) < 0)

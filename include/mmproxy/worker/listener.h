@@ -14,7 +14,7 @@ struct listener_socket {
 struct listener {
     struct worker *worker;
     const struct listener_config *config;
-    unsigned place; /* in the counters */
+    unsigned place;                    /* in the counters */
     char label[LISTENER_NAME_MAX + 3]; /* "ssh: ", or "" where it has no name */
     struct listener_socket *sockets;
     size_t n_sockets;
@@ -28,8 +28,10 @@ struct listener {
     struct report_limits limits;
 };
 
-/* Starts accepting on its sockets of the worker's spec. returns: 0 or -ENOMEM. */
+/* With its sockets of the worker's spec. Accepts nothing yet. returns: 0 or -ENOMEM. */
 int listener_open(struct listener *listener, struct worker *worker, unsigned index);
+
+void listener_serve(struct listener *listener);
 
 /* Stops accepting; sessions go on. The sockets stay open: others may serve them. */
 void listener_stop(struct listener *listener);

@@ -25,8 +25,8 @@ struct report_limits {
 void report_not_allowed(struct listener *listener, const struct addr *peer);
 
 /* "[?] ssh: PEER refused: REASON". client: whom the header named, or NULL. */
-void report_refused(struct listener *listener, const struct addr *peer,
-                    const struct addr *client, const char *reason);
+void report_refused(struct listener *listener, const struct addr *peer, const struct addr *client,
+                    const char *reason);
 
 /* reason: what is wrong; diagnosis: what it looks like instead, or NULL. */
 void report_bad_header(const struct session *session, const char *reason, const char *diagnosis);

@@ -17,8 +17,9 @@
 
 /* One byte each way on the channel between supervisor and worker. */
 enum worker_message {
-    WORKER_READY = 'R', /* up: it serves */
+    WORKER_READY = 'R', /* up: everything is open, the jail is closed */
     WORKER_ALIVE = 'A', /* up: the answer to PING */
+    WORKER_SERVE = 'G', /* down: accept connections from now on */
     WORKER_PING = 'P',  /* down: is the loop still turning? */
     WORKER_DRAIN = 'D', /* down: accept no more, exit when the last session has ended */
     WORKER_STOP = 'S',  /* down: reset the sessions that are left, exit */

@@ -238,6 +238,13 @@ static void warn_if_unreachable(void)
     copy_to_stderr(&record);
 }
 
+static void close_target(void)
+{
+    if (current.fd >= 0)
+        close(current.fd);
+    current.fd = -1;
+}
+
 int log_open(const struct log_config *config)
 {
     /* From here on nothing opens a file: not the first line to stderr, and not localtime_r and
@@ -254,7 +261,7 @@ int log_open(const struct log_config *config)
         if (fd < 0)
             return fd;
     }
-    log_close();
+    close_target();
     current.config = next;
     current.fd = fd;
     if (fd >= 0)
@@ -264,10 +271,10 @@ int log_open(const struct log_config *config)
 
 void log_close(void)
 {
-    if (current.fd >= 0)
-        close(current.fd);
-    current.fd = -1;
+    close_target();
     current.config = initial_config;
+    lost.lines = 0;
+    lost.told_ms = 0;
 }
 
 bool log_enabled(enum log_level level)

@@ -4,7 +4,7 @@
  *
  * No call blocks, allocates or opens anything once log_open has returned, so a jailed worker
  * may log; a line that the reader does not take at once is dropped, counted and told later.
- * A process forked after log_open logs to the same place. Every call leaves errno as it was.
+ * A process forked after log_open logs to the same place. Writing a line leaves errno as it was.
  *
  * Not for signal handlers or several threads. SIGPIPE is to be ignored: stderr may be a pipe
  * whose reader has gone. Descriptor 2 is looked at once, by the first call: until then it is

@@ -238,7 +238,7 @@ void generation_serve(struct generation *generation)
     struct process *process;
 
     TAILQ_FOREACH(process, &generation->processes, link)
-        process_send(process, WORKER_SERVE);
+    process_send(process, WORKER_SERVE);
 }
 
 void generation_drain(struct generation *generation)

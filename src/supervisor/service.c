@@ -92,8 +92,8 @@ void service_take_sockets(struct sockets *sockets)
         int err = sockets_adopt(sockets, fd);
         if (err == 0)
             continue;
-        log_warning("[!] descriptor %d from the service manager is no listening TCP socket: %s",
-                    fd, strerror(-err));
+        log_warning("[!] descriptor %d from the service manager is no listening TCP socket: %s", fd,
+                    strerror(-err));
         close(fd);
     }
 }

@@ -44,6 +44,7 @@ struct generation {
     unsigned n_processes;
     uint64_t began_ms;
     uint64_t draining_since_ms;
+    uint64_t next_news_ms; /* for the owner: age at which its draining is told of next */
     bool is_killed;
     unsigned deaths_in_a_row; /* of workers that did not live long: the measure of back-off */
     int start_error;          /* errno of the fork that failed while STARTING; 0 = none */

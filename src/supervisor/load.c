@@ -135,11 +135,13 @@ static void roll_back(struct generation *generation)
     sockets_rollback(&supervisor->sockets);
     TAILQ_INSERT_TAIL(&supervisor->draining, generation, link);
     generation_kill(generation);
-    supervisor->exit_status = load_failed(supervisor, EX_OSERR);
-    if (supervisor->exit_status != EX_OK)
-        supervisor_end(supervisor, supervisor->exit_status);
-    else
+    if (supervisor->current) {
+        (void)load_failed(supervisor, EX_OSERR);
         next_load(supervisor);
+        return;
+    }
+    supervisor->exit_status = EX_OSERR;
+    supervisor->is_stopping = true; /* the end follows when the workers have been reaped */
 }
 
 static int no_jail(const struct worker_spec *spec)

@@ -2,7 +2,6 @@
 #include "mmproxy/supervisor/stop.h"
 
 #include <inttypes.h>
-#include <sysexits.h>
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
@@ -31,7 +30,7 @@ static void for_each_generation(struct supervisor *supervisor,
 static void end_if_gone(struct supervisor *supervisor)
 {
     if (supervisor->is_stopping && TAILQ_EMPTY(&supervisor->draining))
-        supervisor_end(supervisor, EX_OK);
+        supervisor_end(supervisor);
 }
 
 static void set_timer(struct supervisor *supervisor, double delay_s)

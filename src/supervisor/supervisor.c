@@ -134,9 +134,8 @@ void supervisor_leave(void *context)
     ev_loop_destroy(supervisor->loop);
 }
 
-void supervisor_end(struct supervisor *supervisor, int exit_status)
+void supervisor_end(struct supervisor *supervisor)
 {
-    supervisor->exit_status = exit_status;
     ev_break(supervisor->loop, EVBREAK_ALL);
 }
 

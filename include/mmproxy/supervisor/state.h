@@ -36,7 +36,7 @@ struct supervisor {
 /* In a forked child: closes what only the supervisor may hold. context: the supervisor. */
 void supervisor_leave(void *context);
 
-/* Ends supervisor_run. */
-void supervisor_end(struct supervisor *supervisor, int exit_status);
+/* Ends supervisor_run, which returns exit_status. */
+void supervisor_end(struct supervisor *supervisor);
 
 #endif

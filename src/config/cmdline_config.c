@@ -154,7 +154,7 @@ static struct config *config_of_options(const struct cmdline *cmdline,
     if (assembly.mistakes.n_errors == 0 && build_resolve(assembly.config) != 0)
         mistakes_add(&assembly.mistakes, true, 0, "mmproxy: out of memory");
     mistakes_flush(&assembly.mistakes, sink);
-    listener_close(&assembly.draft);
+    listener_config_close(&assembly.draft);
     if (assembly.mistakes.n_errors == 0)
         return assembly.config;
     config_free(assembly.config);

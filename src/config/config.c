@@ -114,7 +114,7 @@ struct config *config_load(const char *path, const struct config_sink *sink)
 
     mistakes_flush(&load.mistakes, sink);
     for (size_t i = 0; i < load.n_drafts; i++)
-        listener_close(&load.drafts[i]);
+        listener_config_close(&load.drafts[i]);
     free(load.drafts);
     config_destroy(&load.tree);
     source_close(&load.source);

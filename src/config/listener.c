@@ -104,7 +104,7 @@ void listener_read(struct listener_draft *draft, const struct listener_draft *de
     listener_resolve_return_path(&draft->config);
 }
 
-void listener_close(struct listener_draft *draft)
+void listener_config_close(struct listener_draft *draft)
 {
     free(draft->config.listen);
     free(draft->listen_lines);

@@ -20,10 +20,10 @@ struct listener_draft {
 void listener_read_defaults(struct listener_draft *draft, const config_setting_t *group,
                             struct mistakes *mistakes);
 
-/* Reads one listener; whatever it says, the draft is for listener_close. */
+/* Reads one listener; whatever it says, the draft is for listener_config_close. */
 void listener_read(struct listener_draft *draft, const struct listener_draft *defaults,
                    const config_setting_t *group, struct mistakes *mistakes);
-void listener_close(struct listener_draft *draft);
+void listener_config_close(struct listener_draft *draft);
 
 /* The line that says what this key is: the listener's, that of "defaults", or its brace's. */
 unsigned listener_line_of(const struct listener_draft *draft, const char *key);

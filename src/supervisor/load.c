@@ -35,17 +35,6 @@ static int load_failed(struct supervisor *supervisor, int exit_status)
     return EX_OK;
 }
 
-static const struct listener_config *listener_of(const struct config *config,
-                                                 const struct addr *addr)
-{
-    for (size_t i = 0; i < config->n_listeners; i++) {
-        const struct listener_config *listener = &config->listeners[i];
-        if (addr >= listener->listen && addr < listener->listen + listener->n_listen)
-            return listener;
-    }
-    return NULL;
-}
-
 static int check_privilege(const struct config *config)
 {
     if (config->n_listeners == 0)
@@ -63,15 +52,15 @@ static int check_privilege(const struct config *config)
 
 static int open_sockets(struct supervisor *supervisor, const struct config *config)
 {
-    const struct addr *failed = NULL;
+    struct sockets_failure failure = { 0 };
     char text[ADDR_STRLEN];
 
-    int err = sockets_open_missing(&supervisor->sockets, config, &failed);
-    if (err == 0)
+    int err = sockets_open_missing(&supervisor->sockets, config, &failure);
+    if (err == 0 || !failure.listener)
         return EX_OK;
     sockets_rollback(&supervisor->sockets);
-    const char *name = listener_of(config, failed)->name;
-    log_error("mmproxy: can't listen on %s%s%s%s: %s", addr_format(failed, text),
+    const char *name = failure.listener->name;
+    log_error("mmproxy: can't listen on %s%s%s%s: %s", addr_format(failure.addr, text),
               name[0] ? " (" : "", name, name[0] ? ")" : "", strerror(-err));
     return err == -EACCES ? EX_NOPERM : EX_OSERR;
 }

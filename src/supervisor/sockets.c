@@ -44,14 +44,14 @@ static int open_one(struct sockets *sockets, const struct listener_config *liste
 }
 
 int sockets_open_missing(struct sockets *sockets, const struct config *config,
-                         const struct addr **failed)
+                         struct sockets_failure *failure)
 {
     for (size_t i = 0; i < config->n_listeners; i++) {
         const struct listener_config *listener = &config->listeners[i];
         for (size_t j = 0; j < listener->n_listen; j++) {
             int err = open_one(sockets, listener, &listener->listen[j]);
             if (err < 0) {
-                *failed = &listener->listen[j];
+                *failure = (struct sockets_failure){ listener, &listener->listen[j] };
                 return err;
             }
         }

@@ -24,13 +24,19 @@ struct sockets {
     size_t n;
 };
 
+/* Which address could not be had; both point into the configuration. */
+struct sockets_failure {
+    const struct listener_config *listener;
+    const struct addr *addr;
+};
+
 /*
  * Opens what config listens on and is not open yet; is_new marks those.
- * returns: 0, or -errno of the first that failed, which *failed then points at (its listener's
- * address in config); what had been opened stays for sockets_rollback.
+ * returns: 0, or -errno of the first that failed with *failure filled in; what had been opened
+ * stays for sockets_rollback.
  */
 int sockets_open_missing(struct sockets *sockets, const struct config *config,
-                         const struct addr **failed);
+                         struct sockets_failure *failure);
 
 /* Takes a listening socket from outside. returns: 0, -ENOMEM or -errno of a useless one. */
 int sockets_adopt(struct sockets *sockets, int fd);

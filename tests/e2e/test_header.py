@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Headers: all that is good in them, all that is bad, and what is no header at all."""
 
+import re
 import struct
 
 import pytest
@@ -87,8 +88,8 @@ def test_health_checks_are_not_logged_at_info(serve, target, dial, name):
     # A session afterwards, so that lines about the health check would have been written.
     after = dial()
     after.send(h.v1(CLIENT4, 51234))
-    gateway.wait_line(lines.told("+", f"source {CLIENT4}:51234"))
-    assert not gateway.find(lines.told(".", peer.local)), gateway.text()
+    gateway.wait_line(lines.told("+", re.escape(f"source {CLIENT4}:51234")))
+    assert not gateway.find(lines.told(None, re.escape(peer.local))), gateway.text()
     service.accept().close()
 
 
@@ -133,8 +134,8 @@ BAD = {
     "v2 IPv6 with IPv4 addresses": (h.v2_raw(h.PROXY, h.INET6, h.STREAM, ADDRESSES4), ""),
     "v2 with a TLV too long": (h.v2(CLIENT4, 1, tlvs=b"\x04\x00\x05abcd"), ""),
     "v2 with half a TLV": (h.v2(CLIENT4, 1, tlvs=b"\x04\x00"), ""),
-    "v2 with a wrong CRC32c": (h.v2(CLIENT4, 1, tlvs=h.tlv(h.CRC32C, b"\1\2\3\4")), "(?i).*crc32c"),
-    "v2 with a CRC32c of 3 bytes": (h.v2(CLIENT4, 1, tlvs=h.tlv(h.CRC32C, b"abc")), "(?i).*crc32c"),
+    "v2 with a wrong CRC32c": (h.v2(CLIENT4, 1, tlvs=h.tlv(h.CRC32C, b"\1\2\3\4")), "(?i:.*crc32c)"),
+    "v2 with a CRC32c of 3 bytes": (h.v2(CLIENT4, 1, tlvs=h.tlv(h.CRC32C, b"abc")), "(?i:.*crc32c)"),
     "v2 with a short SSL TLV": (h.v2(CLIENT4, 1, tlvs=h.tlv(h.SSL, b"\1\0\0\0")), ""),
     "v2 with an SSL sub-TLV too long": (h.v2(CLIENT4, 1, tlvs=h.ssl_tlv(sub=b"\x21\0\x09x")), ""),
     "v2 with a unique id too long": (h.v2(CLIENT4, 1, tlvs=h.tlv(h.UNIQUE_ID, b"u" * 129)), ""),
@@ -165,7 +166,7 @@ def test_silence_is_diagnosed_when_the_header_timeout_is_over(serve, target, dia
     service = target()
     peer = dial()
     peer.expect_end(RST)
-    gateway.wait_line(lines.told("?", "(?i)(silen|no byte|nothing)"))
+    gateway.wait_line(lines.told("?", "(?i:silen|no byte|nothing)"))
     assert service.is_untouched()
 
 
@@ -190,7 +191,7 @@ def test_header_timeout_is_for_the_whole_header(serve, target, dial):
 
     peer.sock.settimeout(0.05)
     until(is_ended, "the header timeout")
-    gateway.wait_line(lines.told("?", peer.local.replace(".", r"\.")))
+    gateway.wait_line(lines.told("?", re.escape(peer.local)))
     assert service.is_untouched()
 
 
@@ -214,7 +215,7 @@ def test_half_a_header_then_fin_is_bad(serve, target, dial):
     peer.send(h.v1(CLIENT4, 51234)[:20])
     peer.finish()
     peer.end()
-    gateway.wait_line(lines.told("?", peer.local.replace(".", r"\.")))
+    gateway.wait_line(lines.told("?", re.escape(peer.local)))
     assert service.is_untouched()
 
 

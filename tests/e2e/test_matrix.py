@@ -8,9 +8,10 @@ import itertools
 
 import pytest
 
-from lib import header, lines
-from lib.conn import FIN, endpoint, is_acknowledged, send_byte_by_byte
-from lib.topology import CLIENT_OF
+from lib import conf, header, lines
+from lib.conn import FIN, connect, endpoint, is_acknowledged, send_byte_by_byte
+from lib.target import Target
+from lib.topology import CLIENT_OF, ORIGIN4, ORIGIN6, ORIGIN_OF
 from lib.wait import until
 
 PORTS = itertools.count(20000)
@@ -88,11 +89,6 @@ def test_session_in_every_combination(net, serve, target, dial, version, client,
 @pytest.mark.parametrize("client", (4, 6))
 def test_fwmark_return_path_to_an_address_of_the_host(plain_net, launch, directory, client, link):
     """The same on the other return path, with targets that are not on loopback."""
-    from lib import conf
-    from lib.conn import connect
-    from lib.target import Target
-    from lib.topology import ORIGIN4, ORIGIN6, ORIGIN_OF
-
     plain_net.return_path_fwmark()
     listener = conf.listener(target_v4=f"{ORIGIN4}:22", target_v6=f"[{ORIGIN6}]:22")
     gateway = launch(plain_net.origin, "-c", conf.write(directory, [listener], workers=1))

@@ -9,7 +9,7 @@ import re
 
 
 def _start(mark, name):
-    return re.escape(f"[{mark}] " + (f"{name}: " if name else ""))
+    return (re.escape(f"[{mark}] ") if mark else r"\[.\] ") + re.escape(f"{name}: " if name else "")
 
 
 def connected(peer, client, target, name="ssh"):
@@ -38,5 +38,5 @@ def failed(peer, target, reason, name="ssh"):
 
 
 def told(mark, text, name="ssh"):
-    """Any line of that listener in which text, a pattern, occurs."""
+    """Any line of that listener in which text, a pattern, occurs; mark None is any mark."""
     return _start(mark, name) + f".*{text}.*"

@@ -35,17 +35,17 @@ def connect(namespace, address, port, source=None, source_port=0, receive_buffer
         sock.close()
         raise
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return Conn(sock)
+    return Conn(sock, (address, port))
 
 
 class Conn:
     """A connected socket whose every operation has a deadline."""
 
-    def __init__(self, sock):
+    def __init__(self, sock, peer):
         self.sock = sock
         self.sock.settimeout(DEADLINE)
         self.address, self.port = sock.getsockname()[:2]
-        self.peer_address, self.peer_port = sock.getpeername()[:2]
+        self.peer_address, self.peer_port = peer[:2]
 
     @property
     def local(self):

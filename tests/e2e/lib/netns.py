@@ -42,8 +42,12 @@ class Namespace:
         return self.call(socket.socket, family, kind)
 
     def argv(self, *argv):
-        """The command line that runs argv inside; the process that execs it becomes argv[0]."""
-        return ["nsenter", f"--net={self.path}", "--", *map(str, argv)]
+        """
+        The command line that runs argv inside, in the very process that execs it; it does not
+        outlive the tests.
+        """
+        return ["nsenter", f"--net={self.path}", "setpriv", "--pdeathsig", "KILL",
+                "--", *map(str, argv)]
 
     def run(self, *argv, **options):
         """Runs a command to its end, which must be a success; returns what it printed."""
@@ -65,6 +69,10 @@ class Namespace:
     def ss(self, *arguments):
         """Lines of ss(8), which looks at this namespace's sockets."""
         return self.run("ss", "-H", *arguments).splitlines()
+
+    def is_listening(self, port):
+        """Does any TCP socket listen on that port?"""
+        return bool(self.ss("-ltn", "sport", f"= :{port}"))
 
     def close(self):
         self._thread.shutdown()

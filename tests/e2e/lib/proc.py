@@ -11,13 +11,21 @@ def _stat(pid):
         return file.read().rpartition(")")[2].split()
 
 
-def children(pid):
-    """Living children, oldest first; none where the process is gone."""
+def _all_children(pid):
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return sorted(p for p in map(int, file.read().split()) if is_alive(p))
+            return sorted(map(int, file.read().split()))
     except OSError:
         return []
+
+
+def children(pid):
+    """Living children, oldest first; none where the process is gone."""
+    return [child for child in _all_children(pid) if is_alive(child)]
+
+
+def zombies(pid):
+    return [child for child in _all_children(pid) if not is_alive(child)]
 
 
 def is_alive(pid):

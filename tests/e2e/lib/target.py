@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The services behind the gateway: listening sockets in the origin's namespace."""
 
+import contextlib
+import select
 import socket
 import threading
 
@@ -24,7 +26,11 @@ class Target:
 
     def accept(self):
         self.sock.settimeout(DEADLINE)
-        return Conn(self.sock.accept()[0])
+        return Conn(*self.sock.accept())
+
+    def has_waiting(self):
+        """Is there a connection to accept, right now?"""
+        return bool(select.select([self.sock], [], [], 0)[0])
 
     def is_untouched(self):
         """Nobody has connected that was not accepted yet."""
@@ -85,4 +91,5 @@ class EchoTarget(Target):
         self.sock.close()
         with self._lock:
             for sock in self._conns:
-                sock.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)

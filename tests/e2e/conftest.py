@@ -135,3 +135,33 @@ def session(dial):
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture
+def real_net():
+    """As net, with a client of its own namespace: for real load balancers and services."""
+    topology = Topology(with_client=True)
+    topology.return_path_loopback()
+    yield topology
+    topology.close()
+
+
+@pytest.fixture
+def gateway(real_net, launch, directory):
+    """Listeners "ssh" on 2222 and "web" on 8080, two workers."""
+    listeners = [conf.listener(), conf.listener(
+        name="web", listen=["0.0.0.0:8080", "[::]:8080"], target_v4="127.0.0.1:80",
+        target_v6="[::1]:80")]
+    started = launch(real_net.origin, "-c", conf.write(directory, listeners, workers=2))
+    started.wait_listening(*conf.LISTEN)
+    started.wait_listening("0.0.0.0:8080", "[::]:8080", name="web")
+    return started
+
+
+@pytest.fixture
+def start(request):
+    """start(service): stopped after the test."""
+    def keep(service):
+        request.addfinalizer(service.stop)
+        return service
+    return keep

@@ -11,7 +11,7 @@ from lib.topology import CLIENT4, ORIGIN4, STRANGER4
 from lib.wait import until
 
 PORTS = itertools.count(20000)
-OUT_OF_DESCRIPTORS = r".*(?i:too many open files|out of (?:file )?descriptors).*"
+OUT_OF_DESCRIPTORS = lines.told("!", "accepting no connections.*Too many open files")
 
 
 def head(client=CLIENT4):

@@ -17,7 +17,7 @@ PORTS = itertools.count(30000)
 
 @pytest.mark.parametrize("subnets", (
     f"{LB4}\n{LB6}\n", "10.99.0.0/31 ; two\nfd99::/127 # addresses\n", "0.0.0.0/0\n::/0\n",
-    f"# v4-mapped\n::ffff:{LB4}\n{LB6}/128\n", f"10.99.0.9/24\r\n\n  fd99::9/64\t\n",
+    f"# v4-mapped\n::ffff:{LB4}\n{LB6}/128\n", "10.99.0.9/24\r\n\n  fd99::9/64\t\n",
     "10.99.0.0/24\n10.99.0.0/16\n10.0.0.0/8\n10.99.0.0/24\nfd99::/64\nfd99::/16\n"))
 def test_peer_in_the_allowed_subnets(serve, target, session, subnets):
     serve(subnets=subnets)

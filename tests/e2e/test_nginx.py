@@ -29,10 +29,9 @@ def balancer(real_net, directory, start):
         proxy_protocol on;
     }}""" for port, (service, link) in FRONTS.items())
     return start(services.nginx(real_net.lb, directory, "balancer", f"""
-load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 stream {{{servers}
 }}
-""", list(FRONTS)))
+""", list(FRONTS), "load_module /usr/lib/nginx/modules/ngx_stream_module.so;"))
 
 
 @pytest.mark.usefixtures("balancer", "gateway")

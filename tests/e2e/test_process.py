@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from lib import conf, header, lines, proc
+from lib import conf, header, proc
 from lib.conn import FIN, RST, connect
 from lib.topology import CLIENT4, ORIGIN4
 from lib.wait import until

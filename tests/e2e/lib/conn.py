@@ -29,20 +29,25 @@ def connect(namespace, address, port, source=None, source_port=0, receive_buffer
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((source or "", source_port))
     sock.settimeout(DEADLINE)
+    is_reset = False
     try:
         sock.connect((address, port))
+    except ConnectionResetError:
+        # The connection was there, and reset before this side had a look at it.
+        is_reset = True
     except OSError:
         sock.close()
         raise
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return Conn(sock, (address, port))
+    return Conn(sock, (address, port), is_reset)
 
 
 class Conn:
     """A connected socket whose every operation has a deadline."""
 
-    def __init__(self, sock, peer):
+    def __init__(self, sock, peer, is_reset=False):
         self.sock = sock
+        self.is_reset = is_reset
         self.sock.settimeout(DEADLINE)
         self.address, self.port = sock.getsockname()[:2]
         self.peer_address, self.peer_port = peer[:2]
@@ -71,6 +76,8 @@ class Conn:
     def end(self):
         """What still arrived, and how the other side ended it: (bytes, FIN or RST)."""
         data = bytearray()
+        if self.is_reset:
+            return b"", RST
         while True:
             try:
                 piece = self.sock.recv(65536)
@@ -85,6 +92,8 @@ class Conn:
 
     def is_quiet(self):
         """Nothing to read and not ended, right now."""
+        if self.is_reset:
+            return False
         self.sock.setblocking(False)
         try:
             self.sock.recv(1, socket.MSG_PEEK)

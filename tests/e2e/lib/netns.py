@@ -8,6 +8,8 @@ import os
 import socket
 import subprocess
 
+from lib.wait import until
+
 CLONE_NEWNET = 0x40000000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -87,3 +89,8 @@ def _write(path, text):
 def link(left, left_name, right, right_name):
     """Joins two namespaces with a veth pair."""
     left.ip(f"link add {left_name} type veth peer name {right_name} netns {right.path}")
+
+
+def wait_link(namespace, name):
+    """Up at both ends: before that IPv6 drops what it is given, and tries again in a second."""
+    until(lambda: "state UP" in namespace.run("ip", "link", "show", name), f"{name} to be up")

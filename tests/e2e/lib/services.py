@@ -59,10 +59,11 @@ defaults
     return Service(namespace, ["haproxy", "-db", "-f", path], ports, directory / "haproxy.log")
 
 
-def nginx(namespace, directory, name, sections, ports):
-    """sections: what stands besides the http or stream block's surroundings; name: its files."""
+def nginx(namespace, directory, name, sections, ports, preamble=""):
+    """name: its files'; sections: the http or stream block; preamble: what comes first."""
     path = directory / f"{name}.conf"
     path.write_text(f"""
+{preamble}
 user root;
 daemon off;
 master_process on;

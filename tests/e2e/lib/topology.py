@@ -58,7 +58,8 @@ class Topology:
             f"address add {LB4}/24 broadcast + dev back0",
             f"address add {STRANGER4}/24 broadcast + dev back0",
             f"address add {LB6}/64 dev back0 nodad",
-            f"address add {STRANGER6}/64 dev back0 nodad",
+            # Not preferred: the kernel would take it as the source otherwise.
+            f"address add {STRANGER6}/64 dev back0 nodad preferred_lft 0",
             "link set back0 addrgenmode none up",
         )
         self.origin.ip(
@@ -69,6 +70,8 @@ class Topology:
             f"route add default via {LB4}",
             f"-6 route add default via {LB6}",
         )
+        netns.wait_link(self.lb, "back0")
+        netns.wait_link(self.origin, "eth0")
 
     def _join_client(self):
         netns.link(self.lb, "front0", self.client, "eth0")
@@ -83,6 +86,8 @@ class Topology:
             f"address add {CLIENT6}/64 dev eth0 nodad",
             "link set eth0 addrgenmode none up",
         )
+        netns.wait_link(self.lb, "front0")
+        netns.wait_link(self.client, "eth0")
 
     def return_path_loopback(self):
         self.origin.ip(*LOOPBACK_RULES)

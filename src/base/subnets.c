@@ -320,6 +320,20 @@ bool subnets_contain(const struct subnets *set, const struct addr *addr)
     return addr_family(&unmapped) == AF_INET6 && contain6(set, load128(addr_bytes(&unmapped)));
 }
 
+static bool equal_bytes(const void *a, const void *b, size_t n, size_t size)
+{
+    return n == 0 || memcmp(a, b, n * size) == 0;
+}
+
+/* Ranges are sorted, disjoint and without padding: equal sets are equal bytes. */
+bool subnets_equal(const struct subnets *a, const struct subnets *b)
+{
+    assert(a->is_sealed && b->is_sealed);
+    return a->n_v4 == b->n_v4 && a->n_v6 == b->n_v6 &&
+           equal_bytes(a->v4, b->v4, a->n_v4, sizeof(*a->v4)) &&
+           equal_bytes(a->v6, b->v6, a->n_v6, sizeof(*a->v6));
+}
+
 size_t subnets_count(const struct subnets *set)
 {
     assert(set->is_sealed);

@@ -109,3 +109,19 @@ int spoof_finish(int fd, const struct addr *target)
 {
     return connect(fd, &target->sa, addr_len(target)) < 0 ? -errno : 0;
 }
+
+int spoof_probe(uint32_t mark)
+{
+    struct spoof spoof = { .source.in.sin_family = AF_INET, .mark = mark };
+
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+    if (fd < 0 && errno == EAFNOSUPPORT) {
+        spoof.source.in6.sin6_family = AF_INET6;
+        fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+    }
+    if (fd < 0)
+        return -errno;
+    int err = set_options(fd, &spoof);
+    close(fd);
+    return err;
+}

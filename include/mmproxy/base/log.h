@@ -4,7 +4,11 @@
  *
  * No call blocks, allocates or opens anything once log_open has returned, so a jailed worker
  * may log; a line that the reader does not take at once is dropped, counted and told later.
- * A process forked after log_open logs to the same place.
+ * A process forked after log_open logs to the same place. Writing a line leaves errno as it was.
+ *
+ * Not for signal handlers or several threads. SIGPIPE is to be ignored: stderr may be a pipe
+ * whose reader has gone. Descriptor 2 is looked at once, by the first call: until then it is
+ * stderr, or nothing, or /dev/null, but nothing else that took its number.
  */
 #ifndef MMPROXY_BASE_LOG_H
 #define MMPROXY_BASE_LOG_H
@@ -39,10 +43,14 @@ struct log_field {
 
 /*
  * Opens the target; before the first call lines go to stderr as text at level info. May be
- * called again (reload): what the old target held open is closed.
+ * called again (reload): what the old target held open is closed. A syslog daemon or journal
+ * that is not there is no error: stderr is told, and lines are lost until it comes.
  * returns: 0, or -errno with the old target still in place.
+ * owns: up to two descriptors above 2, closed on exec: one for stderr, one for the target.
  */
 int log_open(const struct log_config *config);
+
+/* Back to stderr, text, level info. */
 void log_close(void);
 
 /* Would a line of this level be written? For callers whose arguments are costly to make. */
@@ -55,27 +63,28 @@ void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * The same with facts. Control characters in message and values are escaped; a line is cut
- * at 2,048 bytes.
+ * The same with facts; fields may be NULL where n_fields is 0. Control characters in message
+ * and values are escaped. A line is cut at 2,048 bytes, its message first; a value at 256.
  */
 void log_event(enum log_level level, const struct log_field *fields, size_t n_fields,
                const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /*
  * Startup advice and reports: to the log, and to stderr as well, as plain text, where the
- * log goes elsewhere. Not for processes that serve.
+ * log goes elsewhere (once where stderr leads to the same journal). The level counts for both.
+ * Not for processes that serve.
  */
 void log_report(enum log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /*
- * A token bucket for the lines that strangers can cause: burst lines at once, then rate a
+ * A token bucket for the lines that strangers can cause: 20 lines at once, then 2 a
  * second. One per cause and process; all zero is a full bucket.
  */
 struct log_limit {
     uint64_t updated_ms; /* monotonic; 0 = never used */
     uint32_t tokens;     /* thousandths of a line */
-    uint32_t held_back;  /* since the last line that was let through */
+    uint32_t held_back;  /* since log_limit_take_held_back */
 };
 
 /*

@@ -41,6 +41,9 @@ void subnets_seal(struct subnets *set);
 /* Is this address in a prefix of the set? A v4-mapped address counts as IPv4. O(log n). */
 bool subnets_contain(const struct subnets *set, const struct addr *addr);
 
+/* Do the two sealed sets contain the same addresses? However their prefixes were written. */
+bool subnets_equal(const struct subnets *a, const struct subnets *b);
+
 /* Disjoint ranges that the sealed set consists of, both families together; 0 = nobody. */
 size_t subnets_count(const struct subnets *set);
 

@@ -52,9 +52,9 @@ struct listener_config {
 };
 
 struct config {
-    char *path;           /* NULL without a file */
-    char *user;           /* never NULL: an existing user, or "nobody"'s name */
-    unsigned workers;     /* never 0: the number to start */
+    char *path;       /* NULL without a file */
+    char *user;       /* never NULL: an existing user, or "nobody"'s name */
+    unsigned workers; /* never 0: the number to start */
     enum routing_mode routing;
     unsigned drain_timeout_ms;
     bool sandbox;
@@ -62,7 +62,9 @@ struct config {
     bool quiet;           /* -q: no routing advice */
     struct log_config log;
     struct listener_config *listeners;
-    size_t n_listeners; /* 0 is fine with a file: the service waits for a reload */
+    size_t n_listeners;       /* 0 is fine with a file: the service waits for a reload */
+    struct subnets **subnets; /* owned: what the listeners' allowed point to */
+    size_t n_subnets;
 };
 
 /*
@@ -83,8 +85,23 @@ struct config *config_load(const char *path, const struct config_sink *sink);
 
 void config_free(struct config *config);
 
-/* Do the two ask for the same thing in every key, subnets files' contents included? */
+/*
+ * Do the two ask for the same thing in every key, subnets files' contents included? The order
+ * of listeners counts; path and the lines of the file do not.
+ */
 bool config_equal(const struct config *a, const struct config *b);
+
+/* One key that a configuration file can have, for the manual and its test. */
+struct config_key {
+    const char *section; /* "" at the top level, "log", "listeners" */
+    const char *name;
+    const char *type;     /* "whole number" */
+    const char *fallback; /* NULL: none */
+    char range[96];       /* "from 1 to 65535"; "" where the type says it all */
+};
+
+/* The index-th key of all. returns: false behind the last one. */
+bool config_key(size_t index, struct config_key *out);
 
 /* The listener's target for clients of that family; NULL where it has none. */
 const struct addr *listener_config_target(const struct listener_config *listener,

@@ -31,4 +31,7 @@ int spoof_connect(const struct spoof *spoof, bool *connected);
  */
 int spoof_finish(int fd, const struct addr *target);
 
+/* May this process spoof at all? returns: 0, or -errno: EPERM (CAP_NET_RAW is missing), ... */
+int spoof_probe(uint32_t mark);
+
 #endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* process: one worker process, seen from the supervisor. */
+#ifndef MMPROXY_SUPERVISOR_PROCESS_H
+#define MMPROXY_SUPERVISOR_PROCESS_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "mmproxy/worker/worker.h"
+
+enum process_state {
+    PROCESS_STARTING, /* forked, not READY yet */
+    PROCESS_SERVING,
+    PROCESS_DRAINING, /* told to drain or to stop */
+};
+
+struct process {
+    TAILQ_ENTRY(process) link; /* of its generation's list */
+    struct generation *generation;
+    pid_t pid;
+    int channel; /* our end; owned */
+    unsigned slot;
+    enum process_state state;
+    bool has_answered; /* the last PING */
+    uint64_t started_ms;
+    ev_io io;
+    void (*on_message)(struct process *process, enum worker_message message);
+};
+
+/* How to start one. */
+struct process_start {
+    struct ev_loop *loop;
+    struct worker_spec spec; /* slot and channel are filled in by process_new */
+    /* In the child, first of all: closes what a worker must not hold. */
+    void (*leave)(void *context);
+    void *context;
+    int (*prepare)(const struct worker_spec *spec); /* see worker_run */
+    void (*on_message)(struct process *process, enum worker_message message);
+};
+
+/* Forks a worker. returns: 0 with *out for process_free, or -errno. */
+int process_new(struct process **out, const struct process_start *start);
+
+/* The process has been reaped, or is of no concern any more. Takes NULL. */
+void process_free(struct process *process, struct ev_loop *loop, struct counters *counters);
+
+/* Never blocks. A worker that does not take a message is one that is dying. */
+void process_send(struct process *process, enum worker_message message);
+
+#endif

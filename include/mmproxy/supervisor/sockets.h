@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * sockets: every listening socket, keyed by address, owned for as long as any configuration
+ * wants it. A reload takes over what is there, so no queue is ever lost.
+ */
+#ifndef MMPROXY_SUPERVISOR_SOCKETS_H
+#define MMPROXY_SUPERVISOR_SOCKETS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "mmproxy/config/config.h"
+#include "mmproxy/worker/worker.h"
+
+struct listen_socket {
+    struct addr addr;
+    int fd;
+    bool is_new;     /* opened for a configuration that has not been committed */
+    bool is_foreign; /* handed over by a service manager, which keeps a copy */
+};
+
+struct sockets {
+    struct listen_socket *all; /* sorted by nothing; owned */
+    size_t n;
+};
+
+/* Which address could not be had; both point into the configuration. */
+struct sockets_failure {
+    const struct listener_config *listener;
+    const struct addr *addr;
+};
+
+/*
+ * Opens what config listens on and is not open yet; is_new marks those.
+ * returns: 0, or -errno of the first that failed with *failure filled in; what had been opened
+ * stays for sockets_rollback.
+ */
+int sockets_open_missing(struct sockets *sockets, const struct config *config,
+                         struct sockets_failure *failure);
+
+/* Takes a listening socket from outside. returns: 0, -ENOMEM or -errno of a useless one. */
+int sockets_adopt(struct sockets *sockets, int fd);
+
+/* Forgets what sockets_open_missing opened. */
+void sockets_rollback(struct sockets *sockets);
+
+/*
+ * Makes config the one that counts: sockets that it does not name are shut down, which also
+ * ends them in every worker, and closed; those that stay get its backlog and keepalive.
+ */
+void sockets_commit(struct sockets *sockets, const struct config *config);
+
+/* Like sockets_commit with a configuration that listens nowhere; for the end. */
+void sockets_shut_down(struct sockets *sockets);
+
+/* Closes without shutting down: for a forked process that does not need them. */
+void sockets_close(struct sockets *sockets);
+
+/*
+ * The list for workers of config, every address of which must be open.
+ * returns: *n entries to be freed by the caller, or NULL when memory is short.
+ */
+struct worker_socket *sockets_for_workers(const struct sockets *sockets,
+                                          const struct config *config, size_t *n);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* listener: accepts connections for one listener of the configuration, in one worker. */
+#ifndef MMPROXY_WORKER_LISTENER_H
+#define MMPROXY_WORKER_LISTENER_H
+
+#include "mmproxy/worker/report.h"
+#include "mmproxy/worker/worker.h"
+
+struct listener_socket {
+    ev_io io;
+    struct listener *listener;
+};
+
+struct listener {
+    struct worker *worker;
+    const struct listener_config *config;
+    unsigned place;                    /* in the counters */
+    char label[LISTENER_NAME_MAX + 3]; /* "ssh: ", or "" where it has no name */
+    struct listener_socket *sockets;
+    size_t n_sockets;
+    bool is_open;
+    ev_timer pause; /* active: out of descriptors or memory, nothing is accepted */
+    uint64_t pause_told_ms;
+    struct deadline_queue header_deadlines; /* the oldest pending session is its first */
+    struct deadline_queue connect_deadlines;
+    struct deadline_queue idle_deadlines;
+    unsigned n_pending; /* sessions whose header is not complete */
+    struct report_limits limits;
+};
+
+/* With its sockets of the worker's spec. Accepts nothing yet. returns: 0 or -ENOMEM. */
+int listener_open(struct listener *listener, struct worker *worker, unsigned index);
+
+void listener_serve(struct listener *listener);
+
+/* Stops accepting; sessions go on. The sockets stay open: others may serve them. */
+void listener_stop(struct listener *listener);
+
+/* The worker has no session left. Harmless on one that was never opened. */
+void listener_close(struct listener *listener);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * session: a peer's connection, its header, and the connection to the target that follows.
+ *
+ * A state is one function. It is called with what has become ready, does what can be done
+ * now and returns the next state; it neither arms watchers nor frees anything. One driver
+ * (session.c) moves between states, sets deadlines, arms watchers and frees.
+ */
+#ifndef MMPROXY_WORKER_SESSION_H
+#define MMPROXY_WORKER_SESSION_H
+
+#include <ev.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "mmproxy/base/addr.h"
+#include "mmproxy/net/pump.h"
+#include "mmproxy/worker/deadline.h"
+#include "mmproxy/worker/listener.h"
+
+enum session_state {
+    SESSION_HEADER,  /* reading the PROXY header */
+    SESSION_CONNECT, /* on the way to the target */
+    SESSION_RELAY,   /* bytes flow */
+    SESSION_CLOSED,  /* to be freed */
+    SESSION_STATES
+};
+
+/* What has become ready; several may be at once. */
+enum session_ready {
+    READY_PEER_READ = 1 << 0,
+    READY_PEER_WRITE = 1 << 1,
+    READY_TARGET_READ = 1 << 2,
+    READY_TARGET_WRITE = 1 << 3,
+    READY_DEADLINE = 1 << 4, /* the state's time is up */
+    READY_ERROR = 1 << 5,    /* a socket that is not being read has failed */
+    READY_QUIET = 1 << 6,    /* a socket has not been read for a while */
+    READY_STOP = 1 << 7,     /* the worker ends */
+    READY_OLDEST = 1 << 8,   /* max_pending is reached and no header is older than this one */
+    READY_ENTERED = 1 << 9,  /* the state was just entered: whatever can be done */
+};
+
+struct session {
+    struct listener *listener;
+    enum session_state state;
+    int peer_fd;
+    int target_fd; /* -1 before CONNECT */
+    ev_io peer_io;
+    ev_io target_io;
+    struct deadline deadline; /* of the state */
+    struct deadline quiet;    /* until hangup watches what is not being read */
+    LIST_ENTRY(session) link;
+    struct addr peer;
+    struct addr client;  /* set from CONNECT on; the peer's where the header says so */
+    bool was_local;      /* LOCAL, UNKNOWN or AF_UNSPEC */
+    bool is_quiet_check; /* a health check that nobody wants to read about */
+    bool ends_with_fin;  /* both ends have seen the regular end: close, not reset */
+    bool peer_errors_watched;
+    bool target_errors_watched;
+    uint8_t *header; /* a header that did not come in one piece, or the payload behind it */
+    uint32_t header_len;
+    uint32_t header_size;
+    uint64_t connected_us; /* monotonic */
+    enum pump_wait up_wait;
+    enum pump_wait down_wait;
+    struct pump up;   /* peer to target */
+    struct pump down; /* target to peer */
+    const char *end;  /* how it ended, for the log; static */
+};
+
+/*
+ * Starts a session for an accepted connection; it lives by itself from then on. Takes fd,
+ * on failure too. returns: 0 or -ENOMEM.
+ */
+int session_start(struct listener *listener, int fd, const struct addr *peer);
+
+/* Runs the session with what became ready; it may be gone afterwards. */
+void session_drive(struct session *session, unsigned ready);
+
+/* The states, each in a file of its own: header.c, connect.c, relay.c. */
+enum session_state header_run(struct session *session, unsigned ready);
+enum session_state connect_run(struct session *session, unsigned ready);
+enum session_state relay_run(struct session *session, unsigned ready);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* worker: a process that serves sessions, one event loop, until it is told to drain. */
+#ifndef MMPROXY_WORKER_WORKER_H
+#define MMPROXY_WORKER_WORKER_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+#include "mmproxy/config/config.h"
+#include "mmproxy/net/hangup.h"
+#include "mmproxy/net/locals.h"
+#include "mmproxy/net/pump.h"
+#include "mmproxy/worker/counters.h"
+#include "mmproxy/worker/deadline.h"
+
+/* One byte each way on the channel between supervisor and worker. */
+enum worker_message {
+    WORKER_READY = 'R', /* up: everything is open, the jail is closed */
+    WORKER_ALIVE = 'A', /* up: the answer to PING */
+    WORKER_SERVE = 'G', /* down: accept connections from now on */
+    WORKER_PING = 'P',  /* down: is the loop still turning? */
+    WORKER_DRAIN = 'D', /* down: accept no more, exit when the last session has ended */
+    WORKER_STOP = 'S',  /* down: reset the sessions that are left, exit */
+};
+
+struct worker_socket {
+    int fd;            /* listening; inherited, never closed by the worker */
+    unsigned listener; /* index in the configuration */
+};
+
+/* What a worker inherits. Everything in it outlives the call of worker_run. */
+struct worker_spec {
+    const struct config *config;
+    const struct worker_socket *sockets;
+    size_t n_sockets;
+    const unsigned *places; /* of the configuration's listeners in the counters */
+    struct counters *counters;
+    unsigned slot;       /* its own, in the counters */
+    unsigned generation; /* from 1 */
+    int channel;         /* its end; end of file there means that the supervisor died */
+};
+
+struct listener;
+struct session;
+
+struct worker {
+    const struct worker_spec *spec;
+    struct ev_loop *loop;
+    struct counters_worker *counters;
+    struct pump_pool *pool;
+    struct locals *locals;
+    struct hangup hangup;
+    struct deadline_queue quiet; /* sessions that hangup will have to watch */
+    struct listener *listeners;  /* one per listener of the configuration */
+    LIST_HEAD(, session) sessions;
+    unsigned n_sessions;
+    bool draining;
+    ev_io channel_io;
+    ev_io locals_io;
+    ev_timer held_back_timer; /* tells how many log lines were held back */
+};
+
+/*
+ * Serves until drained, stopped or orphaned; only to be called in a process forked for it,
+ * with all signals blocked. prepare is called when every descriptor is open and before the
+ * first byte of a stranger is read: the place to close the jail; it returns 0 or -errno.
+ * returns: the process's exit status (sysexits.h); what went wrong has been logged.
+ */
+int worker_run(const struct worker_spec *spec, int (*prepare)(const struct worker_spec *spec));
+
+/* Called by sessions: one came, one went. */
+void worker_session_began(struct worker *worker, struct session *session);
+void worker_session_ended(struct worker *worker, struct session *session);
+
+#endif

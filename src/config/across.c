@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Each check sorts what must not be there twice: equal things then stand side by side, the
+ * one that is written first in front.
+ */
+#include "across.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct endpoint {
+    struct addr addr;
+    const struct listener_draft *draft;
+    unsigned line;
+};
+
+struct endpoints {
+    struct endpoint *items;
+    size_t n;
+};
+
+static int order(unsigned a, unsigned b)
+{
+    return (a > b) - (a < b);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct listener_draft *left = *(const struct listener_draft *const *)a;
+    const struct listener_draft *right = *(const struct listener_draft *const *)b;
+    int result = strcmp(left->config.name, right->config.name);
+
+    return result != 0 ? result : order(left->line, right->line);
+}
+
+static int by_mark(const void *a, const void *b)
+{
+    const struct listener_draft *left = *(const struct listener_draft *const *)a;
+    const struct listener_draft *right = *(const struct listener_draft *const *)b;
+    int result = order(left->config.mark, right->config.mark);
+
+    return result != 0 ? result : order(left->line, right->line);
+}
+
+static int compare_addr(const struct addr *left, const struct addr *right)
+{
+    int result = order(addr_family(left), addr_family(right));
+
+    if (result == 0)
+        result = order(addr_port(left), addr_port(right));
+    if (result == 0)
+        result = memcmp(addr_bytes(left), addr_bytes(right), addr_family(left) == AF_INET ? 4 : 16);
+    if (result == 0 && addr_family(left) == AF_INET6)
+        result = order(left->in6.sin6_scope_id, right->in6.sin6_scope_id);
+    return result;
+}
+
+static int by_addr(const void *a, const void *b)
+{
+    const struct endpoint *left = a;
+    const struct endpoint *right = b;
+
+    return compare_addr(&left->addr, &right->addr);
+}
+
+static int by_addr_and_line(const void *a, const void *b)
+{
+    int result = by_addr(a, b);
+
+    return result != 0
+               ? result
+               : order(((const struct endpoint *)a)->line, ((const struct endpoint *)b)->line);
+}
+
+static void check_names(const struct listener_draft **drafts, size_t n, struct mistakes *mistakes)
+{
+    const struct listener_draft *first = NULL;
+
+    qsort(drafts, n, sizeof(*drafts), by_name);
+    for (size_t i = 0; i < n; i++) {
+        const struct listener_draft *draft = drafts[i];
+        struct source_place place;
+
+        if (first == NULL || draft->config.name[0] == '\0' ||
+            strcmp(first->config.name, draft->config.name) != 0) {
+            first = draft;
+            continue;
+        }
+        place = source_place(mistakes->source, listener_line_of(first, "name"));
+        mistakes_error(mistakes, listener_line_of(draft, "name"),
+                       "name \"%s\" is already taken (%s:%u)", draft->config.name, place.file,
+                       place.line);
+    }
+}
+
+static void check_marks(const struct listener_draft **drafts, size_t n, struct mistakes *mistakes)
+{
+    const struct listener_draft *first = NULL;
+
+    qsort(drafts, n, sizeof(*drafts), by_mark);
+    for (size_t i = 0; i < n; i++) {
+        const struct listener_draft *draft = drafts[i];
+        struct source_place place;
+
+        if (listener_is_bad(draft, "mark") || listener_is_bad(draft, "table"))
+            continue;
+        if (first == NULL || first->config.mark != draft->config.mark) {
+            first = draft;
+            continue;
+        }
+        if (first->config.table == draft->config.table)
+            continue;
+        place = source_place(mistakes->source, first->line);
+        mistakes_error(mistakes, listener_line_of(draft, "table"),
+                       "mark %u can't lead to table %u: it leads to table %u for listener \"%s\" "
+                       "(%s:%u)",
+                       draft->config.mark, draft->config.table, first->config.table,
+                       first->config.name, place.file, place.line);
+    }
+}
+
+static void check_addresses(const struct endpoints *endpoints, struct mistakes *mistakes)
+{
+    const struct endpoint *first = NULL;
+
+    for (size_t i = 0; i < endpoints->n; i++) {
+        const struct endpoint *endpoint = &endpoints->items[i];
+        char text[ADDR_STRLEN];
+        struct source_place place;
+
+        if (first == NULL || compare_addr(&first->addr, &endpoint->addr) != 0) {
+            first = endpoint;
+            continue;
+        }
+        place = source_place(mistakes->source, first->line);
+        mistakes_error(mistakes, endpoint->line,
+                       "\"listen\" has %s, which is already taken (%s:%u)",
+                       addr_format(&endpoint->addr, text), place.file, place.line);
+    }
+}
+
+static const struct endpoint *find_endpoint(const struct endpoints *endpoints,
+                                            const struct addr *addr)
+{
+    struct endpoint wanted = { .addr = *addr };
+
+    if (endpoints->n == 0)
+        return NULL;
+    return bsearch(&wanted, endpoints->items, endpoints->n, sizeof(wanted), by_addr);
+}
+
+/* Which addresses besides loopback are this host's is not known here. */
+struct addr across_wildcard(const struct addr *target)
+{
+    static const uint8_t any[16];
+    struct addr wildcard = *target;
+
+    if (addr_is_loopback(target))
+        addr_from_bytes(&wildcard, addr_family(target), any, addr_port(target));
+    return wildcard;
+}
+
+static void check_loop(const struct endpoints *endpoints, const struct listener_draft *draft,
+                       const struct addr *target, const char *key, struct mistakes *mistakes)
+{
+    const struct endpoint *endpoint;
+    struct source_place place;
+    struct addr wildcard;
+    char text[ADDR_STRLEN];
+
+    if (!addr_is_set(target))
+        return;
+    endpoint = find_endpoint(endpoints, target);
+    if (endpoint == NULL) {
+        wildcard = across_wildcard(target);
+        endpoint = find_endpoint(endpoints, &wildcard);
+    }
+    if (endpoint == NULL)
+        return;
+    place = source_place(mistakes->source, endpoint->line);
+    mistakes_error(mistakes, listener_line_of(draft, key),
+                   "\"%s\" is %s, where this mmproxy listens itself (%s:%u): a loop", key,
+                   addr_format(target, text), place.file, place.line);
+}
+
+static void collect_endpoints(const struct listener_draft *drafts, size_t n_drafts,
+                              struct endpoints *out)
+{
+    for (size_t i = 0; i < n_drafts; i++) {
+        const struct listener_draft *draft = &drafts[i];
+
+        for (size_t j = 0; j < draft->config.n_listen; j++)
+            out->items[out->n++] = (struct endpoint){ .addr = draft->config.listen[j],
+                                                      .draft = draft,
+                                                      .line = draft->listen_lines[j] };
+    }
+    qsort(out->items, out->n, sizeof(*out->items), by_addr_and_line);
+}
+
+void across_check(const struct listener_draft *drafts, size_t n_drafts, struct mistakes *mistakes)
+{
+    struct endpoints endpoints = { .n = 0 };
+    const struct listener_draft **sorted = calloc(n_drafts + 1, sizeof(const void *));
+    size_t n_addresses = 0;
+
+    for (size_t i = 0; i < n_drafts; i++)
+        n_addresses += drafts[i].config.n_listen;
+    endpoints.items = calloc(n_addresses + 1, sizeof(*endpoints.items));
+    if (sorted == NULL || endpoints.items == NULL) {
+        mistakes_error(mistakes, 0, "out of memory");
+        goto out;
+    }
+    for (size_t i = 0; i < n_drafts; i++)
+        sorted[i] = &drafts[i];
+    check_names(sorted, n_drafts, mistakes);
+    check_marks(sorted, n_drafts, mistakes);
+    collect_endpoints(drafts, n_drafts, &endpoints);
+    check_addresses(&endpoints, mistakes);
+    for (size_t i = 0; i < n_drafts; i++) {
+        check_loop(&endpoints, &drafts[i], &drafts[i].config.target_v4, "target_v4", mistakes);
+        check_loop(&endpoints, &drafts[i], &drafts[i].config.target_v6, "target_v6", mistakes);
+    }
+out:
+    free(sorted);
+    free(endpoints.items);
+}

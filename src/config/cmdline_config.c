@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a command line asks for: the file's configuration, or one made of its options. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "across.h"
+#include "build.h"
+#include "kinds.h"
+#include "mistakes.h"
+#include "mmproxy/config/cmdline.h"
+
+struct assembly {
+    const struct cmdline *cmdline;
+    struct config *config;
+    struct listener_draft draft;
+    struct mistakes mistakes;
+};
+
+static void usage_error(struct assembly *assembly, const char *option, const char *reason)
+{
+    mistakes_add(&assembly->mistakes, true, 0, "mmproxy: %s %s (try 'mmproxy --help')", option,
+                 reason);
+}
+
+/* An option whose value is that of a listener's key; NULL: the option was not given. */
+static void take_key(struct assembly *assembly, const char *option, const char *name,
+                     const char *text)
+{
+    int index = keys_find(&keys_of_listener, name);
+    const struct key *key;
+    struct value value;
+    char reason[KEYS_REASON_MAX];
+
+    if (text == NULL)
+        return;
+    assert(index >= 0);
+    key = &keys_of_listener.keys[index];
+    value = value_of_text(text);
+    if (strcmp(key->type, "whole number") != 0)
+        value.type = VALUE_STRING; /* a file may be called 123 */
+    if (!key->parse(key, &value, (char *)&assembly->draft + key->offset, reason))
+        usage_error(assembly, option, reason);
+}
+
+/* Scripts written for the original must give both targets and have a dummy for one. */
+static void take_target(struct assembly *assembly, const char *option, const char *name,
+                        const char *text)
+{
+    sa_family_t family = strcmp(name, "target_v4") == 0 ? AF_INET : AF_INET6;
+    struct addr addr;
+    char formatted[ADDR_STRLEN];
+
+    if (text == NULL)
+        return;
+    if (addr_parse(&addr, text) != NULL || addr_family(&addr) == family) {
+        take_key(assembly, option, name, text);
+        return;
+    }
+    mistakes_add(&assembly->mistakes, false, 0, "mmproxy: %s %s is no %s address and is ignored",
+                 option, addr_format(&addr, formatted), family == AF_INET ? "IPv4" : "IPv6");
+}
+
+static void take_listen(struct assembly *assembly)
+{
+    const struct cmdline *cmdline = assembly->cmdline;
+    struct listener_config *config = &assembly->draft.config;
+    char reason[KEYS_REASON_MAX];
+
+    config->listen = calloc(cmdline->n_listen, sizeof(*config->listen));
+    if (config->listen == NULL) {
+        mistakes_add(&assembly->mistakes, true, 0, "mmproxy: out of memory");
+        return;
+    }
+    for (size_t i = 0; i < cmdline->n_listen; i++) {
+        struct value value = value_of_text(cmdline->listen[i]);
+
+        value.type = VALUE_STRING;
+        if (kinds_listen(&value, &config->listen[config->n_listen], reason))
+            config->n_listen++;
+        else
+            usage_error(assembly, "--listen", reason);
+    }
+}
+
+static bool is_listened_on(const struct listener_config *config, const struct addr *addr,
+                           size_t n_listen)
+{
+    for (size_t i = 0; i < n_listen; i++) {
+        if (addr_equal(&config->listen[i], addr))
+            return true;
+    }
+    return false;
+}
+
+/* What across_check says of a file's listeners, in the words of options. */
+static void check_listener(struct assembly *assembly)
+{
+    const struct listener_config *config = &assembly->draft.config;
+    char text[ADDR_STRLEN];
+
+    for (size_t i = 0; i < config->n_listen; i++) {
+        if (is_listened_on(config, &config->listen[i], i))
+            mistakes_add(&assembly->mistakes, true, 0,
+                         "mmproxy: --listen has %s twice (try 'mmproxy --help')",
+                         addr_format(&config->listen[i], text));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        const struct addr *target = i == 0 ? &config->target_v4 : &config->target_v6;
+        const struct addr wildcard = across_wildcard(target);
+
+        if (is_listened_on(config, target, config->n_listen) ||
+            is_listened_on(config, &wildcard, config->n_listen))
+            usage_error(assembly, i == 0 ? "--target-v4" : "--target-v6",
+                        "is where mmproxy listens itself: a loop");
+    }
+    if (!addr_is_set(&config->target_v4) && !addr_is_set(&config->target_v6))
+        mistakes_add(&assembly->mistakes, true, 0,
+                     "mmproxy: no target is left (try 'mmproxy --help')");
+}
+
+static void take_options(struct assembly *assembly)
+{
+    const struct cmdline *cmdline = assembly->cmdline;
+    const char *return_path = cmdline->return_path != NULL ? cmdline->return_path : "connmark";
+
+    listener_read_defaults(&assembly->draft, NULL, &assembly->mistakes);
+    take_key(assembly, "--allowed-networks", "allowed_subnets", cmdline->allowed_path);
+    take_listen(assembly);
+    take_target(assembly, "--target-v4", "target_v4", cmdline->target_v4);
+    take_target(assembly, "--target-v6", "target_v6", cmdline->target_v6);
+    take_key(assembly, "--mark", "mark", cmdline->mark);
+    take_key(assembly, "--table", "table", cmdline->table);
+    take_key(assembly, "--return-path", "return_path", return_path);
+    assembly->draft.config.preserve_client_port = cmdline->force_real_client_port;
+    if (assembly->mistakes.n_errors == 0)
+        check_listener(assembly);
+    listener_resolve_return_path(&assembly->draft.config);
+}
+
+static struct config *config_of_options(const struct cmdline *cmdline,
+                                        const struct config_sink *sink, bool *is_usage_error)
+{
+    struct assembly assembly = { .cmdline = cmdline, .config = build_new() };
+
+    if (assembly.config == NULL) {
+        mistakes_add(&assembly.mistakes, true, 0, "mmproxy: out of memory");
+    } else {
+        take_options(&assembly);
+        *is_usage_error = assembly.mistakes.n_errors > 0;
+    }
+    if (assembly.mistakes.n_errors == 0)
+        build_listeners(assembly.config, &assembly.draft, 1, true, &assembly.mistakes);
+    if (assembly.mistakes.n_errors == 0 && build_resolve(assembly.config) != 0)
+        mistakes_add(&assembly.mistakes, true, 0, "mmproxy: out of memory");
+    mistakes_flush(&assembly.mistakes, sink);
+    listener_config_close(&assembly.draft);
+    if (assembly.mistakes.n_errors == 0)
+        return assembly.config;
+    config_free(assembly.config);
+    return NULL;
+}
+
+struct config *cmdline_config(const struct cmdline *cmdline, const struct config_sink *sink,
+                              bool *is_usage_error)
+{
+    struct config *config;
+
+    *is_usage_error = false;
+    if (cmdline->config_path != NULL)
+        config = config_load(cmdline->config_path, sink);
+    else
+        config = config_of_options(cmdline, sink, is_usage_error);
+    if (config == NULL)
+        return NULL;
+    config->quiet = cmdline->quiet;
+    if (cmdline->no_sandbox)
+        config->sandbox = false;
+    if (cmdline->verbose) {
+        config->log_connections = true;
+        /* Connections are logged at level info: a stricter level would hide them again. */
+        if (config->log.level < LOG_LEVEL_INFO)
+            config->log.level = LOG_LEVEL_INFO;
+    }
+    return config;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/config/config.h"
+
+#include <libconfig.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "across.h"
+#include "build.h"
+#include "keys.h"
+#include "listener.h"
+#include "mistakes.h"
+#include "source.h"
+
+enum { LISTENERS_MAX = 10000 };
+
+struct load {
+    struct config *config;
+    struct source source;
+    struct mistakes mistakes;
+    config_t tree; /* libconfig's: strings in drafts are its own */
+    struct listener_draft defaults;
+    struct listener_draft *drafts;
+    size_t n_drafts;
+};
+
+static void read_log(struct load *load, const config_setting_t *log)
+{
+    if (config_setting_is_group(log))
+        keys_read(&keys_of_log, log, load->config, NULL, false, &load->mistakes);
+    else
+        keys_report_type(log, "\"log\" must be a group { }", &load->mistakes);
+}
+
+static void read_listeners(struct load *load, const config_setting_t *list)
+{
+    unsigned n;
+
+    if (!config_setting_is_list(list)) {
+        keys_report_type(list, "\"listeners\" must be a list ( )", &load->mistakes);
+        return;
+    }
+    n = (unsigned)config_setting_length(list);
+    if (n > LISTENERS_MAX) {
+        mistakes_error(&load->mistakes, config_setting_source_line(list),
+                       "\"listeners\" must have at most %d elements, not %u", LISTENERS_MAX, n);
+        return;
+    }
+    load->drafts = calloc(n + 1, sizeof(*load->drafts));
+    if (load->drafts == NULL) {
+        mistakes_error(&load->mistakes, config_setting_source_line(list), "out of memory");
+        return;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        const config_setting_t *group = config_setting_get_elem(list, i);
+        struct listener_draft *draft = &load->drafts[load->n_drafts];
+
+        if (!config_setting_is_group(group)) {
+            keys_report_type(group, "a listener must be a group { }", &load->mistakes);
+            continue;
+        }
+        listener_read(draft, &load->defaults, group, &load->mistakes);
+        draft->config.line = source_place(&load->source, config_setting_source_line(group)).line;
+        load->n_drafts++;
+    }
+}
+
+static void read_tree(struct load *load)
+{
+    const config_setting_t *root = config_root_setting(&load->tree);
+    const config_setting_t *log = config_setting_get_member(root, "log");
+    const config_setting_t *defaults = config_setting_get_member(root, "defaults");
+    const config_setting_t *listeners = config_setting_get_member(root, "listeners");
+
+    keys_read(&keys_of_config, root, load->config, NULL, false, &load->mistakes);
+    if (log != NULL)
+        read_log(load, log);
+    listener_read_defaults(&load->defaults, defaults, &load->mistakes);
+    if (listeners != NULL)
+        read_listeners(load, listeners);
+    across_check(load->drafts, load->n_drafts, &load->mistakes);
+    build_listeners(load->config, load->drafts, load->n_drafts, false, &load->mistakes);
+}
+
+static void read_file(struct load *load, const char *path)
+{
+    load->mistakes.source = &load->source;
+    source_open(&load->source, path, &load->mistakes);
+    if (load->mistakes.n_errors > 0)
+        return;
+    if (config_read_string(&load->tree, load->source.text) != CONFIG_TRUE) {
+        mistakes_error(&load->mistakes, (unsigned)config_error_line(&load->tree), "%s",
+                       config_error_text(&load->tree));
+        return;
+    }
+    read_tree(load);
+}
+
+struct config *config_load(const char *path, const struct config_sink *sink)
+{
+    struct load load = { .config = build_new() };
+
+    config_init(&load.tree);
+    if (load.config != NULL)
+        load.config->path = strdup(path);
+    if (load.config == NULL || load.config->path == NULL) {
+        mistakes_add(&load.mistakes, true, 0, "%s: out of memory", path);
+    } else {
+        load.config->log_connections = true;
+        read_file(&load, load.config->path);
+    }
+    if (load.mistakes.n_errors == 0 && build_resolve(load.config) != 0)
+        mistakes_add(&load.mistakes, true, 0, "%s: out of memory", path);
+
+    mistakes_flush(&load.mistakes, sink);
+    for (size_t i = 0; i < load.n_drafts; i++)
+        listener_config_close(&load.drafts[i]);
+    free(load.drafts);
+    config_destroy(&load.tree);
+    source_close(&load.source);
+    if (load.mistakes.n_errors == 0)
+        return load.config;
+    config_free(load.config);
+    return NULL;
+}
+
+void config_free(struct config *config)
+{
+    if (config == NULL)
+        return;
+    for (size_t i = 0; i < config->n_listeners; i++)
+        free(config->listeners[i].listen);
+    for (size_t i = 0; i < config->n_subnets; i++)
+        subnets_free(config->subnets[i]);
+    free(config->listeners);
+    free(config->subnets);
+    free(config->user);
+    free(config->path);
+    free(config);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "listener.h"
+
+#include <stdlib.h>
+
+#include "kinds.h"
+
+void listener_read_defaults(struct listener_draft *draft, const config_setting_t *group,
+                            struct mistakes *mistakes)
+{
+    *draft = (struct listener_draft){ .allowed_path = NULL };
+    keys_set_defaults(&keys_of_listener, draft);
+    if (group == NULL)
+        return;
+    if (config_setting_is_group(group))
+        keys_read(&keys_of_listener, group, draft, draft->states, true, mistakes);
+    else
+        keys_report_type(group, "\"defaults\" must be a group { }", mistakes);
+}
+
+unsigned listener_line_of(const struct listener_draft *draft, const char *key)
+{
+    int index = keys_find(&keys_of_listener, key);
+
+    if (index < 0 || draft->states[index].line == 0)
+        return draft->line;
+    return draft->states[index].line;
+}
+
+static bool is_written(const struct listener_draft *draft, const char *key)
+{
+    int index = keys_find(&keys_of_listener, key);
+
+    return index >= 0 && draft->states[index].line != 0;
+}
+
+bool listener_is_bad(const struct listener_draft *draft, const char *key)
+{
+    int index = keys_find(&keys_of_listener, key);
+
+    return index >= 0 && draft->states[index].is_bad;
+}
+
+static void read_address(struct listener_draft *draft, const config_setting_t *setting,
+                         struct mistakes *mistakes)
+{
+    struct value value = value_of_setting(setting);
+    struct listener_config *config = &draft->config;
+    char reason[KEYS_REASON_MAX];
+
+    if (kinds_listen(&value, &config->listen[config->n_listen], reason)) {
+        draft->listen_lines[config->n_listen] = config_setting_source_line(setting);
+        config->n_listen++;
+    } else {
+        mistakes_error(mistakes, config_setting_source_line(setting), "\"listen\" %s", reason);
+    }
+}
+
+static void read_listen(struct listener_draft *draft, const config_setting_t *setting,
+                        struct mistakes *mistakes)
+{
+    unsigned line = config_setting_source_line(setting);
+    bool is_many = config_setting_is_array(setting) || config_setting_is_list(setting);
+    unsigned n = is_many ? (unsigned)config_setting_length(setting) : 1;
+
+    if (n == 0 || n > LISTENER_ADDRESSES_MAX) {
+        mistakes_error(mistakes, line, "\"listen\" must have 1 to %d addresses, not %u",
+                       LISTENER_ADDRESSES_MAX, n);
+        return;
+    }
+    draft->config.listen = calloc(n, sizeof(*draft->config.listen));
+    draft->listen_lines = calloc(n, sizeof(*draft->listen_lines));
+    if (draft->config.listen == NULL || draft->listen_lines == NULL) {
+        mistakes_error(mistakes, line, "out of memory");
+        return;
+    }
+    for (unsigned i = 0; i < n; i++)
+        read_address(draft, is_many ? config_setting_get_elem(setting, i) : setting, mistakes);
+}
+
+static void need_key(const struct listener_draft *draft, const char *key, struct mistakes *mistakes)
+{
+    if (!is_written(draft, key))
+        mistakes_error(mistakes, draft->line, "this listener needs the key \"%s\"", key);
+}
+
+void listener_read(struct listener_draft *draft, const struct listener_draft *defaults,
+                   const config_setting_t *group, struct mistakes *mistakes)
+{
+    const config_setting_t *listen;
+
+    *draft = *defaults;
+    draft->line = config_setting_source_line(group);
+    keys_read(&keys_of_listener, group, draft, draft->states, false, mistakes);
+    listen = config_setting_get_member(group, "listen");
+    if (listen != NULL)
+        read_listen(draft, listen, mistakes);
+    need_key(draft, "name", mistakes);
+    need_key(draft, "listen", mistakes);
+    need_key(draft, "allowed_subnets", mistakes);
+    if (!is_written(draft, "target_v4") && !is_written(draft, "target_v6"))
+        mistakes_error(mistakes, draft->line,
+                       "this listener needs a target: the key \"target_v4\" or \"target_v6\"");
+    listener_resolve_return_path(&draft->config);
+}
+
+void listener_config_close(struct listener_draft *draft)
+{
+    free(draft->config.listen);
+    free(draft->listen_lines);
+    draft->config.listen = NULL;
+    draft->listen_lines = NULL;
+}
+
+static bool is_remote(const struct addr *target)
+{
+    return addr_is_set(target) && !addr_is_loopback(target);
+}
+
+void listener_resolve_return_path(struct listener_config *listener)
+{
+    listener->return_path_is_auto = listener->return_path == RETURN_PATH_AUTO;
+    if (!listener->return_path_is_auto)
+        return;
+    listener->return_path = is_remote(&listener->target_v4) || is_remote(&listener->target_v6)
+                                ? RETURN_PATH_FWMARK
+                                : RETURN_PATH_LOOPBACK;
+}
+
+const struct addr *listener_config_target(const struct listener_config *listener,
+                                          sa_family_t family)
+{
+    const struct addr *target = family == AF_INET ? &listener->target_v4 : &listener->target_v6;
+
+    return (family == AF_INET || family == AF_INET6) && addr_is_set(target) ? target : NULL;
+}

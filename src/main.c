@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* main: argv → what to run; nothing else. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "mmproxy/base/log.h"
+#include "mmproxy/config/cmdline.h"
+#include "mmproxy/supervisor/supervisor.h"
+#include "mmproxy/version.h"
+
+static void print_mistake(void *context, bool is_error, const char *line)
+{
+    (void)context;
+    (void)is_error;
+    fprintf(stderr, "%s\n", line);
+}
+
+static const struct config_sink sink = { .report = print_mistake };
+
+static int test_config(const struct cmdline *cmdline)
+{
+    bool is_usage_error;
+    struct config *config = cmdline_config(cmdline, &sink, &is_usage_error);
+
+    if (!config)
+        return is_usage_error ? EX_USAGE : EX_CONFIG;
+    fprintf(stderr, "%s: configuration is fine, %zu listener%s\n",
+            config->path ? config->path : "mmproxy", config->n_listeners,
+            config->n_listeners == 1 ? "" : "s");
+    config_free(config);
+    return EX_OK;
+}
+
+static int run(const struct cmdline *cmdline)
+{
+    switch (cmdline->action) {
+    case CMDLINE_HELP:
+        return fputs(cmdline_help(), stdout) < 0 ? EX_OSERR : EX_OK;
+    case CMDLINE_VERSION:
+        return puts("mmproxy " MMPROXY_VERSION) < 0 ? EX_OSERR : EX_OK;
+    case CMDLINE_TEST_CONFIG:
+        return test_config(cmdline);
+    case CMDLINE_CHECK:
+    case CMDLINE_RULES:
+    case CMDLINE_SERVE:
+        break;
+    }
+    return supervisor_run(cmdline);
+}
+
+/* A descriptor opened later must not become anybody's standard output by accident. */
+static void fill_standard_descriptors(void)
+{
+    while (true) {
+        int fd = open("/dev/null", O_RDWR | O_NOCTTY);
+        if (fd < 0)
+            return;
+        if (fd > STDERR_FILENO) {
+            close(fd);
+            return;
+        }
+    }
+}
+
+int main(int argc, char *argv[])
+{
+    struct cmdline cmdline;
+
+    fill_standard_descriptors();
+    (void)signal(SIGPIPE, SIG_IGN); /* a peer that went away is an error code, not our end */
+    (void)signal(SIGXFSZ, SIG_IGN); /* so is a log file at its limit */
+    if (cmdline_parse(&cmdline, argc, argv, &sink) < 0)
+        return EX_USAGE;
+
+    int status = run(&cmdline);
+    cmdline_close(&cmdline);
+    return status;
+}

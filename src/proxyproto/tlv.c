@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "internal.h"
+
+enum {
+    TYPE_CRC32C = 0x03,
+    TYPE_UNIQUE_ID = 0x05,
+    TYPE_SSL = 0x20,
+};
+
+enum {
+    TLV_HEAD = 3, /* type and two bytes of length */
+    CRC32C_LEN = 4,
+    UNIQUE_ID_MAX = 128,
+    SSL_HEAD = 5, /* client and verify (section 2.2.6) */
+};
+
+/* One TLV, given by offsets: the value's first byte and the one behind its last. */
+struct tlv {
+    uint8_t type;
+    size_t value;
+    size_t end;
+};
+
+enum fit { FIT_OK, FIT_NO_HEAD, FIT_TOO_LONG };
+
+static enum fit next_tlv(const uint8_t *header, size_t from, size_t to, struct tlv *out)
+{
+    size_t len;
+
+    if (to - from < TLV_HEAD)
+        return FIT_NO_HEAD;
+    len = load16(header + from + 1);
+    out->type = header[from];
+    out->value = from + TLV_HEAD;
+    out->end = out->value + len;
+    return len > to - out->value ? FIT_TOO_LONG : FIT_OK;
+}
+
+static const char *check_ssl(const uint8_t *header, const struct tlv *ssl)
+{
+    size_t at = ssl->value + SSL_HEAD;
+
+    if (ssl->end - ssl->value < SSL_HEAD)
+        return "v2 SSL TLV is shorter than 5 bytes";
+    while (at < ssl->end) {
+        struct tlv sub;
+
+        switch (next_tlv(header, at, ssl->end, &sub)) {
+        case FIT_NO_HEAD:
+            return "v2 SSL sub-TLV has no room for its type and length";
+        case FIT_TOO_LONG:
+            return "v2 SSL sub-TLV is longer than what is left of the SSL TLV";
+        case FIT_OK:
+            at = sub.end;
+        }
+    }
+    return NULL;
+}
+
+/* Types that are not known here are skipped, as section 2.2 allows. */
+static const char *check_value(const uint8_t *header, const struct tlv *tlv, size_t *crc_at)
+{
+    switch (tlv->type) {
+    case TYPE_CRC32C:
+        if (tlv->end - tlv->value != CRC32C_LEN)
+            return "v2 CRC32c TLV is not 4 bytes long";
+        /* A checksum is made with its own field as zeros: with two there is no right value. */
+        if (*crc_at != 0)
+            return "v2 CRC32c TLV is repeated";
+        *crc_at = tlv->value;
+        return NULL;
+    case TYPE_UNIQUE_ID:
+        return tlv->end - tlv->value > UNIQUE_ID_MAX ? "v2 unique ID is longer than 128 bytes"
+                                                     : NULL;
+    case TYPE_SSL:
+        return check_ssl(header, tlv);
+    default:
+        return NULL;
+    }
+}
+
+const char *tlv_walk(const uint8_t *header, size_t from, size_t to, size_t *crc_at)
+{
+    *crc_at = 0;
+    while (from < to) {
+        const char *reason = NULL;
+        struct tlv tlv;
+
+        switch (next_tlv(header, from, to, &tlv)) {
+        case FIT_NO_HEAD:
+            return "v2 TLV has no room for its type and length";
+        case FIT_TOO_LONG:
+            return "v2 TLV is longer than what is left of the header";
+        case FIT_OK:
+            reason = check_value(header, &tlv, crc_at);
+        }
+        if (reason != NULL)
+            return reason;
+        from = tlv.end;
+    }
+    return NULL;
+}

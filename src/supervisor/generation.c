@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/supervisor/generation.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mmproxy/base/clock.h"
+#include "mmproxy/base/log.h"
+
+enum {
+    START_TIMEOUT_MS = 10 * 1000, /* READY takes milliseconds; who takes longer is stuck */
+    LONG_LIFE_MS = 10 * 1000,     /* a worker that lived so long died of something new */
+    BACK_OFF_MS = 250,            /* doubled with each death in a row after the first */
+    BACK_OFF_MAX_MS = 30 * 1000,
+};
+
+static void start_timer(struct generation *generation, unsigned delay_ms)
+{
+    ev_timer_stop(generation->start.loop, &generation->timer);
+    ev_now_update(generation->start.loop);
+    ev_timer_set(&generation->timer, delay_ms / 1000., 0.);
+    ev_timer_start(generation->start.loop, &generation->timer);
+}
+
+static int claim_places(struct generation *generation)
+{
+    const struct config *config = generation->config;
+    size_t n = config->n_listeners;
+
+    generation->places = calloc(n > 0 ? n : 1, sizeof *generation->places);
+    if (!generation->places)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        int place =
+            counters_claim_listener(generation->start.spec.counters, config->listeners[i].name);
+        if (place < 0) {
+            while (i-- > 0)
+                counters_release_listener(generation->start.spec.counters, generation->places[i]);
+            free(generation->places);
+            generation->places = NULL;
+            return place;
+        }
+        generation->places[i] = (unsigned)place;
+    }
+    return 0;
+}
+
+static void release_places(struct generation *generation)
+{
+    if (!generation->places)
+        return;
+    for (size_t i = 0; i < generation->config->n_listeners; i++)
+        counters_release_listener(generation->start.spec.counters, generation->places[i]);
+    free(generation->places);
+}
+
+/* Starts the missing ones. returns: 0, or -errno with some of them still missing. */
+static int start_workers(struct generation *generation)
+{
+    for (; generation->missing > 0; generation->missing--) {
+        struct process *process;
+        int err = process_new(&process, &generation->start);
+        if (err < 0)
+            return err;
+        process->generation = generation;
+        TAILQ_INSERT_TAIL(&generation->processes, process, link);
+        generation->n_processes++;
+    }
+    return 0;
+}
+
+static bool all_are_ready(const struct generation *generation)
+{
+    const struct process *process;
+
+    TAILQ_FOREACH(process, &generation->processes, link)
+    if (process->state == PROCESS_STARTING)
+        return false;
+    return true;
+}
+
+static void check_ready(struct generation *generation)
+{
+    if (generation->state != GENERATION_STARTING || generation->missing > 0 ||
+        !all_are_ready(generation))
+        return;
+    ev_timer_stop(generation->start.loop, &generation->timer);
+    generation->state = GENERATION_SERVING;
+    generation->events.on_ready(generation);
+}
+
+static void on_message(struct process *process, enum worker_message message)
+{
+    process->has_answered = true;
+    if (message != WORKER_READY || process->state != PROCESS_STARTING)
+        return;
+    process->state = PROCESS_SERVING;
+    if (process->generation->state == GENERATION_SERVING)
+        process_send(process, WORKER_SERVE);
+    else
+        check_ready(process->generation);
+}
+
+static void start_failed(struct generation *generation, const char *why)
+{
+    log_error("[!] generation %u could not start: %s", generation->number, why);
+    generation->events.on_failed(generation);
+}
+
+static void start_timed_out(struct generation *generation)
+{
+    if (generation->missing > 0)
+        start_failed(generation, strerror(generation->start_error));
+    else if (!all_are_ready(generation))
+        start_failed(generation, "its workers are not ready in time");
+    else
+        check_ready(generation); /* without listeners there are no workers to say READY */
+}
+
+static void retry_later(struct generation *generation)
+{
+    unsigned n = generation->deaths_in_a_row > 10 ? 10 : generation->deaths_in_a_row;
+    unsigned delay_ms = n <= 1 ? 0 : (unsigned)BACK_OFF_MS << (n - 2);
+
+    start_timer(generation, delay_ms < BACK_OFF_MAX_MS ? delay_ms : BACK_OFF_MAX_MS);
+}
+
+static void start_missing(struct generation *generation)
+{
+    int err = start_workers(generation);
+    if (err == 0)
+        return;
+    log_error("[!] a worker can't be started: %s", strerror(-err));
+    generation->deaths_in_a_row++;
+    retry_later(generation);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    struct generation *generation = timer->data;
+
+    (void)loop;
+    (void)revents;
+    if (generation->state == GENERATION_STARTING)
+        start_timed_out(generation);
+    else if (generation->state == GENERATION_SERVING)
+        start_missing(generation);
+    else
+        generation->events.on_gone(generation);
+}
+
+static int generation_open(struct generation *generation, const struct sockets *sockets)
+{
+    struct worker_spec *spec = &generation->start.spec;
+
+    spec->config = generation->config;
+    spec->generation = generation->number;
+    generation->sockets = sockets_for_workers(sockets, generation->config, &spec->n_sockets);
+    if (!generation->sockets)
+        return -ENOMEM;
+    spec->sockets = generation->sockets;
+    int err = claim_places(generation);
+    spec->places = generation->places;
+    return err;
+}
+
+int generation_new(struct generation **out, struct config *config, const struct sockets *sockets,
+                   const struct process_start *template, const struct generation_events *events)
+{
+    static unsigned last_number;
+    struct generation *generation = calloc(1, sizeof *generation);
+    if (!generation)
+        return -ENOMEM;
+
+    generation->number = ++last_number;
+    generation->config = config;
+    generation->events = *events;
+    generation->start = *template;
+    generation->start.on_message = on_message;
+    generation->began_ms = clock_now_ms();
+    TAILQ_INIT(&generation->processes);
+    ev_timer_init(&generation->timer, on_timer, 0., 0.);
+    generation->timer.data = generation;
+
+    int err = generation_open(generation, sockets);
+    if (err < 0) {
+        generation->config = NULL;
+        generation_free(generation);
+        return err;
+    }
+    generation->missing = config->n_listeners > 0 ? config->workers : 0;
+    generation->start_error = -start_workers(generation);
+    bool is_decided = generation->missing > 0 || generation->n_processes == 0;
+    start_timer(generation, is_decided ? 0 : START_TIMEOUT_MS);
+    *out = generation;
+    return 0;
+}
+
+void generation_free(struct generation *generation)
+{
+    if (!generation)
+        return;
+    assert(generation->n_processes == 0);
+    ev_timer_stop(generation->start.loop, &generation->timer);
+    release_places(generation);
+    free(generation->sockets);
+    config_free(generation->config);
+    free(generation);
+}
+
+/* When the last worker is gone the owner hears of it, but not from within its own call. */
+static void check_gone(struct generation *generation)
+{
+    if (generation->state == GENERATION_DRAINING && generation->n_processes == 0)
+        start_timer(generation, 0);
+}
+
+static void send_to_all(struct generation *generation, enum worker_message message)
+{
+    struct process *process;
+
+    if (generation->state != GENERATION_DRAINING)
+        generation->draining_since_ms = clock_now_ms();
+    generation->state = GENERATION_DRAINING;
+    ev_timer_stop(generation->start.loop, &generation->timer);
+    TAILQ_FOREACH(process, &generation->processes, link)
+    process_send(process, message);
+    check_gone(generation);
+}
+
+void generation_serve(struct generation *generation)
+{
+    struct process *process;
+
+    TAILQ_FOREACH(process, &generation->processes, link)
+    process_send(process, WORKER_SERVE);
+}
+
+void generation_drain(struct generation *generation)
+{
+    send_to_all(generation, WORKER_DRAIN);
+}
+
+void generation_stop(struct generation *generation)
+{
+    send_to_all(generation, WORKER_STOP);
+}
+
+void generation_kill(struct generation *generation)
+{
+    struct process *process;
+
+    generation->is_killed = true;
+    generation_stop(generation);
+    TAILQ_FOREACH(process, &generation->processes, link)
+    (void)kill(process->pid, SIGKILL);
+}
+
+static void tell_death(const struct process *process, int status)
+{
+    unsigned number = process->generation->number;
+
+    if (WIFSIGNALED(status))
+        log_error("[!] worker %d of generation %u died: killed by signal %d (%s)",
+                  (int)process->pid, number, WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        log_error("[!] worker %d of generation %u died: exit status %d", (int)process->pid, number,
+                  WEXITSTATUS(status));
+}
+
+static void replace(struct generation *generation, const struct process *dead)
+{
+    if (clock_now_ms() - dead->started_ms >= LONG_LIFE_MS)
+        generation->deaths_in_a_row = 0;
+    generation->deaths_in_a_row++;
+    generation->missing++;
+    retry_later(generation);
+}
+
+static void process_gone(struct generation *generation, struct process *process, int status)
+{
+    bool is_regular = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+
+    if (generation->state != GENERATION_DRAINING || (!is_regular && !generation->is_killed))
+        tell_death(process, status);
+    TAILQ_REMOVE(&generation->processes, process, link);
+    generation->n_processes--;
+    if (generation->state == GENERATION_STARTING)
+        start_failed(generation, "a worker died");
+    else if (generation->state == GENERATION_SERVING)
+        replace(generation, process);
+    process_free(process, generation->start.loop, generation->start.spec.counters);
+    check_gone(generation);
+}
+
+bool generation_reaped(struct generation *generation, pid_t pid, int status)
+{
+    struct process *process;
+
+    TAILQ_FOREACH(process, &generation->processes, link)
+    {
+        if (process->pid == pid) {
+            process_gone(generation, process, status);
+            return true;
+        }
+    }
+    return false;
+}
+
+unsigned generation_sessions(const struct generation *generation)
+{
+    const struct process *process;
+    unsigned sessions = 0;
+
+    TAILQ_FOREACH(process, &generation->processes, link)
+    sessions +=
+        atomic_load(&counters_worker(generation->start.spec.counters, process->slot)->sessions);
+    return sessions;
+}
+
+bool generation_ping(struct generation *generation)
+{
+    struct process *process;
+    bool all_answered = true;
+
+    TAILQ_FOREACH(process, &generation->processes, link)
+    {
+        if (process->state != PROCESS_SERVING)
+            continue;
+        all_answered = all_answered && process->has_answered;
+        process->has_answered = false;
+        process_send(process, WORKER_PING);
+    }
+    return all_answered;
+}
+
+void generation_leave(struct generation *generation)
+{
+    struct process *process;
+
+    TAILQ_FOREACH(process, &generation->processes, link)
+    close(process->channel);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/supervisor/process.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "mmproxy/base/clock.h"
+
+static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct process *process = io->data;
+    char message;
+
+    (void)revents;
+    ssize_t n = recv(io->fd, &message, 1, MSG_DONTWAIT);
+    if (n == 1)
+        process->on_message(process, (enum worker_message)message);
+    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        ev_io_stop(loop, io); /* it is dying: SIGCHLD tells the rest */
+}
+
+/* No handler of the supervisor's may run in the child, so signals stay blocked across fork. */
+static pid_t fork_blocked(sigset_t *old)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, old);
+    pid_t pid = fork();
+    if (pid != 0) {
+        int err = errno;
+        sigprocmask(SIG_SETMASK, old, NULL);
+        errno = err;
+    }
+    return pid;
+}
+
+static _Noreturn void be_worker(const struct process_start *start, struct worker_spec *spec)
+{
+    start->leave(start->context);
+    exit(worker_run(spec, start->prepare));
+}
+
+static int start_process(struct process *process, const struct process_start *start)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+        return -errno;
+
+    sigset_t old;
+    struct worker_spec spec = start->spec;
+    spec.slot = process->slot;
+    spec.channel = ends[1];
+    process->pid = fork_blocked(&old);
+    if (process->pid == 0) {
+        close(ends[0]);
+        be_worker(start, &spec);
+    }
+    int err = errno;
+    close(ends[1]);
+    if (process->pid < 0) {
+        close(ends[0]);
+        return -err;
+    }
+    process->channel = ends[0];
+    return 0;
+}
+
+int process_new(struct process **out, const struct process_start *start)
+{
+    struct process *process = calloc(1, sizeof *process);
+    if (!process)
+        return -ENOMEM;
+
+    int slot = counters_claim_worker(start->spec.counters);
+    if (slot < 0) {
+        free(process);
+        return slot;
+    }
+    process->slot = (unsigned)slot;
+    process->on_message = start->on_message;
+    process->started_ms = clock_now_ms();
+    int err = start_process(process, start);
+    if (err < 0) {
+        counters_release_worker(start->spec.counters, process->slot);
+        free(process);
+        return err;
+    }
+    ev_io_init(&process->io, on_channel, process->channel, EV_READ);
+    process->io.data = process;
+    ev_io_start(start->loop, &process->io);
+    *out = process;
+    return 0;
+}
+
+void process_free(struct process *process, struct ev_loop *loop, struct counters *counters)
+{
+    if (!process)
+        return;
+    ev_io_stop(loop, &process->io);
+    close(process->channel);
+    counters_release_worker(counters, process->slot);
+    free(process);
+}
+
+void process_send(struct process *process, enum worker_message message)
+{
+    char byte = (char)message;
+
+    if (message == WORKER_DRAIN || message == WORKER_STOP)
+        process->state = PROCESS_DRAINING;
+    (void)send(process->channel, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/supervisor/supervisor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+
+#include "mmproxy/base/log.h"
+#include "mmproxy/net/spoof.h"
+#include "mmproxy/supervisor/load.h"
+#include "mmproxy/supervisor/service.h"
+#include "mmproxy/supervisor/state.h"
+#include "mmproxy/supervisor/stop.h"
+
+static void on_reload(struct ev_loop *loop, ev_signal *signal, int revents)
+{
+    (void)loop;
+    (void)revents;
+    load_again(signal->data);
+}
+
+static void on_end(struct ev_loop *loop, ev_signal *signal, int revents)
+{
+    (void)loop;
+    (void)revents;
+    stop_begin(signal->data);
+}
+
+static void on_child(struct ev_loop *loop, ev_child *child, int revents)
+{
+    struct supervisor *supervisor = child->data;
+    struct generation *generation;
+    pid_t pid = child->rpid;
+
+    (void)loop;
+    (void)revents;
+    if (supervisor->current && generation_reaped(supervisor->current, pid, child->rstatus))
+        return;
+    if (supervisor->pending && generation_reaped(supervisor->pending, pid, child->rstatus))
+        return;
+    TAILQ_FOREACH(generation, &supervisor->draining, link)
+    if (generation_reaped(generation, pid, child->rstatus))
+        return;
+}
+
+static void on_watchdog(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    struct supervisor *supervisor = timer->data;
+
+    (void)loop;
+    (void)revents;
+    /* A manager that hears nothing restarts the service: right for a worker that is stuck. */
+    if (!supervisor->current || generation_ping(supervisor->current))
+        service_watchdog();
+}
+
+static void watch_signal(struct supervisor *supervisor, ev_signal *watcher, int signal,
+                         void (*on_signal)(struct ev_loop *, ev_signal *, int))
+{
+    ev_signal_init(watcher, on_signal, signal);
+    watcher->data = supervisor;
+    ev_signal_start(supervisor->loop, watcher);
+}
+
+static void watch_all(struct supervisor *supervisor)
+{
+    double watchdog_s = (double)service_watchdog_interval_ms() / 1000.;
+
+    watch_signal(supervisor, &supervisor->on_hup, SIGHUP, on_reload);
+    watch_signal(supervisor, &supervisor->on_term, SIGTERM, on_end);
+    watch_signal(supervisor, &supervisor->on_int, SIGINT, on_end);
+    ev_child_init(&supervisor->on_child, on_child, 0, 0);
+    supervisor->on_child.data = supervisor;
+    ev_child_start(supervisor->loop, &supervisor->on_child);
+    ev_timer_init(&supervisor->watchdog, on_watchdog, watchdog_s, watchdog_s);
+    supervisor->watchdog.data = supervisor;
+    if (watchdog_s > 0)
+        ev_timer_start(supervisor->loop, &supervisor->watchdog);
+}
+
+/* Two descriptors a session: the most that there are is just enough. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warning("[!] the limit of open files stays as it is: %s", strerror(errno));
+}
+
+static int supervisor_open(struct supervisor *supervisor, const struct cmdline *cmdline)
+{
+    supervisor->cmdline = cmdline;
+    TAILQ_INIT(&supervisor->draining);
+    supervisor->loop = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    supervisor->counters = counters_new();
+    if (!supervisor->loop || !supervisor->counters) {
+        log_error("mmproxy: no event loop or no memory to start with");
+        return EX_OSERR;
+    }
+    raise_descriptor_limit();
+    service_take_sockets(&supervisor->sockets);
+    watch_all(supervisor);
+    stop_init(supervisor);
+    return EX_OK;
+}
+
+static void supervisor_close(struct supervisor *supervisor)
+{
+    sockets_close(&supervisor->sockets);
+    counters_free(supervisor->counters);
+    if (supervisor->loop)
+        ev_loop_destroy(supervisor->loop);
+    log_close();
+}
+
+/* In a forked child: what a worker must not hold. Listening sockets it does hold. */
+void supervisor_leave(void *context)
+{
+    struct supervisor *supervisor = context;
+    struct generation *generation;
+
+    if (supervisor->current)
+        generation_leave(supervisor->current);
+    if (supervisor->pending)
+        generation_leave(supervisor->pending);
+    TAILQ_FOREACH(generation, &supervisor->draining, link)
+    generation_leave(generation);
+    ev_loop_destroy(supervisor->loop);
+}
+
+void supervisor_end(struct supervisor *supervisor)
+{
+    ev_break(supervisor->loop, EVBREAK_ALL);
+}
+
+int supervisor_run(const struct cmdline *cmdline)
+{
+    struct supervisor supervisor = { 0 };
+
+    supervisor.exit_status = supervisor_open(&supervisor, cmdline);
+    if (supervisor.exit_status == EX_OK)
+        supervisor.exit_status = load_first(&supervisor);
+    if (supervisor.exit_status == EX_OK)
+        ev_run(supervisor.loop, 0);
+    supervisor_close(&supervisor);
+    return supervisor.exit_status;
+}

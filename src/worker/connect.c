@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The state CONNECT: reach the target from the client's own address. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "mmproxy/base/clock.h"
+#include "mmproxy/net/spoof.h"
+#include "mmproxy/worker/session.h"
+
+static const struct addr *target_of(const struct session *session)
+{
+    return listener_config_target(session->listener->config, addr_family(&session->client));
+}
+
+static enum session_state failed(struct session *session, int err)
+{
+    counters_add(&session->listener->worker->counters->failed, 1);
+    report_connect_failed(session, target_of(session), -err);
+    return SESSION_CLOSED;
+}
+
+static enum session_state connected(struct session *session)
+{
+    pump_open(&session->up, session->peer_fd, session->target_fd);
+    pump_open(&session->down, session->target_fd, session->peer_fd);
+    if (pump_prime(&session->up, session->header, session->header_len) < 0)
+        return failed(session, -ENOMEM);
+    free(session->header);
+    session->header = NULL;
+    session->header_len = 0;
+    session->connected_us = clock_now_us();
+    report_connected(session, target_of(session));
+    return SESSION_RELAY;
+}
+
+static enum session_state begin(struct session *session)
+{
+    const struct listener_config *config = session->listener->config;
+    struct spoof spoof = {
+        .source = session->client,
+        .target = *target_of(session),
+        .mark = config->mark,
+        .keepalive_s = config->keepalive_s,
+        .preserve_port = config->preserve_client_port,
+    };
+    bool is_connected;
+
+    int fd = spoof_connect(&spoof, &is_connected);
+    if (fd < 0)
+        return failed(session, fd);
+    session->target_fd = fd;
+    return is_connected ? connected(session) : SESSION_CONNECT;
+}
+
+enum session_state connect_run(struct session *session, unsigned ready)
+{
+    if (ready & READY_STOP)
+        return SESSION_CLOSED;
+    if (ready & READY_DEADLINE)
+        return failed(session, -ETIMEDOUT);
+    if (session->target_fd < 0)
+        return begin(session);
+
+    int err = spoof_finish(session->target_fd, target_of(session));
+    if (err == -EALREADY)
+        return SESSION_CONNECT;
+    return err < 0 ? failed(session, err) : connected(session);
+}

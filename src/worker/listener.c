@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/worker/listener.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "mmproxy/base/clock.h"
+#include "mmproxy/base/subnets.h"
+#include "mmproxy/net/sock.h"
+#include "mmproxy/worker/session.h"
+
+enum {
+    ACCEPT_BATCH = 8, /* per wake-up, then the sessions that exist have their turn */
+    PAUSE_MS = 200,   /* out of descriptors: how long until the next try */
+    PAUSE_TOLD_EVERY_S = 60,
+};
+
+/* A worker's part of max_pending; a little more in all rather than none at all. */
+static unsigned pending_share(const struct listener *listener)
+{
+    unsigned workers = listener->worker->spec->config->workers;
+
+    return (listener->config->max_pending + workers - 1) / workers;
+}
+
+static void make_room_for_pending(struct listener *listener)
+{
+    struct deadline *oldest = deadline_queue_first(&listener->header_deadlines);
+
+    if (oldest && listener->n_pending >= pending_share(listener))
+        session_drive(oldest->owner, READY_OLDEST);
+}
+
+static void refuse(struct listener *listener, int fd)
+{
+    counters_add(&listener->worker->counters->refused, 1);
+    sock_reset(fd);
+}
+
+static void take_connection(struct listener *listener, int fd, struct addr *peer)
+{
+    const struct listener_config *config = listener->config;
+    const struct worker_spec *spec = listener->worker->spec;
+
+    counters_add(&listener->worker->counters->accepted, 1);
+    addr_unmap(peer);
+    if (!subnets_contain(config->allowed, peer)) {
+        report_not_allowed(listener, peer);
+        refuse(listener, fd);
+        return;
+    }
+    if (!counters_begin_session(spec->counters, spec->slot, listener->place,
+                                config->max_sessions)) {
+        char reason[64];
+        snprintf(reason, sizeof reason, "%u sessions are the limit (max_sessions)",
+                 config->max_sessions);
+        report_refused(listener, peer, NULL, reason);
+        refuse(listener, fd);
+        return;
+    }
+    make_room_for_pending(listener);
+    if (session_start(listener, fd, peer) < 0) {
+        counters_end_session(spec->counters, spec->slot, listener->place);
+        report_refused(listener, peer, NULL, strerror(ENOMEM));
+    }
+}
+
+static void watch_sockets(struct listener *listener, bool on)
+{
+    for (size_t i = 0; i < listener->n_sockets; i++) {
+        if (on)
+            ev_io_start(listener->worker->loop, &listener->sockets[i].io);
+        else
+            ev_io_stop(listener->worker->loop, &listener->sockets[i].io);
+    }
+}
+
+static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)revents;
+    watch_sockets(timer->data, true);
+}
+
+/* Connections wait in the kernel's queue meanwhile; asking for them at once would spin. */
+static void pause_accepting(struct listener *listener, int error)
+{
+    uint64_t now_ms = clock_now_ms();
+
+    watch_sockets(listener, false);
+    ev_timer_set(&listener->pause, PAUSE_MS / 1000., 0.);
+    ev_timer_start(listener->worker->loop, &listener->pause);
+    if (listener->pause_told_ms != 0 &&
+        now_ms - listener->pause_told_ms < PAUSE_TOLD_EVERY_S * 1000)
+        return;
+    listener->pause_told_ms = now_ms;
+    log_error("[!] %saccepting no connections for lack of resources: %s", listener->label,
+              strerror(error));
+}
+
+/* returns: whether to go on accepting. */
+static bool accept_failed(struct listener_socket *socket, int error)
+{
+    switch (error) {
+    case EAGAIN:
+        return false;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        pause_accepting(socket->listener, error);
+        return false;
+    case EINVAL: /* the supervisor has shut the socket down */
+    case EBADF:
+    case ENOTSOCK:
+    case EOPNOTSUPP:
+        ev_io_stop(socket->listener->worker->loop, &socket->io);
+        return false;
+    default: /* that connection is gone before it was here: ECONNABORTED, ENETDOWN, EPERM ... */
+        return true;
+    }
+}
+
+static void on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct listener_socket *socket = io->data;
+
+    (void)loop;
+    (void)revents;
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
+        struct addr peer = { 0 };
+        socklen_t len = sizeof peer;
+        int fd = accept4(io->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            take_connection(socket->listener, fd, &peer);
+        else if (!accept_failed(socket, errno))
+            break;
+    }
+}
+
+static void on_deadline(struct deadline *deadline)
+{
+    session_drive(deadline->owner, READY_DEADLINE);
+}
+
+static int open_sockets(struct listener *listener, unsigned index)
+{
+    const struct worker_spec *spec = listener->worker->spec;
+
+    listener->sockets = calloc(listener->config->n_listen, sizeof *listener->sockets);
+    if (!listener->sockets)
+        return -ENOMEM;
+    for (size_t i = 0; i < spec->n_sockets; i++) {
+        if (spec->sockets[i].listener != index)
+            continue;
+        struct listener_socket *socket = &listener->sockets[listener->n_sockets++];
+        ev_io_init(&socket->io, on_acceptable, spec->sockets[i].fd, EV_READ);
+        socket->io.data = socket;
+        socket->listener = listener;
+    }
+    return 0;
+}
+
+int listener_open(struct listener *listener, struct worker *worker, unsigned index)
+{
+    const struct listener_config *config = &worker->spec->config->listeners[index];
+
+    listener->worker = worker;
+    listener->config = config;
+    listener->place = worker->spec->places[index];
+    listener->is_open = true;
+    if (config->name[0])
+        snprintf(listener->label, sizeof listener->label, "%s: ", config->name);
+    deadline_queue_open(&listener->header_deadlines, worker->loop, config->header_timeout_ms,
+                        on_deadline);
+    deadline_queue_open(&listener->connect_deadlines, worker->loop, config->connect_timeout_ms,
+                        on_deadline);
+    deadline_queue_open(&listener->idle_deadlines, worker->loop, config->idle_timeout_ms,
+                        on_deadline);
+    ev_timer_init(&listener->pause, on_pause_over, 0., 0.);
+    listener->pause.data = listener;
+    return open_sockets(listener, index);
+}
+
+void listener_serve(struct listener *listener)
+{
+    watch_sockets(listener, true);
+}
+
+void listener_stop(struct listener *listener)
+{
+    ev_timer_stop(listener->worker->loop, &listener->pause);
+    watch_sockets(listener, false);
+}
+
+void listener_close(struct listener *listener)
+{
+    if (!listener->is_open)
+        return;
+    listener_stop(listener);
+    deadline_queue_close(&listener->header_deadlines);
+    deadline_queue_close(&listener->connect_deadlines);
+    deadline_queue_close(&listener->idle_deadlines);
+    free(listener->sockets);
+    listener->sockets = NULL;
+    listener->n_sockets = 0;
+    listener->is_open = false;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The state RELAY: two pumps, each on its own. The end of one direction is passed on and
+ * the other goes on; a failure of either ends both with a reset.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "mmproxy/base/clock.h"
+#include "mmproxy/worker/session.h"
+
+static const char *error_name(const char *whose_reset, int error)
+{
+    return error == ECONNRESET || error == EPIPE ? whose_reset : strerror(error);
+}
+
+/* The first end seen is the one that the log names. */
+static void note_end(struct session *session, const char *end)
+{
+    if (!session->end)
+        session->end = end;
+}
+
+static bool has_failed(enum pump_wait wait)
+{
+    return wait == PUMP_FROM_ERROR || wait == PUMP_TO_ERROR;
+}
+
+static void run_up(struct session *session)
+{
+    session->up_wait = pump_run(&session->up, session->listener->worker->pool);
+    if (session->up_wait == PUMP_DONE)
+        note_end(session, "client closed");
+    else if (session->up_wait == PUMP_FROM_ERROR)
+        session->end = error_name("client reset", session->up.error);
+    else if (session->up_wait == PUMP_TO_ERROR)
+        session->end = error_name("target reset", session->up.error);
+}
+
+static void run_down(struct session *session)
+{
+    session->down_wait = pump_run(&session->down, session->listener->worker->pool);
+    if (session->down_wait == PUMP_DONE)
+        note_end(session, "target closed");
+    else if (session->down_wait == PUMP_FROM_ERROR)
+        session->end = error_name("target reset", session->down.error);
+    else if (session->down_wait == PUMP_TO_ERROR)
+        session->end = error_name("client reset", session->down.error);
+}
+
+static enum session_state closed(struct session *session)
+{
+    const struct listener_config *config = session->listener->config;
+    struct counters_worker *counters = session->listener->worker->counters;
+
+    counters_add(&counters->bytes_in, session->up.bytes);
+    counters_add(&counters->bytes_out, session->down.bytes);
+    report_disconnected(session, listener_config_target(config, addr_family(&session->client)));
+    return SESSION_CLOSED;
+}
+
+static enum session_state aborted(struct session *session, const char *end)
+{
+    session->end = end;
+    return closed(session);
+}
+
+/* Which of the two sockets failed while nobody was reading it? */
+static enum session_state socket_failed(struct session *session)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+
+    (void)getsockopt(session->peer_fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error != 0)
+        return aborted(session, error_name("client reset", error));
+    (void)getsockopt(session->target_fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    return aborted(session, error_name("target reset", error != 0 ? error : ECONNRESET));
+}
+
+/* What one side sent before the other failed still reaches it, as without a relay. */
+static enum session_state failed(struct session *session)
+{
+    const char *end = session->end;
+
+    if (!has_failed(session->down_wait) && session->down_wait != PUMP_DONE)
+        run_down(session);
+    else if (!has_failed(session->up_wait) && session->up_wait != PUMP_DONE)
+        run_up(session);
+    return aborted(session, end);
+}
+
+static void on_activity(struct session *session)
+{
+    if (session->listener->config->idle_timeout_ms > 0)
+        deadline_set(&session->deadline, &session->listener->idle_deadlines);
+}
+
+static bool is_ready(enum pump_wait wait, unsigned ready, unsigned read, unsigned write)
+{
+    return (wait == PUMP_READ && (ready & read)) || (wait == PUMP_WRITE && (ready & write));
+}
+
+/* Nobody reads these sockets: from now on hangup tells when one of them fails. */
+static void watch_for_errors(struct session *session)
+{
+    struct hangup *hangup = &session->listener->worker->hangup;
+
+    if (session->up_wait != PUMP_READ && !session->peer_errors_watched)
+        session->peer_errors_watched = hangup_add(hangup, session->peer_fd, session) == 0;
+    if (session->down_wait != PUMP_READ && !session->target_errors_watched)
+        session->target_errors_watched = hangup_add(hangup, session->target_fd, session) == 0;
+}
+
+enum session_state relay_run(struct session *session, unsigned ready)
+{
+    if (ready & READY_STOP)
+        return aborted(session, "stopped");
+    if (ready & READY_DEADLINE)
+        return aborted(session, "idle timeout");
+    if (ready & READY_ERROR)
+        return socket_failed(session);
+    if (ready & READY_QUIET) {
+        watch_for_errors(session);
+        return SESSION_RELAY;
+    }
+
+    bool entered = ready & READY_ENTERED;
+    if (entered || is_ready(session->up_wait, ready, READY_PEER_READ, READY_TARGET_WRITE))
+        run_up(session);
+    if (!has_failed(session->up_wait) &&
+        (entered || is_ready(session->down_wait, ready, READY_TARGET_READ, READY_PEER_WRITE)))
+        run_down(session);
+    if (has_failed(session->up_wait) || has_failed(session->down_wait))
+        return failed(session);
+    if (session->up_wait == PUMP_DONE && session->down_wait == PUMP_DONE) {
+        session->ends_with_fin = true;
+        return closed(session);
+    }
+    on_activity(session);
+    return SESSION_RELAY;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/worker/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "mmproxy/net/sock.h"
+
+static enum session_state (*const run_state[SESSION_STATES])(struct session *, unsigned) = {
+    [SESSION_HEADER] = header_run,
+    [SESSION_CONNECT] = connect_run,
+    [SESSION_RELAY] = relay_run,
+};
+
+static void on_peer(struct ev_loop *loop, ev_io *io, int revents)
+{
+    (void)loop;
+    session_drive(io->data, ((revents & EV_READ) ? READY_PEER_READ : 0u) |
+                                ((revents & EV_WRITE) ? READY_PEER_WRITE : 0u));
+}
+
+static void on_target(struct ev_loop *loop, ev_io *io, int revents)
+{
+    (void)loop;
+    session_drive(io->data, ((revents & EV_READ) ? READY_TARGET_READ : 0u) |
+                                ((revents & EV_WRITE) ? READY_TARGET_WRITE : 0u));
+}
+
+/* What the state waits for, as libev's events. */
+static int peer_events(const struct session *session)
+{
+    if (session->state == SESSION_HEADER)
+        return EV_READ;
+    if (session->state != SESSION_RELAY)
+        return 0;
+    return (session->up_wait == PUMP_READ ? EV_READ : 0) |
+           (session->down_wait == PUMP_WRITE ? EV_WRITE : 0);
+}
+
+static int target_events(const struct session *session)
+{
+    if (session->state == SESSION_CONNECT)
+        return EV_WRITE;
+    if (session->state != SESSION_RELAY)
+        return 0;
+    return (session->down_wait == PUMP_READ ? EV_READ : 0) |
+           (session->up_wait == PUMP_WRITE ? EV_WRITE : 0);
+}
+
+static void watch(struct ev_loop *loop, ev_io *io, int fd, int events)
+{
+    int current = ev_is_active(io) ? io->events & (EV_READ | EV_WRITE) : 0;
+
+    if (events == current)
+        return;
+    ev_io_stop(loop, io);
+    if (events) {
+        ev_io_set(io, fd, events);
+        ev_io_start(loop, io);
+    }
+}
+
+/*
+ * A socket that is not being read reports no error. Most sessions are over soon after they
+ * stop reading one, so hangup is asked to watch it only after a while.
+ */
+static void watch_for_errors_later(struct session *session, int peer, int target)
+{
+    bool is_blind = session->state == SESSION_RELAY &&
+                    ((!(peer & EV_READ) && !session->peer_errors_watched) ||
+                     (!(target & EV_READ) && !session->target_errors_watched));
+
+    if (!is_blind)
+        deadline_clear(&session->quiet);
+    else if (!session->quiet.queue)
+        deadline_set(&session->quiet, &session->listener->worker->quiet);
+}
+
+static void arm(struct session *session)
+{
+    struct ev_loop *loop = session->listener->worker->loop;
+    int peer = peer_events(session);
+    int target = target_events(session);
+
+    watch(loop, &session->peer_io, session->peer_fd, peer);
+    watch(loop, &session->target_io, session->target_fd, target);
+    watch_for_errors_later(session, peer, target);
+}
+
+static void set_deadline(struct session *session)
+{
+    struct listener *listener = session->listener;
+
+    deadline_clear(&session->deadline);
+    if (session->state == SESSION_HEADER)
+        deadline_set(&session->deadline, &listener->header_deadlines);
+    else if (session->state == SESSION_CONNECT)
+        deadline_set(&session->deadline, &listener->connect_deadlines);
+    else if (session->state == SESSION_RELAY && listener->config->idle_timeout_ms > 0)
+        deadline_set(&session->deadline, &listener->idle_deadlines);
+}
+
+static void hang_up(const struct session *session, int fd)
+{
+    if (fd >= 0 && session->ends_with_fin)
+        close(fd);
+    else if (fd >= 0)
+        sock_reset(fd);
+}
+
+static void session_free(struct session *session)
+{
+    struct worker *worker = session->listener->worker;
+
+    deadline_clear(&session->deadline);
+    deadline_clear(&session->quiet);
+    ev_io_stop(worker->loop, &session->peer_io);
+    ev_io_stop(worker->loop, &session->target_io);
+    pump_close(&session->up, worker->pool);
+    pump_close(&session->down, worker->pool);
+    hang_up(session, session->target_fd);
+    hang_up(session, session->peer_fd);
+    free(session->header);
+    worker_session_ended(worker, session);
+    free(session);
+}
+
+int session_start(struct listener *listener, int fd, const struct addr *peer)
+{
+    struct session *session = calloc(1, sizeof *session);
+    if (!session) {
+        sock_reset(fd);
+        return -ENOMEM;
+    }
+    session->listener = listener;
+    session->peer_fd = fd;
+    session->target_fd = -1;
+    session->peer = *peer;
+    session->deadline.owner = session;
+    session->quiet.owner = session;
+    ev_io_init(&session->peer_io, on_peer, fd, 0);
+    session->peer_io.data = session;
+    ev_io_init(&session->target_io, on_target, -1, 0);
+    session->target_io.data = session;
+    worker_session_began(listener->worker, session);
+
+    listener->n_pending++;
+    set_deadline(session);
+    session_drive(session, READY_ENTERED);
+    return 0;
+}
+
+void session_drive(struct session *session, unsigned ready)
+{
+    for (;;) {
+        enum session_state next = run_state[session->state](session, ready);
+        if (next == session->state)
+            break;
+        if (session->state == SESSION_HEADER)
+            session->listener->n_pending--;
+        session->state = next;
+        if (next == SESSION_CLOSED) {
+            session_free(session);
+            return;
+        }
+        set_deadline(session);
+        ready = READY_ENTERED;
+    }
+    arm(session);
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/worker/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "mmproxy/base/log.h"
+#include "mmproxy/worker/listener.h"
+#include "mmproxy/worker/session.h"
+
+enum {
+    MAX_PIPES = 64,  /* 16 MiB of pipe buffers at the most; further bulk streams are copied */
+    QUIET_MS = 1000, /* until a socket that is not being read is watched for errors */
+};
+
+static void for_each_listener(struct worker *worker, void (*act)(struct listener *))
+{
+    for (size_t i = 0; i < worker->spec->config->n_listeners; i++)
+        act(&worker->listeners[i]);
+}
+
+void worker_session_began(struct worker *worker, struct session *session)
+{
+    LIST_INSERT_HEAD(&worker->sessions, session, link);
+    worker->n_sessions++;
+}
+
+static void end_if_drained(struct worker *worker)
+{
+    if (worker->draining && worker->n_sessions == 0)
+        ev_break(worker->loop, EVBREAK_ALL);
+}
+
+void worker_session_ended(struct worker *worker, struct session *session)
+{
+    LIST_REMOVE(session, link);
+    worker->n_sessions--;
+    counters_end_session(worker->spec->counters, worker->spec->slot, session->listener->place);
+    end_if_drained(worker);
+}
+
+static void drain(struct worker *worker)
+{
+    if (worker->draining)
+        return;
+    worker->draining = true;
+    for_each_listener(worker, listener_stop);
+    end_if_drained(worker);
+}
+
+static void stop(struct worker *worker)
+{
+    drain(worker);
+    while (!LIST_EMPTY(&worker->sessions))
+        session_drive(LIST_FIRST(&worker->sessions), READY_STOP);
+}
+
+static void send_message(struct worker *worker, enum worker_message message)
+{
+    char byte = (char)message;
+
+    /* A supervisor that does not read is one that has died: end of file will tell. */
+    (void)send(worker->spec->channel, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* The ports must be free for the next start, even while sessions go on here. */
+static void on_orphaned(struct worker *worker)
+{
+    log_warning("[!] the supervisor has died: serving %u sessions to their end",
+                worker->n_sessions);
+    ev_io_stop(worker->loop, &worker->channel_io);
+    drain(worker);
+    for (size_t i = 0; i < worker->spec->n_sockets; i++)
+        (void)shutdown(worker->spec->sockets[i].fd, SHUT_RD);
+}
+
+static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct worker *worker = io->data;
+    char message;
+
+    (void)loop;
+    (void)revents;
+    ssize_t n = recv(io->fd, &message, 1, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0)
+        on_orphaned(worker);
+    else if (message == WORKER_PING)
+        send_message(worker, WORKER_ALIVE);
+    else if (message == WORKER_SERVE && !worker->draining)
+        for_each_listener(worker, listener_serve);
+    else if (message == WORKER_DRAIN)
+        drain(worker);
+    else if (message == WORKER_STOP)
+        stop(worker);
+}
+
+static void on_locals(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct worker *worker = io->data;
+
+    (void)loop;
+    (void)revents;
+    int err = locals_update(worker->locals);
+    if (err < 0)
+        log_warning("[!] this host's addresses could not be read again: %s", strerror(-err));
+}
+
+static void on_held_back(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)revents;
+    for_each_listener(timer->data, report_held_back);
+}
+
+static void on_quiet(struct deadline *deadline)
+{
+    session_drive(deadline->owner, READY_QUIET);
+}
+
+static void on_hangup(void *session)
+{
+    session_drive(session, READY_ERROR);
+}
+
+static int open_listeners(struct worker *worker)
+{
+    size_t n = worker->spec->config->n_listeners;
+
+    worker->listeners = calloc(n > 0 ? n : 1, sizeof *worker->listeners);
+    if (!worker->listeners)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        int err = listener_open(&worker->listeners[i], worker, (unsigned)i);
+        if (err < 0)
+            return err;
+    }
+    return 0;
+}
+
+static int worker_open(struct worker *worker, const struct worker_spec *spec)
+{
+    worker->spec = spec;
+    worker->counters = counters_worker(spec->counters, spec->slot);
+    LIST_INIT(&worker->sessions);
+    worker->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    worker->pool = pump_pool_new(MAX_PIPES);
+    if (!worker->loop || !worker->pool)
+        return -ENOMEM;
+
+    int err = locals_new(&worker->locals);
+    if (err == 0)
+        err = hangup_open(&worker->hangup, worker->loop, on_hangup);
+    if (err < 0)
+        return err;
+
+    deadline_queue_open(&worker->quiet, worker->loop, QUIET_MS, on_quiet);
+    ev_io_init(&worker->channel_io, on_channel, spec->channel, EV_READ);
+    worker->channel_io.data = worker;
+    ev_io_start(worker->loop, &worker->channel_io);
+    ev_io_init(&worker->locals_io, on_locals, locals_fd(worker->locals), EV_READ);
+    worker->locals_io.data = worker;
+    ev_io_start(worker->loop, &worker->locals_io);
+    ev_timer_init(&worker->held_back_timer, on_held_back, 0., 0.);
+    worker->held_back_timer.data = worker;
+    return open_listeners(worker);
+}
+
+/* Takes any half-opened worker. */
+static void worker_close(struct worker *worker)
+{
+    if (worker->listeners)
+        for_each_listener(worker, report_held_back);
+    if (worker->listeners)
+        for_each_listener(worker, listener_close);
+    free(worker->listeners);
+    deadline_queue_close(&worker->quiet);
+    hangup_close(&worker->hangup);
+    locals_free(worker->locals);
+    pump_pool_free(worker->pool);
+    if (worker->loop)
+        ev_loop_destroy(worker->loop);
+}
+
+/* The channel alone gives orders: a terminal's or a service manager's signal goes to all. */
+static void set_signals(void)
+{
+    static const int ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGPIPE };
+    sigset_t none;
+
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        (void)signal(ignored[i], SIG_IGN);
+    (void)signal(SIGCHLD, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+int worker_run(const struct worker_spec *spec, int (*prepare)(const struct worker_spec *spec))
+{
+    struct worker worker = { 0 };
+
+    set_signals();
+    int err = log_open(&spec->config->log);
+    if (err == 0)
+        err = worker_open(&worker, spec);
+    if (err < 0)
+        log_error("[!] a worker could not start: %s", strerror(-err));
+    else if (prepare(spec) < 0)
+        err = -EPERM; /* prepare has said why */
+    if (err == 0) {
+        send_message(&worker, WORKER_READY);
+        ev_run(worker.loop, 0);
+    }
+    worker_close(&worker);
+    return err < 0 ? EX_OSERR : EX_OK;
+}

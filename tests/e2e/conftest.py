@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+End-to-end tests: the real binary in private network namespaces, needs root.
+
+MMPROXY_BIN names the binary (build/release/mmproxy by default); a build with sanitizers
+fails the test that made them report. MMPROXY_E2E_DEADLINE: seconds to wait for anything.
+"""
+
+import os
+import pathlib
+import shutil
+import tempfile
+
+import pytest
+
+from lib import conf, daemon
+from lib.conn import connect
+from lib.target import EchoTarget, Target
+from lib.topology import LOOPBACK_OF, ORIGIN_OF, Topology
+
+
+def pytest_configure():
+    if os.geteuid() != 0:
+        pytest.exit("the end-to-end tests need root: they make network namespaces", 4)
+    if not os.access(daemon.BINARY, os.X_OK):
+        pytest.exit(f"no binary at {daemon.BINARY}: build it, or set MMPROXY_BIN", 4)
+
+
+@pytest.fixture
+def directory():
+    """For files of the test; unlike tmp_path the service user may enter and write."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="mmproxy-e2e-"))
+    path.chmod(0o1777)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def plain_net():
+    """Namespaces lb and origin, with no return path yet."""
+    topology = Topology()
+    yield topology
+    topology.close()
+
+
+@pytest.fixture
+def net(plain_net):
+    """Namespaces lb and origin; replies to any client find back to targets on loopback."""
+    plain_net.return_path_loopback()
+    return plain_net
+
+
+@pytest.fixture
+def launch(directory):
+    """launch(namespace, *arguments): a mmproxy that is judged and gone after the test."""
+    started = []
+
+    def start(namespace, *arguments, **options):
+        started.append(daemon.Daemon(namespace, arguments, directory, **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture
+def serve(net, launch, directory):
+    """serve(workers=1, subnets=..., **listener keys): one listener "ssh" that is ready."""
+
+    def start(subnets=None, settings=None, options=None, **keys):
+        listener = conf.listener(**keys)
+        more = {"workers": 1} | (settings or {})
+        if subnets is not None:
+            more["subnets"] = subnets
+        gateway = launch(net.origin, "-c", conf.write(directory, [listener], **more),
+                         **(options or {}))
+        addresses = listener["listen"]
+        gateway.wait_listening(*([addresses] if isinstance(addresses, str) else addresses))
+        gateway.wait_workers(more["workers"])
+        return gateway
+
+    return start
+
+
+@pytest.fixture
+def target(net):
+    """target(version=4, ...): a service on the origin's loopback, driven by the test."""
+    yield from _targets(net, Target)
+
+
+@pytest.fixture
+def echo(net):
+    """echo(version=4, ...): a service that sends back what it gets."""
+    yield from _targets(net, EchoTarget)
+
+
+def _targets(net, kind):
+    made = []
+
+    def make(version=4, port=conf.SERVICE_PORT, **options):
+        made.append(kind(net.origin, LOOPBACK_OF[version], port, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def dial(net):
+    """dial(version=4, ...): a connection from the load balancer to the gateway."""
+    made = []
+
+    def make(version=4, port=conf.PORT, **options):
+        made.append(connect(net.lb, ORIGIN_OF[version], port, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def session(dial):
+    """session(target, header, ...): both ends of a session, (load balancer's, service's)."""
+    made = []
+
+    def make(service, header, version=4, **options):
+        peer = dial(version, **options)
+        peer.send(header)
+        made.append(service.accept())
+        return peer, made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def real_net():
+    """As net, with a client of its own namespace: for real load balancers and services."""
+    topology = Topology(with_client=True)
+    topology.return_path_loopback()
+    yield topology
+    topology.close()
+
+
+@pytest.fixture
+def gateway(real_net, launch, directory):
+    """Listeners "ssh" on 2222 and "web" on 8080, two workers."""
+    listeners = [conf.listener(), conf.listener(
+        name="web", listen=["0.0.0.0:8080", "[::]:8080"], target_v4="127.0.0.1:80",
+        target_v6="[::1]:80")]
+    started = launch(real_net.origin, "-c", conf.write(directory, listeners, workers=2))
+    started.wait_listening(*conf.LISTEN)
+    started.wait_listening("0.0.0.0:8080", "[::]:8080", name="web")
+    return started
+
+
+@pytest.fixture
+def start(request):
+    """start(service): stopped after the test."""
+    def keep(service):
+        request.addfinalizer(service.stop)
+        return service
+    return keep

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The real binary: started, listened to, stopped and searched for sanitizer reports."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import threading
+
+from lib import proc
+from lib.wait import DEADLINE, until
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BINARY = os.environ.get("MMPROXY_BIN", str(ROOT / "build" / "release" / "mmproxy"))
+
+# A worker that nobody killed must not die; the supervisor says so in words like these.
+WORKER_DIED = re.compile(r"worker .*(killed|signal|died|exited|status)")
+
+
+def environment(directory):
+    """Nothing of ours but where sanitizers leave their reports: directory is for any user."""
+    reports = f"log_path={directory}/sanitizer"
+    return {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "ASAN_OPTIONS": f"{reports}:detect_leaks=1:detect_stack_use_after_return=1:exitcode=99",
+        "UBSAN_OPTIONS": f"{reports}:print_stacktrace=1:exitcode=99",
+    }
+
+
+def sanitizer_reports(directory):
+    return [path.read_text() for path in sorted(pathlib.Path(directory).glob("sanitizer*"))]
+
+
+def run(arguments, directory, namespace=None, prefix=()):
+    """Runs the binary to its end: an object with returncode, stdout and stderr."""
+    argv = [*prefix, BINARY, *map(str, arguments)]
+    done = subprocess.run(namespace.argv(*argv) if namespace else argv, capture_output=True,
+                          text=True, env=environment(directory), timeout=DEADLINE, check=False)
+    assert not sanitizer_reports(directory), sanitizer_reports(directory)
+    return done
+
+
+class Daemon:
+    """
+    A running mmproxy. Its stderr is kept line by line; prefix is what to start it through
+    (prlimit, setpriv, ...), which must exec it.
+    """
+
+    def __init__(self, namespace, arguments, directory, prefix=(), env=None):
+        self.namespace = namespace
+        self.directory = directory
+        self.lines = []
+        self.may_lose_workers = False
+        self._changed = threading.Condition()
+        self._process = subprocess.Popen(
+            namespace.argv(*prefix, BINARY, *map(str, arguments)),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            env=environment(directory) | (env or {}))
+        self.pid = self._process.pid
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        with self._process.stderr as stream:
+            for raw in stream:
+                with self._changed:
+                    self.lines.append(raw.decode(errors="backslashreplace").rstrip("\n"))
+                    self._changed.notify_all()
+
+    # --- the log
+
+    def find(self, pattern):
+        """Lines that match as a whole."""
+        with self._changed:
+            return [line for line in self.lines if re.fullmatch(pattern, line)]
+
+    def wait_line(self, pattern, count=1, deadline=None):
+        """Waits until count lines match as a whole; returns the last one's match object."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._matches(pattern)) >= count
+                                   or not self._reader.is_alive(), deadline or DEADLINE)
+            matches = self._matches(pattern)
+        assert len(matches) >= count, f"no line like {pattern}\namong:\n{self.text()}"
+        return matches[-1]
+
+    def _matches(self, pattern):
+        return [m for m in (re.fullmatch(pattern, line) for line in self.lines) if m]
+
+    def text(self):
+        return "\n".join(self.lines)
+
+    def wait_listening(self, *addresses, name="ssh"):
+        suffix = f" ({name})" if name else ""
+        for address in addresses:
+            self.wait_line(re.escape(f"[+] Listening on {address}{suffix}"))
+
+    # --- the processes
+
+    def is_running(self):
+        return self._process.poll() is None
+
+    def workers(self):
+        return proc.children(self.pid)
+
+    def wait_workers(self, count):
+        return until(lambda: len(w := self.workers()) == count and w,
+                     lambda: f"{count} workers, there are {self.workers()}\n{self.text()}")
+
+    def signal(self, number):
+        self._process.send_signal(number)
+
+    def wait_exit(self, deadline=None):
+        status = self._process.wait(deadline or DEADLINE)
+        self._reader.join(DEADLINE)
+        return status
+
+    def stop(self):
+        """SIGTERM, and a second one for sessions that a test left behind; must exit 0."""
+        workers = self.workers()
+        self.signal(signal.SIGTERM)
+        try:
+            status = self.wait_exit(1)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGTERM)
+            status = self.wait_exit()
+        assert status == 0, f"exit status {status}\n{self.text()}"
+        until(lambda: not any(map(proc.is_alive, workers)), f"workers {workers} outlive the stop")
+
+    def close(self):
+        """Ends it if it runs, and judges what it left: to be called for every daemon."""
+        try:
+            if self.is_running():
+                self.stop()
+        finally:
+            self._kill()
+        reports = sanitizer_reports(self.directory)
+        assert not reports, "\n".join(reports)
+        assert "Sanitizer" not in self.text(), self.text()
+        if not self.may_lose_workers:
+            assert not WORKER_DIED.search(self.text()), self.text()
+
+    def _kill(self):
+        for pid in [*self.workers(), self.pid] if self.is_running() else []:
+            proc.kill(pid)
+        self._process.wait()

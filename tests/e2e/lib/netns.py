@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Network namespaces without a name: they vanish with the last process that holds them."""
+
+import concurrent.futures
+import ctypes
+import itertools
+import os
+import socket
+import subprocess
+
+from lib.wait import until
+
+CLONE_NEWNET = 0x40000000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Namespace:
+    """
+    One network namespace. A thread of its own lives in it and makes the sockets; once made, a
+    socket stays in the namespace whichever thread uses it.
+    """
+
+    def __init__(self):
+        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        self._fd = self.call(self._enter_new)
+
+    @staticmethod
+    def _enter_new():
+        if _libc.unshare(CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
+        return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    @property
+    def path(self):
+        """A path that other processes can open while this one lives."""
+        return f"/proc/{os.getpid()}/fd/{self._fd}"
+
+    def call(self, function, *args):
+        """Runs function(*args) inside and returns what it returns."""
+        return self._thread.submit(function, *args).result()
+
+    def socket(self, family, kind=socket.SOCK_STREAM):
+        return self.call(socket.socket, family, kind)
+
+    def argv(self, *argv):
+        """
+        The command line that runs argv inside, in the very process that execs it; it does not
+        outlive the tests.
+        """
+        return ["nsenter", f"--net={self.path}", "setpriv", "--pdeathsig", "KILL",
+                "--", *map(str, argv)]
+
+    def run(self, *argv, **options):
+        """Runs a command to its end, which must be a success; returns what it printed."""
+        done = subprocess.run(self.argv(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, check=False, **options)
+        if done.returncode != 0:
+            raise AssertionError(f"{argv} exited {done.returncode}: {done.stdout}")
+        return done.stdout
+
+    def ip(self, *commands):
+        """Runs ip(8) commands, each without its leading "ip", -6 first or no option."""
+        for is_v6, group in itertools.groupby(commands, lambda c: c.startswith("-6 ")):
+            batch = "".join(command.removeprefix("-6 ") + "\n" for command in group)
+            self.run("ip", *(["-6"] if is_v6 else []), "-batch", "-", input=batch)
+
+    def sysctl(self, key, value):
+        self.call(_write, "/proc/sys/" + key.replace(".", "/"), str(value))
+
+    def ss(self, *arguments):
+        """Lines of ss(8), which looks at this namespace's sockets."""
+        return self.run("ss", "-H", *arguments).splitlines()
+
+    def is_listening(self, port):
+        """Does any TCP socket listen on that port?"""
+        return bool(self.ss("-ltn", "sport", f"= :{port}"))
+
+    def close(self):
+        self._thread.shutdown()
+        os.close(self._fd)
+
+
+def _write(path, text):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def link(left, left_name, right, right_name):
+    """Joins two namespaces with a veth pair."""
+    left.ip(f"link add {left_name} type veth peer name {right_name} netns {right.path}")
+
+
+def wait_link(namespace, name):
+    """Up at both ends: before that IPv6 drops what it is given, and tries again in a second."""
+    until(lambda: "state UP" in namespace.run("ip", "link", "show", name), f"{name} to be up")

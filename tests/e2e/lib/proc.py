@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What /proc knows about processes."""
+
+import os
+import signal
+
+
+def _stat(pid):
+    """Fields of /proc/PID/stat behind the name, the first of them being the state."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()
+
+
+def _all_children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return sorted(map(int, file.read().split()))
+    except OSError:
+        return []
+
+
+def children(pid):
+    """Living children, oldest first; none where the process is gone."""
+    return [child for child in _all_children(pid) if is_alive(child)]
+
+
+def zombies(pid):
+    return [child for child in _all_children(pid) if not is_alive(child)]
+
+
+def is_alive(pid):
+    try:
+        return _stat(pid)[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def cpu_seconds(pid):
+    user, system = _stat(pid)[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def descriptors(pid):
+    return sorted(os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+
+
+def status(pid):
+    """/proc/PID/status as a dict."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

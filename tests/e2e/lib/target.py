@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The services behind the gateway: listening sockets in the origin's namespace."""
+
+import contextlib
+import select
+import socket
+import threading
+
+from lib.conn import Conn, family_of
+from lib.wait import DEADLINE
+
+
+class Target:
+    """A service whose connections the test takes and drives by hand."""
+
+    def __init__(self, namespace, address, port, backlog=1024, receive_buffer=None):
+        self.address, self.port = address, port
+        self.sock = namespace.socket(family_of(address))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self.sock.family == socket.AF_INET6:
+            self.sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if receive_buffer:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.sock.bind((address, port))
+        self.sock.listen(backlog)
+
+    def accept(self):
+        self.sock.settimeout(DEADLINE)
+        return Conn(*self.sock.accept())
+
+    def has_waiting(self):
+        """Is there a connection to accept, right now?"""
+        return bool(select.select([self.sock], [], [], 0)[0])
+
+    def is_untouched(self):
+        """Nobody has connected that was not accepted yet."""
+        self.sock.setblocking(False)
+        try:
+            conn, source = self.sock.accept()
+        except BlockingIOError:
+            return True
+        conn.close()
+        print("target reached from", source)
+        return False
+
+    def close(self):
+        self.sock.close()
+
+
+class EchoTarget(Target):
+    """A service that sends back what it gets, each connection in a thread of its own."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.sources = []
+        self.open = 0
+        self.most_open = 0
+        self._lock = threading.Lock()
+        self._conns = set()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self):
+        while True:
+            try:
+                sock, source = self.sock.accept()
+            except OSError:
+                return
+            with self._lock:
+                self.sources.append(source[:2])
+                self._conns.add(sock)
+                self.open += 1
+                self.most_open = max(self.most_open, self.open)
+            threading.Thread(target=self._echo, args=(sock,), daemon=True).start()
+
+    def _echo(self, sock):
+        try:
+            while data := sock.recv(65536):
+                sock.sendall(data)
+        except OSError:
+            pass
+        with self._lock:
+            self._conns.discard(sock)
+            self.open -= 1
+        sock.close()
+
+    def close(self):
+        # Wakes the accept, which a mere close would not.
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self.sock.close()
+        with self._lock:
+            for sock in self._conns:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Where the log goes, in which form, and what strangers can not do to it."""
+
+import json
+import re
+import socket
+
+import pytest
+
+from lib import conf, header, lines
+from lib.conn import FIN, RST
+from lib.topology import CLIENT4, STRANGER4
+from lib.wait import until
+
+HEAD = header.v1(CLIENT4, 51234)
+SOURCE = f"{CLIENT4}:51234"
+
+
+def _all_kinds(service, dial, session):
+    """One session, one stranger, one bad header; returns the three peers."""
+    peer, conn = session(service, HEAD)
+    peer.trip(conn)
+    peer.finish()
+    conn.expect_end(FIN)
+    conn.close()
+    peer.expect_end(FIN)
+    stranger = dial(source=STRANGER4)
+    stranger.expect_end(RST)
+    bad = dial()
+    bad.send(b'PROXY \x1b[31m"\\\xff\nTCP9\r\n')
+    bad.expect_end(RST)
+    return peer, stranger, bad
+
+
+def _messages(gateway):
+    return [json.loads(line) for line in list(gateway.lines)]
+
+
+def test_json_lines_parse(serve, launch, target, dial, session, directory, net):
+    path = conf.write(directory, [conf.listener()], workers=1,
+                      log={"target": "stderr", "format": "json"})
+    gateway = launch(net.origin, "-c", path)
+    until(lambda: net.origin.is_listening(2222), "the listener")
+    peer, stranger, bad = _all_kinds(target(), dial, session)
+    wanted = (lines.connected(peer.local, SOURCE, "127.0.0.1:22"),
+              lines.disconnected(peer.local, SOURCE, 4, 4), lines.not_allowed(stranger.local),
+              lines.bad_header(bad.local), re.escape("[+] Listening on 0.0.0.0:2222 (ssh)"))
+    until(lambda: len(gateway.lines) >= 7, gateway.text)
+    for pattern in wanted:
+        until(lambda: any(re.fullmatch(pattern, event["message"]) or
+                          re.fullmatch(pattern.replace(r"\[\+\]\ ", ""), event["message"])
+                          for event in _messages(gateway)),
+              lambda: f"no {pattern} in {gateway.text()}")
+    event = next(e for e in _messages(gateway) if "disconnected" in e["message"])
+    facts = {str(value) for value in event.values()}
+    for fact in ("ssh", "4", "127.0.0.1:22"):
+        assert fact in facts, event
+
+
+@pytest.mark.parametrize("level, connections, strangers", (
+    ("error", False, False), ("warning", False, True), ("info", True, True),
+    ("debug", True, True)))
+def test_level_decides_what_is_written(net, launch, directory, target, dial, session, level,
+                                       connections, strangers):
+    path = conf.write(directory, [conf.listener()], workers=1, log={"level": level})
+    gateway = launch(net.origin, "-c", path)
+    until(lambda: net.origin.is_listening(2222), "the listener")
+    _all_kinds(target(), dial, session)
+    gateway.stop()
+    assert bool(gateway.find(r"\[\+\] ssh: .* connected, .*")) == connections
+    if strangers is not None:
+        assert bool(gateway.find(r"\[\?\] ssh: .* is not allowed to connect")) == strangers
+
+
+def test_strangers_can_not_inject_control_characters(serve, target, dial, session):
+    gateway = serve()
+    _, _, bad = _all_kinds(target(), dial, session)
+    gateway.wait_line(lines.bad_header(bad.local))
+    for line in gateway.lines:
+        assert line.isprintable(), line
+
+
+def test_every_line_has_its_mark(serve, target, dial, session):
+    gateway = serve()
+    _all_kinds(target(), dial, session)
+    gateway.stop()
+    served = [line for line in gateway.lines if "ssh: " in line]
+    assert len(served) == 4
+    for line in served:
+        assert re.match(r"\[[-+?!]\] ssh: ", line), line
+
+
+# Log sockets of the test's own, at the places where the C library and systemd have theirs;
+# in a mount namespace of the daemon's own.
+SYSLOG = ("mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && "
+          "mknod -m 666 /dev/urandom c 1 9 && ln -s {0} /dev/log")
+JOURNAL = ("mount -t tmpfs none /run && mkdir -p /run/systemd/journal && "
+           "ln -s {0} /run/systemd/journal/socket")
+
+
+def _prefix(setup, path):
+    return ["unshare", "--mount", "sh", "-ec", setup.format(path) + ' && exec "$@"', "sh"]
+
+
+@pytest.fixture
+def collector(directory):
+    path = directory / "log.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(path))
+        path.chmod(0o666)
+        sock.settimeout(10)
+        yield sock
+
+
+def _collect(sock, *patterns):
+    """Datagrams until each pattern was found in one of them."""
+    got = []
+    while not all(any(re.search(p, d) for d in got) for p in patterns):
+        got.append(sock.recv(65536).decode())
+    return got
+
+
+def test_log_to_syslog(net, launch, directory, target, dial, session, collector):
+    path = conf.write(directory, [conf.listener()], workers=1, log={"target": "syslog"})
+    launch(net.origin, "-c", path, prefix=_prefix(SYSLOG, directory / "log.sock"))
+    until(lambda: net.origin.is_listening(2222), "the listener")
+    peer, stranger, _ = _all_kinds(target(), dial, session)
+    got = _collect(collector, re.escape(f"{peer.local} connected, "),
+                   re.escape(f"{peer.local} disconnected, "),
+                   re.escape(f"{stranger.local} is not allowed to connect"))
+    for datagram in got:
+        # Facility daemon, and the process that speaks.
+        assert re.match(r"<(2[4-9]|3[01])>.*mmproxy\[[0-9]+\]: ", datagram), datagram
+
+
+@pytest.mark.parametrize("by", ("key", "auto"))
+def test_log_to_the_journal(net, launch, directory, target, dial, session, collector, by):
+    log = {"log": {"target": "journal"}} if by == "key" else {}
+    path = conf.write(directory, [conf.listener()], workers=1, **log)
+    # What systemd says to whom it starts: your stderr is the journal, with this device and inode.
+    setup = JOURNAL
+    env = {}
+    if by == "auto":
+        setup += (' && export JOURNAL_STREAM="$(stat -L -c %d:%i /proc/self/fd/2)"'
+                  " INVOCATION_ID=0123456789abcdef0123456789abcdef")
+    launch(net.origin, "-c", path, prefix=_prefix(setup, directory / "log.sock"), env=env)
+    until(lambda: net.origin.is_listening(2222), "the listener")
+    peer, _, _ = _all_kinds(target(), dial, session)
+    got = _collect(collector, re.escape(f"{peer.local} disconnected, "))
+    event = next(d for d in got if "disconnected" in d)
+    assert re.search(r"(?m)^PRIORITY=6$", event), event
+    assert re.search(r"(?m)^SYSLOG_IDENTIFIER=mmproxy$", event), event
+    for fact in ("ssh", "127.0.0.1:22", "4"):
+        assert re.search(rf"(?m)^MMPROXY_[A-Z0-9_]+={re.escape(fact)}$", event), event

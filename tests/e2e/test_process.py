@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Supervisor and workers: who runs, who dies, and how it all ends."""
+
+import itertools
+import os
+import pwd
+import re
+import signal
+import socket
+import threading
+
+import pytest
+
+from lib import conf, header, proc
+from lib.conn import FIN, RST, connect
+from lib.topology import CLIENT4, ORIGIN4
+from lib.wait import until
+
+PORTS = itertools.count(20000)
+WORKER_KILLED = r".*worker.*(?i:signal 9|SIGKILL|Killed).*"
+
+
+def head():
+    return header.v1(CLIENT4, next(PORTS))
+
+
+def _worker_of(net, peer):
+    """The process that has this connection of the load balancer's."""
+    lines_ = net.origin.ss("-tnp", "state", "established", "dport", f"= :{peer.port}",
+                           "sport", "= :2222")
+    return int(re.search(r"pid=([0-9]+)", lines_[0])[1])
+
+
+def _talk(pairs, stop, broken):
+    """Trips over all sessions in turn; broken gets the sessions that an error ended."""
+    while not stop.is_set():
+        for pair in pairs:
+            if pair in broken:
+                continue
+            try:
+                pair[0].trip(pair[1])
+            except (OSError, AssertionError):
+                broken.append(pair)
+
+
+def test_worker_killed_under_load_ends_only_its_own_sessions(net, serve, target, session):
+    gateway = serve(settings={"workers": 4})
+    gateway.may_lose_workers = True
+    service = target()
+    pairs = [session(service, head()) for _ in range(60)]
+    victim = _worker_of(net, pairs[0][0])
+    doomed = [pair for pair in pairs if _worker_of(net, pair[0]) == victim]
+    assert 0 < len(doomed) < len(pairs)
+
+    broken, stop = [], threading.Event()
+    talker = threading.Thread(target=_talk, args=(pairs, stop, broken))
+    talker.start()
+    proc.kill(victim)
+    gateway.wait_line(WORKER_KILLED)
+    until(lambda: len(broken) >= len(doomed), "the killed worker's sessions to end")
+    workers = until(lambda: len(w := gateway.workers()) == 4 and w, "a replacement")
+    assert victim not in workers
+    fresh = [session(service, head()) for _ in range(20)]
+    for peer, conn in fresh:
+        peer.trip(conn)
+    stop.set()
+    talker.join()
+    for pair in pairs:
+        if pair not in doomed:
+            pair[0].trip(pair[1])
+    assert sorted(broken, key=id) == sorted(doomed, key=id)
+
+
+def test_killed_worker_s_clients_are_told(net, serve, target, session):
+    gateway = serve()
+    gateway.may_lose_workers = True
+    peer, conn = session(target(), head())
+    proc.kill(gateway.workers()[0])
+    assert peer.end()[1] in (FIN, RST)
+    assert conn.end()[1] in (FIN, RST)
+
+
+def test_replacement_serves_after_every_death(serve, target, session):
+    gateway = serve()
+    gateway.may_lose_workers = True
+    service = target()
+    dead = set()
+    for count in range(1, 4):
+        dead.add(gateway.workers()[0])
+        proc.kill(max(dead))
+        gateway.wait_line(WORKER_KILLED, count)
+        until(lambda: (w := gateway.workers()) and not dead & set(w), "a replacement")
+        peer, conn = session(service, head())
+        peer.trip(conn)
+
+
+def test_sessions_are_shared_by_all_workers(net, serve, target, session):
+    serve(settings={"workers": 4})
+    service = target()
+    pairs = [session(service, head()) for _ in range(100)]
+    assert len({_worker_of(net, peer) for peer, _ in pairs}) == 4
+
+
+@pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
+def test_drain_lets_running_sessions_end(net, serve, target, session, number):
+    gateway = serve(settings={"workers": 2})
+    service = target()
+    pairs = [session(service, head()) for _ in range(4)]
+    gateway.signal(number)
+    until(lambda: not net.origin.is_listening(2222), "the listeners to close")
+    with pytest.raises(ConnectionRefusedError):
+        connect(net.lb, ORIGIN4, 2222)
+    for peer, conn in pairs:
+        peer.trip(conn)
+        peer.finish()
+        conn.expect_end(FIN)
+        assert gateway.is_running()
+        conn.close()
+        peer.expect_end(FIN)
+    assert gateway.wait_exit() == 0
+
+
+def test_stop_without_sessions_is_immediate(serve):
+    gateway = serve(settings={"workers": 4})
+    workers = gateway.workers()
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit(5) == 0
+    assert not any(map(proc.is_alive, workers))
+
+
+def test_second_sigterm_ends_at_once(net, serve, target, session):
+    gateway = serve(settings={"workers": 2, "drain_timeout": 600})
+    pairs = [session(target(), head())]
+    gateway.signal(signal.SIGTERM)
+    until(lambda: not net.origin.is_listening(2222), "the listeners to close")
+    pairs[0][0].trip(pairs[0][1])
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit() == 0
+    for each in pairs[0]:
+        each.expect_end(RST)
+
+
+@pytest.mark.parametrize("timeout", (0, 1))
+def test_drain_timeout_resets_what_is_left(serve, target, session, timeout):
+    gateway = serve(settings={"drain_timeout": timeout})
+    pair = session(target(), head())
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit() == 0
+    for each in pair:
+        each.expect_end(RST)
+
+
+def test_sessions_without_a_header_do_not_hold_up_the_drain(serve, dial):
+    """There is no session to lose yet; a header timeout of a minute must not count."""
+    gateway = serve(header_timeout=60, settings={"drain_timeout": 2})
+    dial()
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit() == 0
+
+
+def test_supervisor_killed_sessions_go_on_and_the_ports_are_free(net, serve, launch, directory,
+                                                                 target, session):
+    gateway = serve(settings={"workers": 2})
+    service = target()
+    peer, conn = session(service, head())
+    proc.kill(gateway.pid)
+    until(lambda: not net.origin.is_listening(2222), "the orphans to shut the listeners down")
+    again = launch(net.origin, "-c", directory / "mmproxy.conf")
+    again.wait_listening(*conf.LISTEN)
+    peer.trip(conn)
+    other, other_conn = session(service, head())
+    other.trip(other_conn)
+
+
+@pytest.mark.parametrize("user, uid", ((None, None), ("daemon", 1)))
+def test_workers_run_as_the_service_user(serve, user, uid):
+    if uid is None:
+        names = {each.pw_name: each.pw_uid for each in pwd.getpwall()}
+        uid = names.get("_mmproxy", names["nobody"])
+    gateway = serve(settings={"workers": 2} | ({"user": user} if user else {}))
+    for pid in gateway.workers():
+        status = proc.status(pid)
+        assert set(status["Uid"].split()) == {str(uid)}
+        assert "0" not in status["Gid"].split()
+        assert "0" not in status["Groups"].split()
+
+
+@pytest.mark.parametrize("cpus", (1, 2))
+def test_workers_0_is_one_per_cpu_that_may_be_used(net, launch, directory, cpus):
+    usable = sorted(os.sched_getaffinity(0))[:cpus]
+    path = conf.write(directory, [conf.listener()], workers=0)
+    gateway = launch(net.origin, "-c", path,
+                     prefix=["taskset", "-c", ",".join(map(str, usable))])
+    gateway.wait_listening(*conf.LISTEN)
+    gateway.wait_workers(len(usable))
+
+
+def test_descriptor_limit_is_raised_to_the_hard_limit(serve):
+    gateway = serve(options={"prefix": ["prlimit", "--nofile=64:4096"]})
+    for pid in [gateway.pid, *gateway.workers()]:
+        with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+            limit = next(line for line in file if line.startswith("Max open files"))
+        assert limit.split()[3:5] == ["4096", "4096"]
+
+
+def test_service_manager_is_told_ready_and_stopping(serve, directory):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(directory / "notify"))
+        os.chmod(directory / "notify", 0o777)
+        manager.settimeout(10)
+        gateway = serve(options={"env": {"NOTIFY_SOCKET": str(directory / "notify")}})
+        assert "READY=1" in _state(manager, "READY=1")
+        gateway.signal(signal.SIGTERM)
+        assert "STOPPING=1" in _state(manager, "STOPPING=1")
+        assert gateway.wait_exit() == 0
+
+
+def _state(manager, wanted):
+    while wanted not in (state := manager.recv(4096).decode().splitlines()):
+        pass
+    return state
+
+
+def test_supervisor_holds_no_client_socket(net, serve, target, session):
+    gateway = serve()
+    session(target(), head())
+    held = net.origin.ss("-tnp", "state", "established")
+    assert held
+    assert not any(f"pid={gateway.pid}," in line for line in held)
+
+
+def test_no_zombie_and_no_descriptor_is_left_of_dead_workers(serve):
+    gateway = serve(settings={"workers": 2})
+    gateway.may_lose_workers = True
+    before = len(proc.descriptors(gateway.pid))
+    for count in range(1, 4):
+        victim = gateway.workers()[0]
+        proc.kill(victim)
+        gateway.wait_line(WORKER_KILLED, count)
+        until(lambda: victim not in gateway.workers() and len(gateway.workers()) == 2,
+              "a replacement")
+    assert not proc.zombies(gateway.pid)
+    until(lambda: len(proc.descriptors(gateway.pid)) == before,
+          lambda: f"{before} descriptors: {proc.descriptors(gateway.pid)}")
+
+
+def test_restart_at_once_on_the_same_ports(serve, target, session, launch, net, directory):
+    """Connections in TIME_WAIT on the listener's port are no obstacle."""
+    gateway = serve()
+    service = target()
+    peer, conn = session(service, head())
+    conn.close()
+    peer.expect_end(FIN)
+    peer.finish()
+    gateway.stop()
+    again = launch(net.origin, "-c", directory / "mmproxy.conf")
+    again.wait_listening(*conf.LISTEN)
+    peer, conn = session(service, head())
+    peer.trip(conn)

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A set of subnets: the input is one prefix a line. */
+#include <stdbool.h>
+#include <string.h>
+
+#include "fuzz.h"
+#include "mmproxy/base/subnets.h"
+
+/* The check walks every prefix for every edge of every other one. */
+enum { PREFIXES_MAX = 64 };
+
+static size_t n_bytes(const struct addr *addr)
+{
+    return addr_family(addr) == AF_INET ? 4 : 16;
+}
+
+static bool prefix_holds(const struct prefix *prefix, const struct addr *addr)
+{
+    if (addr_family(&prefix->addr) != addr_family(addr))
+        return false;
+    for (unsigned bit = 0; bit < prefix->len; bit++) {
+        int differing = addr_bytes(&prefix->addr)[bit / 8] ^ addr_bytes(addr)[bit / 8];
+        if ((differing >> (7 - bit % 8) & 1) != 0)
+            return false;
+    }
+    return true;
+}
+
+static struct addr last_address(const struct prefix *prefix)
+{
+    uint8_t bytes[16];
+    struct addr last;
+
+    memcpy(bytes, addr_bytes(&prefix->addr), n_bytes(&prefix->addr));
+    for (unsigned bit = prefix->len; bit < 8 * n_bytes(&prefix->addr); bit++)
+        bytes[bit / 8] |= (uint8_t)(0x80 >> bit % 8);
+    addr_from_bytes(&last, addr_family(&prefix->addr), bytes, 0);
+    return last;
+}
+
+/* The address one above (step 1) or one below (step 255), around the end of the family. */
+static struct addr neighbour(const struct addr *addr, uint8_t step)
+{
+    uint8_t bytes[16];
+    struct addr next;
+    size_t i = n_bytes(addr);
+    bool has_carry = true;
+
+    memcpy(bytes, addr_bytes(addr), i);
+    while (has_carry && i-- > 0) {
+        bytes[i] = (uint8_t)(bytes[i] + step);
+        has_carry = bytes[i] == (step == 1 ? 0 : 255);
+    }
+    addr_from_bytes(&next, addr_family(addr), bytes, 0);
+    return next;
+}
+
+static void check_address(const struct subnets *set, const struct prefix *list, size_t n,
+                          const struct addr *addr)
+{
+    struct addr unmapped = *addr;
+    bool is_inside = false;
+
+    addr_unmap(&unmapped);
+    for (size_t i = 0; i < n; i++)
+        is_inside = is_inside || prefix_holds(&list[i], &unmapped);
+    PROPERTY(subnets_contain(set, addr) == is_inside);
+}
+
+/* What was parsed, printed and parsed again is the same, now without a complaint. */
+static void check_round_trip(const struct prefix *prefix)
+{
+    char host[ADDR_STRLEN];
+    char text[ADDR_STRLEN + 8];
+    struct prefix again;
+    const char *reason;
+
+    snprintf(text, sizeof(text), "%s/%u", addr_format_host(&prefix->addr, host), prefix->len);
+    PROPERTY(prefix_parse(&again, text, &reason) == PREFIX_OK);
+    PROPERTY(addr_equal(&again.addr, &prefix->addr) && again.len == prefix->len);
+}
+
+static size_t parse_lines(char *text, struct prefix *list)
+{
+    size_t n = 0;
+    char *rest = text;
+    const char *line;
+
+    while (n < PREFIXES_MAX && (line = strsep(&rest, "\n")) != NULL) {
+        const char *reason = NULL;
+        struct addr addr;
+
+        if (prefix_parse(&list[n], line, &reason) == PREFIX_BAD) {
+            PROPERTY(reason != NULL && *reason != '\0');
+            PROPERTY(addr_parse_host(&addr, line) != NULL);
+            continue;
+        }
+        check_round_trip(&list[n++]);
+    }
+    return n;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+    struct prefix list[PREFIXES_MAX];
+    struct subnets *set = subnets_new();
+    char *text = malloc(len + 1);
+    size_t n;
+
+    PROPERTY(set != NULL && text != NULL);
+    memcpy(text, bytes, len);
+    text[len] = '\0';
+    n = parse_lines(text, list);
+    free(text);
+
+    for (size_t i = 0; i < n; i++)
+        PROPERTY(subnets_add(set, &list[i]) == 0);
+    subnets_seal(set);
+    PROPERTY(subnets_count(set) <= n && (subnets_count(set) == 0) == (n == 0));
+    for (size_t i = 0; i < n; i++) {
+        struct addr last = last_address(&list[i]);
+        struct addr before = neighbour(&list[i].addr, 255);
+        struct addr behind = neighbour(&last, 1);
+
+        check_address(set, list, n, &list[i].addr);
+        check_address(set, list, n, &last);
+        check_address(set, list, n, &before);
+        check_address(set, list, n, &behind);
+    }
+    subnets_free(set);
+    return 0;
+}

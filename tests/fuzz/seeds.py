@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Writes the seed inputs of the parsers' fuzz targets to corpus/NAME/ next to this file."""
+
+import pathlib
+import struct
+
+CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
+SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
+PORTS = struct.pack(">HH", 40000, 22)
+V4 = bytes([198, 51, 100, 7, 203, 0, 113, 9]) + PORTS
+V6 = bytes.fromhex("20010db8" + "00" * 11 + "07" + "20010db8" + "00" * 11 + "01") + PORTS
+MAPPED = (bytes(10) + b"\xff\xff" + V4[:4] + bytes(10) + b"\xff\xff" + V4[4:8]) + PORTS
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def tlv(kind, value):
+    return struct.pack(">BH", kind, len(value)) + value
+
+
+def v2(command, family, body):
+    return SIGNATURE + struct.pack(">BBH", 0x20 | command, family, len(body)) + body
+
+
+def with_crc(command, family, before, after=b""):
+    zeroed = v2(command, family, before + tlv(3, bytes(4)) + after)
+    at = 16 + len(before) + 3
+    return zeroed[:at] + struct.pack(">I", crc32c(zeroed)) + zeroed[at + 4 :]
+
+
+SSL = tlv(0x20, b"\x01\0\0\0\0" + tlv(0x21, b"TLSv1.3") + tlv(0x22, b"client.example"))
+
+PROXYPROTO = {
+    "v1_tcp4": b"PROXY TCP4 198.51.100.7 203.0.113.9 40000 22\r\nSSH-2.0-x\r\n",
+    "v1_tcp6": b"PROXY TCP6 2001:db8::7 2001:db8::1 40000 22\r\n",
+    "v1_mapped": b"PROXY TCP6 ::ffff:198.51.100.7 ::ffff:203.0.113.9 40000 22\r\n",
+    "v1_longest": b"PROXY UNKNOWN " + b" ".join([b"ffff:" * 7 + b"ffff"] * 2) + b" 65535 65535\r\n",
+    "v1_too_long": b"PROXY UNKNOWN " + b"x" * 120,
+    "v1_unknown": b"PROXY UNKNOWN\r\n",
+    "v1_unknown_lone_cr": b"PROXY UNKNOWN a\rb\n\r\r\nrest",
+    "v1_name": b"PROXY TCP4 localhost 203.0.113.9 40000 22\r\n",
+    "v1_leading_zero": b"PROXY TCP4 198.51.100.07 203.0.113.9 40000 22\r\n",
+    "v1_bad_port": b"PROXY TCP4 198.51.100.7 203.0.113.9 65536 22\r\n",
+    "v1_lone_lf": b"PROXY TCP4 198.51.100.7 203.0.113.9 40000 22\n",
+    "v2_tcp4": v2(1, 0x11, V4) + b"SSH-2.0-x\r\n",
+    "v2_tcp6": v2(1, 0x21, V6),
+    "v2_mapped": v2(1, 0x21, MAPPED),
+    "v2_unspec": v2(1, 0x00, b""),
+    "v2_transport_unspec": v2(1, 0x10, V4),
+    "v2_udp": v2(1, 0x12, V4),
+    "v2_unix": v2(1, 0x31, bytes(216)),
+    "v2_short": v2(1, 0x21, V4),
+    "v2_local": v2(0, 0x00, b""),
+    "v2_local_block": with_crc(0, 0x11, V4),
+    "v2_local_tlvs": with_crc(0, 0x11, b"", tlv(4, bytes(74))),
+    "v2_crc": with_crc(1, 0x11, V4, tlv(5, b"id")),
+    "v2_crc_wrong": v2(1, 0x11, V4 + tlv(3, b"abcd")),
+    "v2_crc_size": v2(1, 0x11, V4 + tlv(3, b"abc")),
+    "v2_crc_twice": v2(1, 0x11, V4 + tlv(3, bytes(4)) * 2),
+    "v2_all": with_crc(1, 0x21, V6 + tlv(1, b"h2") + tlv(2, b"a.example") + SSL + tlv(0x30, b"ns")),
+    "v2_ssl_cut": v2(1, 0x11, V4 + tlv(0x20, b"\x01\0\0\0\0\x21\0\x09TLS")),
+    "v2_unique_id": v2(1, 0x11, V4 + tlv(5, bytes(129))),
+    "v2_tlv_lies": v2(1, 0x11, V4 + b"\xea\xff\xff"),
+    "v2_cut": v2(1, 0x11, V4)[:20],
+    "tls": bytes.fromhex("1603010200010001fc0303"),
+    "ssh": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "http": b"GET / HTTP/1.1\r\n\r\n",
+    "propfind": b"PROPFIND / HTTP/1.1\r\n\r\n",
+    "smtp": b"EHLO example.org\r\n",
+    "empty": b"",
+}
+
+SUBNETS = {
+    "mixed": "192.0.2.0/24\n2001:db8::/32\n10.0.0.1/8\n::ffff:192.0.2.0/120\n",
+    "whole": "0.0.0.0/0\n::/0\n",
+    "halves": "0.0.0.0/1\n128.0.0.0/1\n::/1\n8000::/1\n",
+    "edges": "0.0.0.0\n255.255.255.255\n::\nffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\n",
+    "adjacent": "10.0.1.0/24\n10.0.0.0/24\n10.0.0.255\n10.0.2.0/31\n10.0.2.3/32\n",
+    "adjacent_v6": "2001:db8:0:1::/64\n2001:db8::ffff:ffff:ffff:ffff/128\n2001:db8:0:2::/65\n",
+    "mapped": "::ffff:0:0/96\n::ffff:0:0/95\n::fffe:ffff:ffff\n::1:0:0:0\n",
+    "last_is_mapped": "::ffff:0:0/95\n",
+    "bad": "192.0.2.0/33\n192.0.02.1\n1.2.3\n::1/129\n/8\n1.2.3.4/\nhost\n\n1.2.3.4/08\n",
+    "empty": "",
+}
+
+
+def main():
+    inputs = {"proxyproto": PROXYPROTO, "subnets": {k: v.encode() for k, v in SUBNETS.items()}}
+    for target, seeds in inputs.items():
+        folder = CORPUS / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in seeds.items():
+            (folder / name).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "mmproxy/base/clock.h"
 #include "mmproxy/net/sock.h"
 #include "mmproxy/net/spoof.h"
 #include "mmproxy/routing/diagnose.h"
@@ -40,14 +40,6 @@ struct targets {
     struct target *items;
     size_t n_items;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static bool is_known(const struct targets *targets, const struct listener_config *listener,
                      const struct addr *addr)
@@ -155,7 +147,7 @@ static size_t arm(struct pollfd *fds, const struct target *targets, size_t n)
 static void wait_for(struct pollfd *fds, struct target *targets, size_t n, int64_t deadline_ms)
 {
     for (;;) {
-        int64_t left_ms = deadline_ms - now_ms();
+        int64_t left_ms = deadline_ms - (int64_t)clock_now_ms();
 
         if (arm(fds, targets, n) == 0 || left_ms <= 0)
             return;
@@ -177,7 +169,7 @@ static void run_batch(struct pollfd *fds, struct target *targets, size_t n)
         start_plain(&targets[i]);
         start_spoofed(&targets[i]);
     }
-    wait_for(fds, targets, n, now_ms() + CHECK_TIMEOUT_MS);
+    wait_for(fds, targets, n, (int64_t)clock_now_ms() + CHECK_TIMEOUT_MS);
     for (size_t i = 0; i < n; i++) {
         if (targets[i].plain.fd >= 0)
             finish(&targets[i].plain, -ETIMEDOUT);

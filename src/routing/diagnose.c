@@ -95,6 +95,8 @@ static void describe_reply(struct rtnl *rtnl, const struct listener_config *list
     char name[IF_NAMESIZE] = "?";
     int r = rtnl_lookup(rtnl, &client, target, mark, &route);
 
+    if (r == -EINVAL) /* a loopback source that would leave this host */
+        r = rtnl_lookup(rtnl, &client, NULL, mark, &route);
     if (r < 0) {
         snprintf(out, 128, "its reply has no route (%s)", strerror(-r));
     } else if (route.type == RTN_LOCAL) {

@@ -276,8 +276,11 @@ void install_marks(struct install *install, const struct install_keep *keep)
     struct nftlist list = { 0 };
     bool missing = false;
     bool stale = false;
-    int r = nft_read(&list, true);
+    int r;
 
+    if (!keep->leftovers && !has_marks(keep->own) && !has_marks(keep->previous))
+        return;
+    r = nft_read(&list, true);
     if (r == 0)
         r = collect_kept(&target, &list, keep, &stale);
     if (r == 0)

@@ -132,8 +132,10 @@ static bool explains(const struct rtnl_rule *rule, const struct judge_probe *pro
         return rule->action != FR_ACT_NOP && rule->action != FR_ACT_RES3;
     if (rule->table == RT_TABLE_LOCAL)
         return false;
-    if (probe->error != 0)
+    if (!probe->has_answer)
         return true; /* its table may hold an unreachable or blackhole route */
+    if (probe->error != 0 && rule->src_len != 0)
+        return true; /* the answer is one without the source */
     return rule->table == probe->answer.table &&
            (rule->suppress_len < 0 || probe->answer.dst_len > rule->suppress_len);
 }
@@ -277,7 +279,7 @@ void judge_route(const struct wanted_item *item, const struct rtnl_routes *route
             tell_wrong_route(route, out);
     }
     for (size_t i = 0; out->verdict == JUDGE_HOLDS && i < n_probes; i++) {
-        if (probes[i].error == 0 && probes[i].answer.table == item->table && !is_local(&probes[i]))
+        if (probes[i].has_answer && probes[i].answer.table == item->table && !is_local(&probes[i]))
             tell_wrong_route(&probes[i].answer, out);
     }
     if (!own && out->verdict == JUDGE_WRONG)

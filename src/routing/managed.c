@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "mmproxy/base/clock.h"
 #include "mmproxy/routing/install.h"
 #include "mmproxy/routing/survey.h"
 #include "mmproxy/routing/watch.h"
@@ -31,14 +31,6 @@ struct managed {
     bool has_failed;     /* the last time, and it was said */
     bool is_due;         /* a repair waits for the limit */
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * MS + now.tv_nsec / 1000000;
-}
 
 static int watch_fd(const struct managed *managed, int fd)
 {
@@ -136,7 +128,12 @@ static int reconcile_locked(struct managed *managed, struct install *install,
                             const struct wanted *previous)
 {
     struct wanted others = { 0 };
-    struct install_keep keep = { .own = &managed->wanted, .others = &others, .previous = previous };
+    struct install_keep keep = {
+        .own = &managed->wanted,
+        .others = &others,
+        .previous = previous,
+        .leftovers = managed->is_first,
+    };
     int r = runtime_claim(managed->runtime, &managed->wanted);
 
     if (r == 0)
@@ -224,7 +221,7 @@ void managed_remove(struct managed *managed)
  */
 static bool may_repair(struct managed *managed)
 {
-    int64_t now = now_ms();
+    int64_t now = (int64_t)clock_now_ms();
 
     if (managed->repaired_ms < now - REPAIRS_AT_ONCE * MS)
         managed->repaired_ms = now - REPAIRS_AT_ONCE * MS;

@@ -9,14 +9,24 @@
 
 #define OWN_TABLE "inet " NFTLIST_OWN_TABLE
 
-/*
- * Runs commands; *output (may be NULL) is what they print, owned by the caller. libnftables
- * tells what went wrong as text only, errno is what its last system call left.
- */
+/* libnftables tells what went wrong as text only; errno is whatever it did last. */
+static int error_of(struct nft_ctx *context)
+{
+    static const int known[] = { ENOENT, EPERM, EACCES, EOPNOTSUPP, EBUSY, ENOMEM, EINVAL };
+    const char *text = nft_ctx_get_error_buffer(context);
+
+    for (size_t i = 0; text && i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strstr(text, strerror(known[i])))
+            return -known[i];
+    }
+    return -EIO;
+}
+
+/* Runs commands; *output (may be NULL) is what they print, owned by the caller. */
 static int run(const char *commands, char **output)
 {
     struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
-    int r;
+    int r = 0;
 
     if (!context)
         return -ENOMEM;
@@ -24,10 +34,8 @@ static int run(const char *commands, char **output)
                                           NFT_CTX_OUTPUT_TERSE);
     nft_ctx_buffer_output(context);
     nft_ctx_buffer_error(context);
-    errno = 0;
-    r = nft_run_cmd_from_buffer(context, commands);
-    if (r != 0)
-        r = errno > 0 ? -errno : -EIO;
+    if (nft_run_cmd_from_buffer(context, commands) != 0)
+        r = error_of(context);
     if (r == 0 && output) {
         *output = strdup(nft_ctx_get_output_buffer(context));
         r = *output ? 0 : -ENOMEM;

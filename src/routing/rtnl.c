@@ -229,7 +229,10 @@ int rtnl_lookup(struct rtnl *rtnl, const struct addr *dst, const struct addr *sr
 
     header->rtm_family = (uint8_t)addr_family(dst);
     header->rtm_dst_len = (uint8_t)(8 * len);
-    header->rtm_flags = RTM_F_LOOKUP_TABLE | RTM_F_FIB_MATCH;
+    /* IPv6 tells the table unasked, and takes asking for it as a mistake. */
+    header->rtm_flags = RTM_F_FIB_MATCH;
+    if (addr_family(dst) == AF_INET)
+        header->rtm_flags |= RTM_F_LOOKUP_TABLE;
     mnl_attr_put(msg, RTA_DST, len, addr_bytes(dst));
     if (src) {
         header->rtm_src_len = (uint8_t)(8 * len);

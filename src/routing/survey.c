@@ -55,11 +55,17 @@ int survey_host(struct rtnl *rtnl, struct wanted_host *out)
 static void probe(struct rtnl *rtnl, const struct wanted_item *rule, const struct addr *dst,
                   struct judge_probe *out)
 {
+    int r;
+
     out->dst = *dst;
     out->error = rtnl_lookup(rtnl, dst, &rule->source, rule->mark, &out->answer);
-    /* A source that is not this host's is no valid question; by mark it can be left out. */
-    if (out->error == -EINVAL && rule->mark != 0)
-        out->error = rtnl_lookup(rtnl, dst, NULL, rule->mark, &out->answer);
+    r = out->error;
+    if (r == -EINVAL)
+        r = rtnl_lookup(rtnl, dst, NULL, rule->mark, &out->answer);
+    out->has_answer = r == 0;
+    /* By mark, the source makes no difference: it was just no valid one. */
+    if (r == 0 && rule->mark != 0)
+        out->error = 0;
 }
 
 /* The first address of the rule's destination prefix that can be a host. */

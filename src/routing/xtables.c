@@ -10,18 +10,11 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "mmproxy/base/clock.h"
+
 enum { ARGS_MAX = 24, PATH_LEN = 64 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Not by $PATH: what runs with our privileges is not for the environment to choose. */
 static bool find(const char *program, char path[PATH_LEN])
@@ -42,7 +35,7 @@ static int reap(pid_t pid, int *budget_ms)
 {
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     struct pollfd ready = { .fd = pidfd, .events = POLLIN };
-    int64_t begin = now_ms();
+    int64_t begin = (int64_t)clock_now_ms();
     bool late;
     int status;
 
@@ -55,7 +48,7 @@ static int reap(pid_t pid, int *budget_ms)
     }
     if (pidfd >= 0)
         close(pidfd);
-    *budget_ms -= (int)(now_ms() - begin);
+    *budget_ms -= (int)((int64_t)clock_now_ms() - begin);
     if (late || *budget_ms <= 0)
         *budget_ms = 0;
     if (late)

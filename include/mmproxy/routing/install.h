@@ -32,7 +32,9 @@ struct install_keep {
     const struct wanted *own;
     const struct wanted *others;   /* what other instances need */
     const struct wanted *previous; /* what this instance needed before */
-    bool strangers; /* of what is in none of them, leave alone what isn't in previous */
+    /* Of what is in none of the three, leave alone what may be somebody's we can't see. */
+    bool strangers;
+    bool leftovers; /* there may be any, of an instance that crashed: look everywhere */
 };
 
 /* All of them log what they do, and what fails. */

@@ -28,10 +28,15 @@ struct judgement {
     size_t n_mends;
 };
 
-/* What the kernel says about a reply to dst from the item's source. */
+/*
+ * What the kernel says about a reply to dst from the item's source. -EINVAL is what a
+ * loopback source gets that would leave this host (or a source that is not this host's):
+ * answer is then that without the source.
+ */
 struct judge_probe {
     struct addr dst;
-    int error; /* 0 or -errno; answer is valid with 0 only */
+    int error; /* 0 or -errno */
+    bool has_answer;
     struct rtnl_route answer;
 };
 

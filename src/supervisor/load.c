@@ -11,6 +11,7 @@
 #include "mmproxy/net/spoof.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/stop.h"
+#include "mmproxy/supervisor/upgrade.h"
 
 static void report_mistake(void *context, bool is_error, const char *line)
 {
@@ -111,6 +112,7 @@ static void commit(struct generation *generation)
     if (old)
         log_notice("[+] reloaded: generation %u serves, generation %u drains", generation->number,
                    old->number);
+    upgrade_tell_ready(supervisor);
     service_ready();
     service_status("generation %u serves %zu listeners", generation->number, config->n_listeners);
     next_load(supervisor);
@@ -165,6 +167,13 @@ static int start_generation(struct supervisor *supervisor, struct config *config
     return EX_OSERR;
 }
 
+static void nothing_changed(struct supervisor *supervisor)
+{
+    log_notice("[+] reloaded: nothing has changed, generation %u goes on",
+               supervisor->current->number);
+    service_ready();
+}
+
 static int load(struct supervisor *supervisor)
 {
     bool is_usage_error;
@@ -172,6 +181,11 @@ static int load(struct supervisor *supervisor)
     if (!config)
         return is_usage_error ? EX_USAGE : EX_CONFIG;
 
+    if (supervisor->current && config_equal(supervisor->current->config, config)) {
+        config_free(config);
+        nothing_changed(supervisor);
+        return EX_OK;
+    }
     int status = check_privilege(config);
     if (status == EX_OK)
         status = open_sockets(supervisor, config);

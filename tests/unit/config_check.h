@@ -24,13 +24,6 @@
 
 #include "mmproxy/config/config.h"
 
-/* libconfig 1.5 loses the string at which it gives up on a syntax error; that is not ours. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-    return "leak:scanctx_take_string\nleak:libconfig_yylex\n";
-}
-
 static char folder[] = "/tmp/mmproxy-test-XXXXXX";
 static char started_in[PATH_MAX];
 
@@ -133,5 +126,30 @@ static inline double seconds_now(void)
     "{ name = \"" NAME "\"; listen = \"" LISTEN \
     "\"; allowed_subnets = \"a.subnets\"; target_v4 = \"" TARGET "\"; " EXTRA " }"
 #define ONE(EXTRA) "listeners = (\n" LISTENER("ssh", "0.0.0.0:2222", "127.0.0.1:22", EXTRA) ");\n"
+
+/* Files with mistakes, and every line that is to be reported. */
+struct mistake_case {
+    const char *name;
+    const char *text;
+    const char *expected;
+};
+
+static inline void check_mistakes(const struct mistake_case *cases, size_t n)
+{
+    static struct reported reported;
+
+    for (size_t i = 0; i < n; i++) {
+        struct config *config = load_text(cases[i].text, &reported);
+
+        if (config != NULL)
+            print_error("accepted: %s\n", cases[i].name);
+        assert_null(config);
+        if (strcmp(reported.lines, cases[i].expected) != 0)
+            print_error("wrong lines: %s\n", cases[i].name);
+        assert_string_equal(reported.lines, cases[i].expected);
+    }
+}
+
+#define CHECK_MISTAKES(cases) check_mistakes(cases, sizeof(cases) / sizeof((cases)[0]))
 
 #endif

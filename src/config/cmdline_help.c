@@ -8,7 +8,7 @@ const char *cmdline_help(void)
            "  mmproxy -a FILE -l ADDR -4 ADDR -6 ADDR    serve one listener without a file\n"
            "  mmproxy -n [-c FILE]                       test the configuration and exit\n"
            "  mmproxy --check [-c FILE | -a FILE ...]    verify return path and targets, exit\n"
-           "  mmproxy --rules[=FORM] [-c FILE | -a ...]  print the return path's commands, exit\n"
+           "  mmproxy --rules[=FORM] [-c FILE | -a ...]  print return path commands, exit\n"
            "  mmproxy --help | --version\n"
            "\n"
            "mmproxy accepts TCP connections from load balancers, reads the PROXY protocol\n"

@@ -6,6 +6,7 @@
 #ifndef TESTS_CONFIG_CHECK_H
 #define TESTS_CONFIG_CHECK_H
 
+#include <errno.h>
 #include <ftw.h>
 #include <limits.h>
 #include <setjmp.h>

@@ -46,8 +46,7 @@ static int start_listening(int fd, unsigned backlog)
     return listen(fd, backlog > INT_MAX ? INT_MAX : (int)backlog) < 0 ? -errno : 0;
 }
 
-static int set_up_listener(int fd, const struct addr *addr, unsigned backlog,
-                           unsigned keepalive_s)
+static int set_up_listener(int fd, const struct addr *addr, unsigned backlog, unsigned keepalive_s)
 {
     int err = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (err == 0 && addr_family(addr) == AF_INET6)

@@ -66,24 +66,6 @@ static int open_sockets(struct supervisor *supervisor, const struct config *conf
     return err == -EACCES ? EX_NOPERM : EX_OSERR;
 }
 
-static void tell_listening(const struct config *config)
-{
-    for (size_t i = 0; i < config->n_listeners; i++) {
-        const struct listener_config *listener = &config->listeners[i];
-        const char *name = listener->name;
-        for (size_t j = 0; j < listener->n_listen; j++) {
-            char text[ADDR_STRLEN];
-            addr_format(&listener->listen[j], text);
-            struct log_field fields[] = { LOG_TEXT("event", "listening"), LOG_TEXT("address", text),
-                                          LOG_TEXT("listener", name) };
-            log_event(LOG_LEVEL_INFO, fields, name[0] ? 3 : 2, "[+] Listening on %s%s%s%s", text,
-                      name[0] ? " (" : "", name, name[0] ? ")" : "");
-        }
-    }
-    if (config->n_listeners == 0)
-        log_notice("[!] no listener is configured in %s: waiting for a reload", config->path);
-}
-
 static void next_load(struct supervisor *supervisor)
 {
     if (!supervisor->load_wanted || supervisor->is_stopping)
@@ -100,15 +82,16 @@ static void commit(struct generation *generation)
 
     supervisor->pending = NULL;
     supervisor->current = generation;
+    int err = log_open(&config->log);
+    if (err < 0)
+        log_error("[!] the log can't be opened as configured: %s", strerror(-err));
     sockets_commit(&supervisor->sockets, config);
     generation_serve(generation);
     if (old)
         stop_drain(supervisor, old);
-    int err = log_open(&config->log);
-    if (err < 0)
-        log_error("[!] the log can't be opened as configured: %s", strerror(-err));
 
-    tell_listening(config);
+    if (config->n_listeners == 0)
+        log_notice("[!] no listener is configured in %s: waiting for a reload", config->path);
     if (old)
         log_notice("[+] reloaded: generation %u serves, generation %u drains", generation->number,
                    old->number);

@@ -75,7 +75,9 @@ int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside)
     struct listen_socket *socket = append(sockets);
     if (!socket)
         return -ENOMEM;
-    *socket = (struct listen_socket){ .addr = addr, .fd = fd, .is_kept_outside = is_kept_outside, .is_adopted = true };
+    *socket = (struct listen_socket){
+        .addr = addr, .fd = fd, .is_kept_outside = is_kept_outside, .is_adopted = true
+    };
     sockets->n++;
     return 0;
 }
@@ -109,6 +111,17 @@ static const struct listener_config *wanted_by(const struct config *config, cons
     return NULL;
 }
 
+static void tell(const char *text, const char *event, const struct addr *addr, const char *name)
+{
+    char address[ADDR_STRLEN];
+    struct log_field fields[] = { LOG_TEXT("event", event),
+                                  LOG_TEXT("address", addr_format(addr, address)),
+                                  LOG_TEXT("listener", name) };
+
+    log_event(LOG_LEVEL_INFO, fields, name[0] ? 3 : 2, "%s %s%s%s%s", text, address,
+              name[0] ? " (" : "", name, name[0] ? ")" : "");
+}
+
 static void drop(const struct listen_socket *socket)
 {
     char text[ADDR_STRLEN];
@@ -116,6 +129,8 @@ static void drop(const struct listen_socket *socket)
     if (socket->is_adopted)
         log_warning("[!] a socket listening on %s was handed over and no listener wants it",
                     addr_format(&socket->addr, text));
+    else
+        tell("[-] No longer listening on", "not_listening", &socket->addr, "");
     if (socket->is_kept_outside)
         service_forget_socket(&socket->addr);
     shut_down(socket);
@@ -123,14 +138,16 @@ static void drop(const struct listen_socket *socket)
 
 void sockets_commit(struct sockets *sockets, const struct config *config)
 {
-    for (size_t i = sockets->n; i-- > 0;) {
+    for (size_t i = 0; i < sockets->n; i++) {
         struct listen_socket *socket = &sockets->all[i];
         const struct listener_config *listener = wanted_by(config, &socket->addr);
         if (!listener) {
             drop(socket);
-            remove_at(sockets, i);
+            remove_at(sockets, i--);
             continue;
         }
+        if (socket->is_new || socket->is_adopted)
+            tell("[+] Listening on", "listening", &socket->addr, listener->name);
         if (!socket->is_new)
             sock_set_up_again(socket->fd, listener->backlog, listener->keepalive_s);
         if (!socket->is_kept_outside)

@@ -119,8 +119,8 @@ static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
         failed(supervisor, "ended before it was ready");
         return;
     }
-    log_notice("[+] upgraded: process %d serves, process %d drains",
-               (int)supervisor->upgrade.pid, (int)getpid());
+    log_notice("[+] upgraded: process %d serves, process %d drains", (int)supervisor->upgrade.pid,
+               (int)getpid());
     service_main_pid(supervisor->upgrade.pid);
     upgrade_close(supervisor);
     stop_hand_over(supervisor);

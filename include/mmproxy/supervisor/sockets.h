@@ -15,7 +15,7 @@
 struct listen_socket {
     struct addr addr;
     int fd;
-    bool is_new;     /* opened for a configuration that has not been committed */
+    bool is_new;          /* opened for a configuration that has not been committed */
     bool is_adopted;      /* came from outside, and no commit has had a use for it yet */
     bool is_kept_outside; /* a service manager has a copy: never shut down, only closed */
 };

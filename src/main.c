@@ -34,7 +34,7 @@ static int test_config(const struct cmdline *cmdline)
     return EX_OK;
 }
 
-static int run(const struct cmdline *cmdline)
+static int run(const struct cmdline *cmdline, char *const argv[])
 {
     switch (cmdline->action) {
     case CMDLINE_HELP:
@@ -48,7 +48,7 @@ static int run(const struct cmdline *cmdline)
     case CMDLINE_SERVE:
         break;
     }
-    return supervisor_run(cmdline);
+    return supervisor_run(cmdline, argv);
 }
 
 /* A descriptor opened later must not become anybody's standard output by accident. */
@@ -75,7 +75,7 @@ int main(int argc, char *argv[])
     if (cmdline_parse(&cmdline, argc, argv, &sink) < 0)
         return EX_USAGE;
 
-    int status = run(&cmdline);
+    int status = run(&cmdline, argv);
     cmdline_close(&cmdline);
     return status;
 }

@@ -140,14 +140,18 @@ static void check_addresses(const struct endpoints *endpoints, struct mistakes *
     }
 }
 
+/* The one that is written first. */
 static const struct endpoint *find_endpoint(const struct endpoints *endpoints,
                                             const struct addr *addr)
 {
     struct endpoint wanted = { .addr = *addr };
+    const struct endpoint *found = NULL;
 
-    if (endpoints->n == 0)
-        return NULL;
-    return bsearch(&wanted, endpoints->items, endpoints->n, sizeof(wanted), by_addr);
+    if (endpoints->n > 0)
+        found = bsearch(&wanted, endpoints->items, endpoints->n, sizeof(wanted), by_addr);
+    while (found != NULL && found > endpoints->items && by_addr(found - 1, found) == 0)
+        found--;
+    return found;
 }
 
 /* Which addresses besides loopback are this host's is not known here. */

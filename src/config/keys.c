@@ -373,6 +373,8 @@ void keys_format_range(const struct key *key, char out[KEYS_RANGE_MAX])
     }
 }
 
+_Static_assert(sizeof(((struct config_key *)NULL)->range) == KEYS_RANGE_MAX, "ranges fit");
+
 bool config_key(size_t index, struct config_key *out)
 {
     for (size_t i = 0; i < N(tables); i++) {

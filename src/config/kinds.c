@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kinds.h"
 
-#include <math.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,7 +90,7 @@ KIND(seconds)
         keys_format_range(key, range);
         return REASON("must be %s seconds, not %.200s", range, describe_number(value, found));
     }
-    rounded = (unsigned)lround(ms);
+    rounded = (unsigned)(ms + 0.5);
     memcpy(field, &rounded, sizeof(rounded));
     return true;
 }

@@ -53,7 +53,7 @@ static void write_token(struct scan *scan, const char *token, size_t n)
     write_newlines(scan);
     append(scan, token, n);
     append(scan, " ", 1);
-    scan->is_behind_string = false;
+    scan->last = *token;
     scan->is_at_line_start = false;
 }
 
@@ -63,7 +63,7 @@ static void write_token(struct scan *scan, const char *token, size_t n)
  */
 static void write_punctuation(struct scan *scan, const char *token)
 {
-    bool overtakes = scan->is_behind_string && scan->brackets[scan->depth].opener == '[' &&
+    bool overtakes = scan->last == '"' && scan->brackets[scan->depth].opener == '[' &&
                      (*token == ',' || *token == ']');
 
     if (!overtakes) {
@@ -71,7 +71,7 @@ static void write_punctuation(struct scan *scan, const char *token)
         return;
     }
     append(scan, token, 1);
-    scan->is_behind_string = false;
+    scan->last = *token;
     scan->is_at_line_start = false;
 }
 
@@ -105,6 +105,16 @@ static const char *end_of_string(const char *at, const char *end)
     return NULL;
 }
 
+/* A string that its grammar does not expect is memory that libconfig never frees. */
+static bool may_be_string(const struct scan *scan)
+{
+    char opener = scan->brackets[scan->depth].opener;
+
+    if (scan->last == '=' || scan->last == ':' || scan->last == '"')
+        return true;
+    return (opener == '(' || opener == '[') && strchr(",([", scan->last) != NULL;
+}
+
 static const char *scan_string(struct scan *scan, const char *at, const char *end)
 {
     const char *behind = end_of_string(at, end);
@@ -113,8 +123,11 @@ static const char *scan_string(struct scan *scan, const char *at, const char *en
         SCAN_FAIL(scan, scan_line(scan), "this string has no end, or a NUL byte in it");
         return end;
     }
+    if (!may_be_string(scan)) {
+        SCAN_FAIL(scan, scan_line(scan), "a string can't stand here");
+        return end;
+    }
     write_token(scan, at, (size_t)(behind - at));
-    scan->is_behind_string = true;
     for (; at < behind; at++)
         scan->source->line += *at == '\n';
     return behind;

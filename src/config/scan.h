@@ -23,9 +23,9 @@ struct scan {
     struct scan_bracket brackets[SCAN_NESTING_MAX + 1];
     unsigned depth;
     unsigned include_depth;
-    size_t n_read;         /* bytes of all files */
-    unsigned n_newlines;   /* read, but not yet written */
-    bool is_behind_string; /* nothing but blanks since */
+    size_t n_read;       /* bytes of all files */
+    unsigned n_newlines; /* read, but not yet written */
+    char last;           /* the first character of the last token */
     bool is_at_line_start;
     bool has_failed;
 };

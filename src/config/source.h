@@ -7,6 +7,7 @@
  * - its parser recurses for ever deeper groups, and takes n^2 time for n keys in one group,
  * - it takes a comment at the very end of a file for garbage, and gives strings in an array
  *   the line of what follows them,
+ * - it loses the memory of a string that stands where none can,
  * - it can't tell where the bracket or the string was opened that has no end.
  */
 #ifndef CONFIG_SOURCE_H

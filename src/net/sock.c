@@ -31,35 +31,51 @@ int sock_set_keepalive(int fd, unsigned seconds)
     return err;
 }
 
-static int set_up_listener(int fd, const struct addr *addr, unsigned backlog)
+/* What accepted sockets inherit. */
+static int set_inherited(int fd, unsigned keepalive_s)
+{
+    int err = sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    /* A relay has no use for urgency; out of line, the urgent byte would be lost. */
+    if (err == 0)
+        err = sock_set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+    return err < 0 ? err : sock_set_keepalive(fd, keepalive_s);
+}
+
+static int start_listening(int fd, unsigned backlog)
+{
+    return listen(fd, backlog > INT_MAX ? INT_MAX : (int)backlog) < 0 ? -errno : 0;
+}
+
+static int set_up_listener(int fd, const struct addr *addr, unsigned backlog, unsigned keepalive_s)
 {
     int err = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (err == 0 && addr_family(addr) == AF_INET6)
         err = sock_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (err == 0)
-        err = sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    /* A relay has no use for urgency; out of line, the urgent byte would be lost. */
-    if (err == 0)
-        err = sock_set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+        err = set_inherited(fd, keepalive_s);
     if (err == 0 && bind(fd, &addr->sa, addr_len(addr)) < 0)
         err = -errno;
-    if (err == 0 && listen(fd, backlog > INT_MAX ? INT_MAX : (int)backlog) < 0)
-        err = -errno;
-    return err;
+    return err < 0 ? err : start_listening(fd, backlog);
 }
 
-int sock_listen(const struct addr *addr, unsigned backlog)
+int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s)
 {
     int fd = socket(addr_family(addr), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (fd < 0)
         return -errno;
 
-    int err = set_up_listener(fd, addr, backlog);
+    int err = set_up_listener(fd, addr, backlog, keepalive_s);
     if (err < 0) {
         close(fd);
         return err;
     }
     return fd;
+}
+
+void sock_set_up_again(int fd, unsigned backlog, unsigned keepalive_s)
+{
+    (void)set_inherited(fd, keepalive_s);
+    (void)start_listening(fd, backlog);
 }
 
 void sock_reset(int fd)

@@ -11,6 +11,7 @@
 #include "mmproxy/net/spoof.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/stop.h"
+#include "mmproxy/supervisor/upgrade.h"
 
 static void report_mistake(void *context, bool is_error, const char *line)
 {
@@ -65,24 +66,6 @@ static int open_sockets(struct supervisor *supervisor, const struct config *conf
     return err == -EACCES ? EX_NOPERM : EX_OSERR;
 }
 
-static void tell_listening(const struct config *config)
-{
-    for (size_t i = 0; i < config->n_listeners; i++) {
-        const struct listener_config *listener = &config->listeners[i];
-        const char *name = listener->name;
-        for (size_t j = 0; j < listener->n_listen; j++) {
-            char text[ADDR_STRLEN];
-            addr_format(&listener->listen[j], text);
-            struct log_field fields[] = { LOG_TEXT("event", "listening"), LOG_TEXT("address", text),
-                                          LOG_TEXT("listener", name) };
-            log_event(LOG_LEVEL_INFO, fields, name[0] ? 3 : 2, "[+] Listening on %s%s%s%s", text,
-                      name[0] ? " (" : "", name, name[0] ? ")" : "");
-        }
-    }
-    if (config->n_listeners == 0)
-        log_notice("[!] no listener is configured in %s: waiting for a reload", config->path);
-}
-
 static void next_load(struct supervisor *supervisor)
 {
     if (!supervisor->load_wanted || supervisor->is_stopping)
@@ -99,18 +82,20 @@ static void commit(struct generation *generation)
 
     supervisor->pending = NULL;
     supervisor->current = generation;
+    int err = log_open(&config->log);
+    if (err < 0)
+        log_error("[!] the log can't be opened as configured: %s", strerror(-err));
     sockets_commit(&supervisor->sockets, config);
     generation_serve(generation);
     if (old)
         stop_drain(supervisor, old);
-    int err = log_open(&config->log);
-    if (err < 0)
-        log_error("[!] the log can't be opened as configured: %s", strerror(-err));
 
-    tell_listening(config);
+    if (config->n_listeners == 0)
+        log_notice("[!] no listener is configured in %s: waiting for a reload", config->path);
     if (old)
         log_notice("[+] reloaded: generation %u serves, generation %u drains", generation->number,
                    old->number);
+    upgrade_tell_ready(supervisor);
     service_ready();
     service_status("generation %u serves %zu listeners", generation->number, config->n_listeners);
     next_load(supervisor);
@@ -165,6 +150,13 @@ static int start_generation(struct supervisor *supervisor, struct config *config
     return EX_OSERR;
 }
 
+static void nothing_changed(struct supervisor *supervisor)
+{
+    log_notice("[+] reloaded: nothing has changed, generation %u goes on",
+               supervisor->current->number);
+    service_ready();
+}
+
 static int load(struct supervisor *supervisor)
 {
     bool is_usage_error;
@@ -172,6 +164,11 @@ static int load(struct supervisor *supervisor)
     if (!config)
         return is_usage_error ? EX_USAGE : EX_CONFIG;
 
+    if (supervisor->current && config_equal(supervisor->current->config, config)) {
+        config_free(config);
+        nothing_changed(supervisor);
+        return EX_OK;
+    }
     int status = check_privilege(config);
     if (status == EX_OK)
         status = open_sockets(supervisor, config);

@@ -22,17 +22,18 @@ static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
         ev_io_stop(loop, io); /* it is dying: SIGCHLD tells the rest */
 }
 
-/* No handler of the supervisor's may run in the child, so signals stay blocked across fork. */
-static pid_t fork_blocked(sigset_t *old)
+pid_t process_fork(void)
 {
     sigset_t all;
+    sigset_t old;
 
+    /* No handler of the supervisor's may run in the child. */
     sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, old);
+    sigprocmask(SIG_BLOCK, &all, &old);
     pid_t pid = fork();
     if (pid != 0) {
         int err = errno;
-        sigprocmask(SIG_SETMASK, old, NULL);
+        sigprocmask(SIG_SETMASK, &old, NULL);
         errno = err;
     }
     return pid;
@@ -50,11 +51,10 @@ static int start_process(struct process *process, const struct process_start *st
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
         return -errno;
 
-    sigset_t old;
     struct worker_spec spec = start->spec;
     spec.slot = process->slot;
     spec.channel = ends[1];
-    process->pid = fork_blocked(&old);
+    process->pid = process_fork();
     if (process->pid == 0) {
         close(ends[0]);
         be_worker(start, &spec);

@@ -5,11 +5,10 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "mmproxy/base/clock.h"
-#include "mmproxy/base/log.h"
 
 #if MMPROXY_SYSTEMD
 #include <systemd/sd-daemon.h>
@@ -18,10 +17,22 @@ static void notify(const char *state)
 {
     (void)sd_notify(0, state);
 }
+
+static bool notify_with_fd(const char *state, int fd)
+{
+    return sd_pid_notify_with_fds(0, 0, state, &fd, 1) > 0;
+}
 #else
 static void notify(const char *state)
 {
     (void)state;
+}
+
+static bool notify_with_fd(const char *state, int fd)
+{
+    (void)state;
+    (void)fd;
+    return false;
 }
 
 static int sd_listen_fds(int unset_environment)
@@ -83,17 +94,52 @@ uint64_t service_watchdog_interval_ms(void)
     return sd_watchdog_enabled(0, &usec) > 0 ? usec / 2000 : 0;
 }
 
-void service_take_sockets(struct sockets *sockets)
+int service_sockets(int *first)
 {
     int n = sd_listen_fds(1);
 
-    for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++) {
+    *first = SD_LISTEN_FDS_START;
+    for (int fd = *first; fd < *first + n; fd++)
         (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-        int err = sockets_adopt(sockets, fd);
-        if (err == 0)
-            continue;
-        log_warning("[!] descriptor %d from the service manager is no listening TCP socket: %s", fd,
-                    strerror(-err));
-        close(fd);
-    }
+    return n > 0 ? n : 0;
+}
+
+void service_main_pid(pid_t pid)
+{
+    char state[32];
+
+    (void)snprintf(state, sizeof state, "MAINPID=%ld", (long)pid);
+    notify(state);
+}
+
+/* A name for the manager's store, where a colon may not be. */
+static void store_name(const struct addr *addr, char name[ADDR_STRLEN])
+{
+    addr_format(addr, name);
+    for (char *c = name; *c; c++)
+        if (*c == ':')
+            *c = '_';
+}
+
+bool service_keep_socket(int fd, const struct addr *addr)
+{
+    char name[ADDR_STRLEN];
+    char state[ADDR_STRLEN + 32];
+
+    /* Set by systemd 254 and later, and by our unit for the earlier ones. */
+    if (!getenv("FDSTORE"))
+        return false;
+    store_name(addr, name);
+    (void)snprintf(state, sizeof state, "FDSTORE=1\nFDNAME=%s", name);
+    return notify_with_fd(state, fd);
+}
+
+void service_forget_socket(const struct addr *addr)
+{
+    char name[ADDR_STRLEN];
+    char state[ADDR_STRLEN + 32];
+
+    store_name(addr, name);
+    (void)snprintf(state, sizeof state, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+    notify(state);
 }

@@ -7,7 +7,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "mmproxy/base/log.h"
 #include "mmproxy/net/sock.h"
+#include "mmproxy/supervisor/service.h"
 
 static struct listen_socket *find(const struct sockets *sockets, const struct addr *addr)
 {
@@ -34,10 +36,9 @@ static int open_one(struct sockets *sockets, const struct listener_config *liste
     struct listen_socket *socket = append(sockets);
     if (!socket)
         return -ENOMEM;
-    int fd = sock_listen(addr, listener->backlog);
+    int fd = sock_listen(addr, listener->backlog, listener->keepalive_s);
     if (fd < 0)
         return fd;
-    (void)sock_set_keepalive(fd, listener->keepalive_s);
     *socket = (struct listen_socket){ .addr = *addr, .fd = fd, .is_new = true };
     sockets->n++;
     return 0;
@@ -59,7 +60,7 @@ int sockets_open_missing(struct sockets *sockets, const struct config *config,
     return 0;
 }
 
-int sockets_adopt(struct sockets *sockets, int fd)
+int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside)
 {
     struct addr addr = { 0 };
     socklen_t len = sizeof addr;
@@ -74,9 +75,18 @@ int sockets_adopt(struct sockets *sockets, int fd)
     struct listen_socket *socket = append(sockets);
     if (!socket)
         return -ENOMEM;
-    *socket = (struct listen_socket){ .addr = addr, .fd = fd, .is_foreign = true };
+    *socket = (struct listen_socket){
+        .addr = addr, .fd = fd, .is_kept_outside = is_kept_outside, .is_adopted = true
+    };
     sockets->n++;
     return 0;
+}
+
+/* For good: workers that still have it find it shut, unless others have a use for it. */
+static void shut_down(const struct listen_socket *socket)
+{
+    if (!socket->is_kept_outside)
+        (void)shutdown(socket->fd, SHUT_RD);
 }
 
 static void remove_at(struct sockets *sockets, size_t i)
@@ -101,28 +111,56 @@ static const struct listener_config *wanted_by(const struct config *config, cons
     return NULL;
 }
 
+static void tell(const char *text, const char *event, const struct addr *addr, const char *name)
+{
+    char address[ADDR_STRLEN];
+    struct log_field fields[] = { LOG_TEXT("event", event),
+                                  LOG_TEXT("address", addr_format(addr, address)),
+                                  LOG_TEXT("listener", name) };
+
+    log_event(LOG_LEVEL_INFO, fields, name[0] ? 3 : 2, "%s %s%s%s%s", text, address,
+              name[0] ? " (" : "", name, name[0] ? ")" : "");
+}
+
+static void drop(const struct listen_socket *socket)
+{
+    char text[ADDR_STRLEN];
+
+    if (socket->is_adopted)
+        log_warning("[!] a socket listening on %s was handed over and no listener wants it",
+                    addr_format(&socket->addr, text));
+    else
+        tell("[-] No longer listening on", "not_listening", &socket->addr, "");
+    if (socket->is_kept_outside)
+        service_forget_socket(&socket->addr);
+    shut_down(socket);
+}
+
 void sockets_commit(struct sockets *sockets, const struct config *config)
 {
-    for (size_t i = sockets->n; i-- > 0;) {
+    for (size_t i = 0; i < sockets->n; i++) {
         struct listen_socket *socket = &sockets->all[i];
         const struct listener_config *listener = wanted_by(config, &socket->addr);
         if (!listener) {
-            (void)shutdown(socket->fd, SHUT_RD);
-            remove_at(sockets, i);
+            drop(socket);
+            remove_at(sockets, i--);
             continue;
         }
-        if (!socket->is_new) {
-            (void)listen(socket->fd, (int)listener->backlog);
-            (void)sock_set_keepalive(socket->fd, listener->keepalive_s);
-        }
+        if (socket->is_new || socket->is_adopted)
+            tell("[+] Listening on", "listening", &socket->addr, listener->name);
+        if (!socket->is_new)
+            sock_set_up_again(socket->fd, listener->backlog, listener->keepalive_s);
+        if (!socket->is_kept_outside)
+            socket->is_kept_outside = service_keep_socket(socket->fd, &socket->addr);
         socket->is_new = false;
+        socket->is_adopted = false;
     }
 }
 
 void sockets_shut_down(struct sockets *sockets)
 {
     for (size_t i = 0; i < sockets->n; i++)
-        (void)shutdown(sockets->all[i].fd, SHUT_RD);
+        shut_down(&sockets->all[i]);
     sockets_close(sockets);
 }
 

@@ -58,7 +58,7 @@ static void be_more_urgent(struct supervisor *supervisor)
     supervisor->stop_urgency++;
     if (supervisor->stop_urgency == URGENCY_STOP) {
         if (sessions > 0)
-            log_notice("[!] resetting the %u sessions that are left", sessions);
+            log_notice("[!] resetting the sessions that are left: %u", sessions);
         for_each_generation(supervisor, generation_stop);
         set_timer(supervisor, STOP_GRACE_S);
     } else {
@@ -73,36 +73,50 @@ static void on_stop_timer(struct ev_loop *loop, ev_timer *timer, int revents)
     be_more_urgent(timer->data);
 }
 
-static void begin_drain(struct supervisor *supervisor)
+/* The generation that serves becomes one that drains, and none follows it. */
+static void retire_current(struct supervisor *supervisor)
 {
     struct generation *current = supervisor->current;
-    unsigned drain_timeout_ms = current ? current->config->drain_timeout_ms : 0;
 
     supervisor->is_stopping = true;
-    supervisor->stop_urgency = URGENCY_DRAIN;
-    service_stopping();
     load_abort(supervisor);
-    sockets_shut_down(&supervisor->sockets);
     supervisor->current = NULL;
-    if (current) {
-        TAILQ_INSERT_TAIL(&supervisor->draining, current, link);
-        generation_drain(current);
-    }
-    log_notice("[+] stopping: %u sessions have %u s to end", sessions_left(supervisor),
-               drain_timeout_ms / 1000);
-    if (drain_timeout_ms == 0)
+    if (!current)
+        return;
+    supervisor->drain_timeout_ms = current->config->drain_timeout_ms;
+    stop_drain(supervisor, current);
+}
+
+static void begin(struct supervisor *supervisor)
+{
+    if (!supervisor->has_handed_over)
+        service_stopping();
+    sockets_shut_down(&supervisor->sockets);
+    if (!supervisor->is_stopping)
+        retire_current(supervisor);
+    supervisor->stop_urgency = URGENCY_DRAIN;
+    log_notice("[+] stopping: %u s for the sessions that are left: %u",
+               supervisor->drain_timeout_ms / 1000, sessions_left(supervisor));
+    if (supervisor->drain_timeout_ms == 0)
         be_more_urgent(supervisor);
     else
-        set_timer(supervisor, drain_timeout_ms / 1000.);
+        set_timer(supervisor, supervisor->drain_timeout_ms / 1000.);
     end_if_gone(supervisor);
 }
 
 void stop_begin(struct supervisor *supervisor)
 {
-    if (!supervisor->is_stopping)
-        begin_drain(supervisor);
+    if (supervisor->stop_urgency == URGENCY_NONE)
+        begin(supervisor);
     else if (supervisor->stop_urgency < URGENCY_KILL)
         be_more_urgent(supervisor);
+}
+
+void stop_hand_over(struct supervisor *supervisor)
+{
+    supervisor->has_handed_over = true;
+    sockets_close(&supervisor->sockets);
+    retire_current(supervisor);
 }
 
 static void tell_if_due(struct generation *generation)

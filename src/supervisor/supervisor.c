@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "mmproxy/base/log.h"
 #include "mmproxy/net/spoof.h"
@@ -14,6 +15,7 @@
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/state.h"
 #include "mmproxy/supervisor/stop.h"
+#include "mmproxy/supervisor/upgrade.h"
 
 static void on_reload(struct ev_loop *loop, ev_signal *signal, int revents)
 {
@@ -27,6 +29,13 @@ static void on_end(struct ev_loop *loop, ev_signal *signal, int revents)
     (void)loop;
     (void)revents;
     stop_begin(signal->data);
+}
+
+static void on_upgrade(struct ev_loop *loop, ev_signal *signal, int revents)
+{
+    (void)loop;
+    (void)revents;
+    upgrade_begin(signal->data);
 }
 
 static void on_child(struct ev_loop *loop, ev_child *child, int revents)
@@ -72,6 +81,7 @@ static void watch_all(struct supervisor *supervisor)
     watch_signal(supervisor, &supervisor->on_hup, SIGHUP, on_reload);
     watch_signal(supervisor, &supervisor->on_term, SIGTERM, on_end);
     watch_signal(supervisor, &supervisor->on_int, SIGINT, on_end);
+    watch_signal(supervisor, &supervisor->on_usr2, SIGUSR2, on_upgrade);
     ev_child_init(&supervisor->on_child, on_child, 0, 0);
     supervisor->on_child.data = supervisor;
     ev_child_start(supervisor->loop, &supervisor->on_child);
@@ -93,6 +103,22 @@ static void raise_descriptor_limit(void)
         log_warning("[!] the limit of open files stays as it is: %s", strerror(errno));
 }
 
+/* From a service manager, which keeps a copy, or from the process that this one replaces. */
+static void take_sockets(struct supervisor *supervisor)
+{
+    int first;
+    int n = service_sockets(&first);
+
+    for (int fd = first; fd < first + n; fd++) {
+        int err = sockets_adopt(&supervisor->sockets, fd, !upgrade_is_under_way(supervisor));
+        if (err == 0)
+            continue;
+        log_warning("[!] descriptor %d was handed over but is no listening TCP socket: %s", fd,
+                    strerror(-err));
+        close(fd);
+    }
+}
+
 static int supervisor_open(struct supervisor *supervisor, const struct cmdline *cmdline)
 {
     supervisor->cmdline = cmdline;
@@ -104,7 +130,7 @@ static int supervisor_open(struct supervisor *supervisor, const struct cmdline *
         return EX_OSERR;
     }
     raise_descriptor_limit();
-    service_take_sockets(&supervisor->sockets);
+    take_sockets(supervisor);
     watch_all(supervisor);
     stop_init(supervisor);
     return EX_OK;
@@ -112,6 +138,7 @@ static int supervisor_open(struct supervisor *supervisor, const struct cmdline *
 
 static void supervisor_close(struct supervisor *supervisor)
 {
+    upgrade_close(supervisor);
     sockets_close(&supervisor->sockets);
     counters_free(supervisor->counters);
     if (supervisor->loop)
@@ -125,6 +152,7 @@ void supervisor_leave(void *context)
     struct supervisor *supervisor = context;
     struct generation *generation;
 
+    upgrade_close(supervisor);
     if (supervisor->current)
         generation_leave(supervisor->current);
     if (supervisor->pending)
@@ -139,10 +167,11 @@ void supervisor_end(struct supervisor *supervisor)
     ev_break(supervisor->loop, EVBREAK_ALL);
 }
 
-int supervisor_run(const struct cmdline *cmdline)
+int supervisor_run(const struct cmdline *cmdline, char *const argv[])
 {
     struct supervisor supervisor = { 0 };
 
+    upgrade_init(&supervisor, argv);
     supervisor.exit_status = supervisor_open(&supervisor, cmdline);
     if (supervisor.exit_status == EX_OK)
         supervisor.exit_status = load_first(&supervisor);

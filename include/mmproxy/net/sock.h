@@ -7,12 +7,18 @@
 
 /*
  * Opens a non-blocking listening TCP socket. What accepted sockets inherit from it is set
- * here once instead of at each of them: TCP_NODELAY, urgent bytes kept in line. An IPv6
- * wildcard takes IPv6 only.
+ * here once instead of at each of them: TCP_NODELAY, keepalive (seconds; 0 = off), urgent
+ * bytes kept in line. An IPv6 wildcard takes IPv6 only.
  * returns: the descriptor (close-on-exec), or -errno: EADDRINUSE, EADDRNOTAVAIL, EACCES
  * (a port below 1024 without CAP_NET_BIND_SERVICE), ...
  */
-int sock_listen(const struct addr *addr, unsigned backlog);
+int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s);
+
+/*
+ * The same options and another backlog for a socket that listens already. An option that
+ * can't be had is no reason to stop serving.
+ */
+void sock_set_up_again(int fd, unsigned backlog, unsigned keepalive_s);
 
 /* TCP keepalive after so many seconds of silence; 0 = off. Inherited by accepted sockets. */
 int sock_set_keepalive(int fd, unsigned seconds);

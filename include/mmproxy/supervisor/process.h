@@ -47,6 +47,9 @@ int process_new(struct process **out, const struct process_start *start);
 /* The process has been reaped, or is of no concern any more. Takes NULL. */
 void process_free(struct process *process, struct ev_loop *loop, struct counters *counters);
 
+/* fork(2), with all signals blocked in the child, which is to set handlers of its own. */
+pid_t process_fork(void);
+
 /* Never blocks. A worker that does not take a message is one that is dying. */
 void process_send(struct process *process, enum worker_message message);
 

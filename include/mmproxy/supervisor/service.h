@@ -8,8 +8,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
-#include "mmproxy/supervisor/sockets.h"
+#include "mmproxy/base/addr.h"
 
 void service_ready(void);
 void service_reloading(void);
@@ -20,7 +21,20 @@ void service_watchdog(void);
 /* How often service_watchdog is expected, in milliseconds; 0 = not at all. */
 uint64_t service_watchdog_interval_ms(void);
 
-/* Takes the sockets that were handed over. Useless ones are closed and told in the log. */
-void service_take_sockets(struct sockets *sockets);
+/*
+ * The listening sockets that were handed over at start, numbered from *first and made
+ * non-blocking; the caller owns them. The second call finds none. returns: how many.
+ */
+int service_sockets(int *first);
+
+/* Another process is the main one from now on. */
+void service_main_pid(pid_t pid);
+
+/*
+ * Has the manager keep a copy of a listening socket, so that a restart loses no queued
+ * connection. returns: whether it was asked to.
+ */
+bool service_keep_socket(int fd, const struct addr *addr);
+void service_forget_socket(const struct addr *addr);
 
 #endif

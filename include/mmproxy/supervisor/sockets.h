@@ -15,8 +15,9 @@
 struct listen_socket {
     struct addr addr;
     int fd;
-    bool is_new;     /* opened for a configuration that has not been committed */
-    bool is_foreign; /* handed over by a service manager, which keeps a copy */
+    bool is_new;          /* opened for a configuration that has not been committed */
+    bool is_adopted;      /* came from outside, and no commit has had a use for it yet */
+    bool is_kept_outside; /* a service manager has a copy: never shut down, only closed */
 };
 
 struct sockets {
@@ -39,7 +40,7 @@ int sockets_open_missing(struct sockets *sockets, const struct config *config,
                          struct sockets_failure *failure);
 
 /* Takes a listening socket from outside. returns: 0, -ENOMEM or -errno of a useless one. */
-int sockets_adopt(struct sockets *sockets, int fd);
+int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside);
 
 /* Forgets what sockets_open_missing opened. */
 void sockets_rollback(struct sockets *sockets);

@@ -12,6 +12,16 @@
 
 TAILQ_HEAD(generation_list, generation);
 
+/* See upgrade.h; one process may be both, one after the other. */
+struct upgrade {
+    char *const *argv;
+    int tell_fd;  /* new process: where READY is told; -1 = it was not started by an old one */
+    int ready_fd; /* old process: where READY is heard; -1 = no upgrade is under way */
+    pid_t pid;    /* old process: the new one */
+    ev_io io;
+    ev_timer timeout;
+};
+
 struct supervisor {
     const struct cmdline *cmdline;
     struct ev_loop *loop; /* libev's default one, the only that hears of children */
@@ -21,16 +31,20 @@ struct supervisor {
     struct generation *pending;      /* a load that is neither committed nor rolled back */
     struct generation_list draining; /* and those that have been killed */
     bool load_wanted;                /* SIGHUP came during a load */
+    struct upgrade upgrade;
     bool is_stopping;
+    bool has_handed_over; /* to a new binary: sockets and return path are its business now */
     int exit_status;
     ev_signal on_hup;
     ev_signal on_term;
     ev_signal on_int;
+    ev_signal on_usr2;
     ev_child on_child;
     ev_timer watchdog;
     ev_timer drain_news; /* tells of generations that still drain */
     ev_timer stop_timer;
-    unsigned stop_urgency; /* see stop.c */
+    unsigned drain_timeout_ms; /* of the configuration that served last */
+    unsigned stop_urgency;     /* see stop.c */
 };
 
 /* In a forked child: closes what only the supervisor may hold. context: the supervisor. */

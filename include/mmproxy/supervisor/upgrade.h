@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * upgrade: another binary takes over (SIGUSR2). The new process gets the listening sockets
+ * as a service manager would hand them over and says when it serves; then the old one drains.
+ */
+#ifndef MMPROXY_SUPERVISOR_UPGRADE_H
+#define MMPROXY_SUPERVISOR_UPGRADE_H
+
+#include "mmproxy/supervisor/state.h"
+
+/* Remembers the binary's path and arguments; to be called before anything can replace it. */
+void upgrade_init(struct supervisor *supervisor, char *const argv[]);
+
+/* SIGUSR2: starts the new binary. One at a time; what goes wrong is logged. */
+void upgrade_begin(struct supervisor *supervisor);
+
+/* In the new process: was it started by upgrade_begin, and has it not told READY yet? */
+bool upgrade_is_under_way(const struct supervisor *supervisor);
+
+/* In the new process: it serves. Does nothing in any other, and the second time. */
+void upgrade_tell_ready(struct supervisor *supervisor);
+
+/* Closes what it holds in either role; for the end and for forked children. */
+void upgrade_close(struct supervisor *supervisor);
+
+#endif

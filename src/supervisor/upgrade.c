@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/supervisor/upgrade.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mmproxy/base/log.h"
+#include "mmproxy/supervisor/process.h"
+#include "mmproxy/supervisor/service.h"
+#include "mmproxy/supervisor/stop.h"
+
+/* The environment variable that names the descriptor on which the new process says READY. */
+#define READY_FD_VARIABLE "MMPROXY_UPGRADE_FD"
+
+enum {
+    READY_TIMEOUT_S = 30,
+    FIRST_SOCKET = 3, /* as sd_listen_fds(3) has it */
+};
+
+static char binary[PATH_MAX];
+
+void upgrade_init(struct supervisor *supervisor, char *const argv[])
+{
+    /* Asked early: once the file has been replaced, the kernel calls it deleted. */
+    ssize_t len = readlink("/proc/self/exe", binary, sizeof binary - 1);
+
+    if (len > 0)
+        binary[len] = '\0';
+    else
+        (void)snprintf(binary, sizeof binary, "%s", argv[0]);
+    supervisor->upgrade.argv = argv;
+    supervisor->upgrade.ready_fd = -1;
+    supervisor->upgrade.tell_fd = -1;
+
+    const char *variable = getenv(READY_FD_VARIABLE);
+    int fd = variable ? atoi(variable) : -1;
+    if (fd >= FIRST_SOCKET && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+        supervisor->upgrade.tell_fd = fd;
+    (void)unsetenv(READY_FD_VARIABLE);
+}
+
+bool upgrade_is_under_way(const struct supervisor *supervisor)
+{
+    return supervisor->upgrade.tell_fd >= 0;
+}
+
+static void set_number(const char *variable, long number)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%ld", number);
+    (void)setenv(variable, text, 1);
+}
+
+/* Puts the descriptors where the new process looks for them; all others close on exec. */
+static int lay_out(const struct sockets *sockets, int ready_fd)
+{
+    int above = FIRST_SOCKET + (int)sockets->n + 1;
+
+    /* Out of the way first: the places may be taken by one another. */
+    int moved = fcntl(ready_fd, F_DUPFD_CLOEXEC, above);
+    if (moved < 0)
+        return -errno;
+    for (size_t i = 0; i < sockets->n; i++) {
+        sockets->all[i].fd = fcntl(sockets->all[i].fd, F_DUPFD_CLOEXEC, above);
+        if (sockets->all[i].fd < 0)
+            return -errno;
+    }
+    for (size_t i = 0; i < sockets->n; i++)
+        if (dup2(sockets->all[i].fd, FIRST_SOCKET + (int)i) < 0)
+            return -errno;
+    return dup2(moved, above - 1) < 0 ? -errno : above - 1;
+}
+
+static _Noreturn void be_new_binary(const struct supervisor *supervisor, int ready_fd)
+{
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    ready_fd = lay_out(&supervisor->sockets, ready_fd);
+    if (ready_fd >= 0) {
+        set_number("LISTEN_FDS", (long)supervisor->sockets.n);
+        set_number("LISTEN_PID", (long)getpid());
+        if (getenv("WATCHDOG_PID"))
+            set_number("WATCHDOG_PID", (long)getpid());
+        (void)unsetenv("LISTEN_FDNAMES");
+        set_number(READY_FD_VARIABLE, ready_fd);
+        execv(binary, supervisor->upgrade.argv);
+    }
+    log_error("[!] %s can't be started: %s", binary, strerror(ready_fd < 0 ? -ready_fd : errno));
+    _exit(EXIT_FAILURE);
+}
+
+static void failed(struct supervisor *supervisor, const char *why)
+{
+    log_error("[!] upgrade failed: %s %s; generation %u goes on", binary, why,
+              supervisor->current->number);
+    upgrade_close(supervisor);
+}
+
+static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct supervisor *supervisor = io->data;
+    char byte;
+
+    (void)loop;
+    (void)revents;
+    ssize_t n = read(io->fd, &byte, 1);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        failed(supervisor, "ended before it was ready");
+        return;
+    }
+    log_notice("[+] upgraded: process %d serves, process %d drains", (int)supervisor->upgrade.pid,
+               (int)getpid());
+    service_main_pid(supervisor->upgrade.pid);
+    upgrade_close(supervisor);
+    stop_hand_over(supervisor);
+}
+
+static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    struct supervisor *supervisor = timer->data;
+
+    (void)loop;
+    (void)revents;
+    (void)kill(supervisor->upgrade.pid, SIGKILL);
+    failed(supervisor, "was not ready in time");
+}
+
+static void watch(struct supervisor *supervisor)
+{
+    struct upgrade *upgrade = &supervisor->upgrade;
+
+    ev_io_init(&upgrade->io, on_ready, upgrade->ready_fd, EV_READ);
+    upgrade->io.data = supervisor;
+    ev_io_start(supervisor->loop, &upgrade->io);
+    ev_timer_init(&upgrade->timeout, on_timeout, READY_TIMEOUT_S, 0.);
+    upgrade->timeout.data = supervisor;
+    ev_now_update(supervisor->loop);
+    ev_timer_start(supervisor->loop, &upgrade->timeout);
+}
+
+void upgrade_begin(struct supervisor *supervisor)
+{
+    struct upgrade *upgrade = &supervisor->upgrade;
+    int ends[2];
+
+    if (supervisor->is_stopping || !supervisor->current || upgrade->ready_fd >= 0) {
+        log_warning("[!] SIGUSR2 is ignored while starting, stopping or upgrading");
+        return;
+    }
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
+        log_error("[!] upgrade failed: %s", strerror(errno));
+        return;
+    }
+    upgrade->pid = process_fork();
+    if (upgrade->pid == 0)
+        be_new_binary(supervisor, ends[1]);
+    int err = errno;
+    close(ends[1]);
+    if (upgrade->pid < 0) {
+        close(ends[0]);
+        log_error("[!] upgrade failed: %s", strerror(err));
+        return;
+    }
+    log_notice("[ ] upgrading: %s starts as process %d", binary, (int)upgrade->pid);
+    upgrade->ready_fd = ends[0];
+    watch(supervisor);
+}
+
+void upgrade_tell_ready(struct supervisor *supervisor)
+{
+    int fd = supervisor->upgrade.tell_fd;
+    if (fd < 0)
+        return;
+
+    (void)!write(fd, "R", 1);
+    close(fd);
+    supervisor->upgrade.tell_fd = -1;
+}
+
+void upgrade_close(struct supervisor *supervisor)
+{
+    struct upgrade *upgrade = &supervisor->upgrade;
+
+    if (upgrade->tell_fd >= 0)
+        close(upgrade->tell_fd);
+    upgrade->tell_fd = -1;
+    if (upgrade->ready_fd < 0)
+        return;
+    ev_io_stop(supervisor->loop, &upgrade->io);
+    ev_timer_stop(supervisor->loop, &upgrade->timeout);
+    close(upgrade->ready_fd);
+    upgrade->ready_fd = -1;
+}

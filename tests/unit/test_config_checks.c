@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Mistakes in addresses, and in what several keys or listeners say together. */
+#include "config_check.h"
+
+#define TARGETS(KEYS)                                                             \
+    "listeners = ( { name = \"a\"; listen = \"0.0.0.0:2222\"; allowed_subnets = " \
+    "\"a.subnets\";\n" KEYS "; } );"
+
+static void targets_must_be_of_their_family_and_lead_somewhere(void **state)
+{
+    static const struct mistake_case cases[] = {
+        { "IPv6 as IPv4", TARGETS("target_v4 = \"[::1]:22\""),
+          "t.conf:2: \"target_v4\" must be an IPv4 address, not \"[::1]:22\"\n" },
+        { "IPv4 as IPv6", TARGETS("target_v6 = \"127.0.0.1:22\""),
+          "t.conf:2: \"target_v6\" must be an IPv6 address, not \"127.0.0.1:22\"\n" },
+        { "v4-mapped", TARGETS("target_v6 = \"[::ffff:192.0.2.1]:22\""),
+          "t.conf:2: \"target_v6\" is the v4-mapped address \"[::ffff:192.0.2.1]:22\": write "
+          "\"192.0.2.1:22\" as the IPv4 target\n" },
+        { "port 0", TARGETS("target_v4 = \"127.0.0.1:0\""),
+          "t.conf:2: \"target_v4\" is \"127.0.0.1:0\": port is not a number from 1 to 65535\n" },
+        { "no port", TARGETS("target_v4 = \"127.0.0.1\""),
+          "t.conf:2: \"target_v4\" is \"127.0.0.1\": port is missing\n" },
+        { "a name", TARGETS("target_v4 = \"localhost:22\""),
+          "t.conf:2: \"target_v4\" is \"localhost:22\": not an IPv4 address before the port\n" },
+        { "empty", TARGETS("target_v4 = \"\""),
+          "t.conf:2: \"target_v4\" is \"\": port is missing\n" },
+        { "unspecified", TARGETS("target_v4 = \"0.0.0.0:22\"; target_v6 = \"[::]:22\""),
+          "t.conf:2: \"target_v4\" is \"0.0.0.0:22\", an unspecified address: no service can be "
+          "reached there\n"
+          "t.conf:2: \"target_v6\" is \"[::]:22\", the unspecified address: no service can be "
+          "reached there\n" },
+        { "multicast", TARGETS("target_v4 = \"224.0.0.1:22\"; target_v6 = \"[ff02::1]:22\""),
+          "t.conf:2: \"target_v4\" is \"224.0.0.1:22\", a multicast address: no service can be "
+          "reached there\n"
+          "t.conf:2: \"target_v6\" is \"[ff02::1]:22\", a multicast address: no service can be "
+          "reached there\n" },
+        { "broadcast", TARGETS("target_v4 = \"255.255.255.255:22\""),
+          "t.conf:2: \"target_v4\" is \"255.255.255.255:22\", the broadcast address: no service "
+          "can be reached there\n" },
+        { "its own wildcard address", TARGETS("target_v4 = \"127.0.0.1:2222\""),
+          "t.conf:2: \"target_v4\" is 127.0.0.1:2222, where this mmproxy listens itself "
+          "(t.conf:1): a loop\n" },
+        { "another listener's address",
+          "listeners = (\n" LISTENER("a", "192.0.2.1:1", "192.0.2.2:2",
+                                     "") ",\n" LISTENER("b", "192.0.2.2:2", "192.0.2.2:3", "") ");",
+          "t.conf:2: \"target_v4\" is 192.0.2.2:2, where this mmproxy listens itself (t.conf:3): "
+          "a loop\n" },
+        { "no target at all",
+          "listeners = (\n { name = \"a\"; listen = \"0.0.0.0:1\"; allowed_subnets = "
+          "\"a.subnets\" } );",
+          "t.conf:2: this listener needs a target: the key \"target_v4\" or \"target_v6\"\n" },
+    };
+
+    (void)state;
+    CHECK_MISTAKES(cases);
+}
+
+#define LISTENS(LISTEN)                                                           \
+    "listeners = ( { name = \"a\"; allowed_subnets = \"a.subnets\"; target_v4 = " \
+    "\"127.0.0.1:1\";\n"                                                          \
+    "listen = " LISTEN "; } );"
+
+static void addresses_to_listen_on_have_their_own_line(void **state)
+{
+    static const struct mistake_case cases[] = {
+        { "each of an array",
+          LISTENS("[ \"0.0.0.0:99999\",\n\n \"1.2.3:4\"\n , \"[::1\" # c\n/* \n */ ]"),
+          "t.conf:2: \"listen\" is \"0.0.0.0:99999\": port is not a number from 1 to 65535\n"
+          "t.conf:4: \"listen\" is \"1.2.3:4\": not an IPv4 address before the port\n"
+          "t.conf:5: \"listen\" is \"[::1\": closing bracket is missing\n" },
+        { "v4-mapped", LISTENS("\"[::ffff:192.0.2.1]:22\""),
+          "t.conf:2: \"listen\" is the v4-mapped address \"[::ffff:192.0.2.1]:22\": write "
+          "\"192.0.2.1:22\"\n" },
+        { "multicast", LISTENS("[ \"224.0.0.1:22\", \"[ff02::1]:22\" ]"),
+          "t.conf:2: \"listen\" is \"224.0.0.1:22\", a multicast address\n"
+          "t.conf:2: \"listen\" is \"[ff02::1]:22\", a multicast address\n" },
+        { "none", LISTENS("[ ]"), "t.conf:2: \"listen\" must have 1 to 1024 addresses, not 0\n" },
+        { "the same twice", LISTENS("[ \"0.0.0.0:5\",\n \"0.0.0.0:5\" ]"),
+          "t.conf:3: \"listen\" has 0.0.0.0:5, which is already taken (t.conf:2)\n" },
+        { "the same, spelled differently", LISTENS("[ \"[::1]:5\", \n\"[0:0::1]:5\" ]"),
+          "t.conf:3: \"listen\" has [::1]:5, which is already taken (t.conf:2)\n" },
+    };
+
+    (void)state;
+    CHECK_MISTAKES(cases);
+}
+
+static void listeners_must_not_collide(void **state)
+{
+    static const struct mistake_case
+        cases[] = {
+            { "one name three times",
+              "listeners = (\n" LISTENER("b", "0.0.0.0:1", "127.0.0.1:9", "") ",\n" LISTENER(
+                  "a", "0.0.0.0:2", "127.0.0.1:9",
+                  "") ",\n" LISTENER("b", "0.0.0.0:3", "127.0.0.1:9",
+                                     "") ",\n" LISTENER("b", "0.0.0.0:4", "127.0.0.1:9", "") ");",
+              "t.conf:4: name \"b\" is already taken (t.conf:2)\n"
+              "t.conf:5: name \"b\" is already taken (t.conf:2)\n" },
+            { "one address twice",
+              "listeners = (\n" LISTENER("a", "[::]:1", "127.0.0.1:9",
+                                         "") ",\n" LISTENER("b", "[::]:1", "127.0.0.1:9", "") ");",
+              "t.conf:3: \"listen\" has [::]:1, which is already taken (t.conf:2)\n" },
+            { "one mark with two tables",
+              "listeners = (\n" LISTENER("a", "0.0.0.0:1", "127.0.0.1:9", "mark = 7; table = 70;") ",\n" LISTENER(
+                  "b", "0.0.0.0:2", "127.0.0.1:9",
+                  "mark = 0x7; table = 70;") ",\n" LISTENER("c", "0.0.0.0:3", "127.0.0.1:9",
+                                                            "mark = 7;\ntable = 71;") ","
+                                                                                      "\n" LISTENER(
+                                                                                          "d",
+                                                                                          "0.0.0.0:"
+                                                                                          "4",
+                                                                                          "127.0.0."
+                                                                                          "1:9",
+                                                                                          "mark = "
+                                                                                          "8; "
+                                                                                          "table = "
+                                                                                          "71;") ")"
+                                                                                                 ";",
+              "t.conf:5: mark 7 can't lead to table 71: it leads to table 70 for listener \"a\" "
+              "(t.conf:2)\n" },
+            { "the default mark with another table",
+              "listeners = (\n" LISTENER("a", "0.0.0.0:1", "127.0.0.1:9", "") ",\n" LISTENER(
+                  "b", "0.0.0.0:2", "127.0.0.1:9", "table = 71;") ");",
+              "t.conf:3: mark 123 can't lead to table 71: it leads to table 100 for listener \"a\" "
+              "(t.conf:2)\n" },
+            { "nothing is concluded from a refused mark",
+              "listeners = (\n" LISTENER(
+                  "a", "0.0.0.0:1", "127.0.0.1:9",
+                  "mark = 0; table = 5;") ",\n" LISTENER("b", "0.0.0.0:2", "127.0.0.1:9", "") ");",
+              "t.conf:2: \"mark\" must be from 1 to 4294967295, not 0\n" },
+        };
+
+    (void)state;
+    CHECK_MISTAKES(cases);
+}
+
+static void keys_without_a_default_are_required(void **state)
+{
+    static const struct mistake_case cases[] = {
+        { "an empty listener", "listeners = ( \n{ } );",
+          "t.conf:2: this listener needs the key \"name\"\n"
+          "t.conf:2: this listener needs the key \"listen\"\n"
+          "t.conf:2: this listener needs the key \"allowed_subnets\"\n"
+          "t.conf:2: this listener needs a target: the key \"target_v4\" or \"target_v6\"\n" },
+        { "a refused value is told once",
+          "listeners = ( { name = \"\"; listen = 5; allowed_subnets = \"\"; target_v4 = \"\"; } );",
+          "t.conf:1: \"name\" must be 1 to 63 characters of A-Z a-z 0-9 _ . -, not \"\"\n"
+          "t.conf:1: \"allowed_subnets\" must be the path of a file, not empty\n"
+          "t.conf:1: \"target_v4\" is \"\": port is missing\n"
+          "t.conf:1: \"listen\" must be a string \"ADDR:PORT\" or an array of them, not a "
+          "number\n" },
+    };
+
+    (void)state;
+    CHECK_MISTAKES(cases);
+}
+
+static void every_mistake_is_told_at_once_in_the_order_of_lines(void **state)
+{
+    static const struct mistake_case cases[] = {
+        { "from top to bottom",
+          "listeners = (\n" LISTENER(
+              "a", "0.0.0.0:1", "127.0.0.1:1",
+              "backlog = 0;") ",\n { name = \"a\"; listen = \"0.0.0.0:1\";\n allowed_subnets = "
+                              "\"bad.subnets\";\n target_v6 = "
+                              "\"[::1]:1\" } );\n log: { levl = 1 };\ndefaults: { mark = 0 "
+                              "};\nworkers = \"x\";\n",
+          "t.conf:2: \"backlog\" must be from 1 to 1048576, not 0\n"
+          "t.conf:2: \"target_v4\" is 127.0.0.1:1, where this mmproxy listens itself (t.conf:2): a "
+          "loop\n"
+          "t.conf:3: name \"a\" is already taken (t.conf:2)\n"
+          "t.conf:3: \"listen\" has 0.0.0.0:1, which is already taken (t.conf:2)\n"
+          "bad.subnets:1: \"x\": not an IPv4 or IPv6 address\n"
+          "t.conf:6: unknown key \"levl\" (did you mean \"level\"?)\n"
+          "t.conf:7: \"mark\" must be from 1 to 4294967295, not 0\n"
+          "t.conf:8: \"workers\" must be a whole number, not a string\n" },
+    };
+
+    (void)state;
+    CHECK_MISTAKES(cases);
+}
+
+static void behind_a_thousand_mistakes_the_rest_is_counted(void **state)
+{
+    static struct reported reported;
+    static char text[32 * 1024];
+    size_t used = (size_t)sprintf(text, "listeners = ( 0");
+
+    (void)state;
+    for (int i = 1; i < 1003; i++)
+        used += (size_t)sprintf(text + used, ",\n%d", i);
+    sprintf(text + used, " );");
+    assert_null(load_text(text, &reported));
+    assert_string_equal(strstr(reported.lines, "t.conf:1000: "),
+                        "t.conf:1000: a listener must be a group { }, not a number\n"
+                        "and 3 more mistakes\n");
+}
+
+static int enter(void **state)
+{
+    enter_folder(state);
+    write_file("a.subnets", "192.0.2.0/24\n");
+    write_file("bad.subnets", "x\n");
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(targets_must_be_of_their_family_and_lead_somewhere),
+        cmocka_unit_test(addresses_to_listen_on_have_their_own_line),
+        cmocka_unit_test(listeners_must_not_collide),
+        cmocka_unit_test(keys_without_a_default_are_required),
+        cmocka_unit_test(every_mistake_is_told_at_once_in_the_order_of_lines),
+        cmocka_unit_test(behind_a_thousand_mistakes_the_rest_is_counted),
+    };
+
+    return cmocka_run_group_tests(tests, enter, leave_folder);
+}

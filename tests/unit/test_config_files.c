@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Files that can't be read, files that include others, subnets files, and very big ones. */
+#include "config_check.h"
+
+static struct reported reported;
+
+static void expect_failure(const char *path, const char *expected)
+{
+    assert_null(load(path, &reported));
+    assert_string_equal(reported.lines, expected);
+}
+
+static void what_is_no_file_is_refused_without_hanging(void **state)
+{
+    (void)state;
+    assert_int_equal(mkfifo("fifo", 0600), 0);
+    assert_int_equal(mkdir("folder", 0700), 0);
+    alarm(20);
+    expect_failure("none.conf", "none.conf: No such file or directory\n");
+    expect_failure("", ": No such file or directory\n");
+    expect_failure("folder", "folder: Is a directory\n");
+    expect_failure("fifo", "fifo: not a regular file\n");
+    expect_failure("/dev/zero", "/dev/zero: not a regular file\n");
+    write_file("t.conf", "@include \"folder\"\n");
+    expect_failure("t.conf", "t.conf:1: cannot read folder: Is a directory\n");
+    write_file("t.conf", "\n@include \"fifo\"\n");
+    expect_failure("t.conf", "t.conf:2: cannot read fifo: not a regular file\n");
+    write_file("t.conf", "@include \"/dev/zero\"\n");
+    expect_failure("t.conf", "t.conf:1: cannot read /dev/zero: not a regular file\n");
+    write_file("t.conf", "listeners = (" LISTENER("a", "0.0.0.0:1", "127.0.0.1:2",
+                                                  "\n"
+                                                  "allowed_subnet = 1;") ");");
+    assert_int_equal(symlink("fifo", "a.subnets"), 0);
+    expect_failure("t.conf", "t.conf:1: cannot read a.subnets: not a regular file\n"
+                             "t.conf:2: unknown key \"allowed_subnet\" (did you mean "
+                             "\"allowed_subnets\"?)\n");
+    assert_int_equal(unlink("a.subnets"), 0);
+    alarm(0);
+}
+
+static void binary_files_and_huge_ones_are_refused(void **state)
+{
+    FILE *file;
+
+    (void)state;
+    write_bytes("t.conf", "workers = 1;\0\n", 14);
+    expect_failure("t.conf", "t.conf:1: unexpected byte 0x00\n");
+    write_bytes("t.conf", "user = \"ro\0ot\";\n", 16);
+    expect_failure("t.conf", "t.conf:1: this string has no end, or a NUL byte in it\n");
+    write_bytes("t.conf",
+                "\x7f"
+                "ELF\2\1\1",
+                7);
+    expect_failure("t.conf", "t.conf:1: unexpected byte 0x7f\n");
+    file = fopen("t.conf", "we");
+    assert_non_null(file);
+    assert_int_equal(ftruncate(fileno(file), 100 * 1024 * 1024), 0);
+    fclose(file);
+    expect_failure("t.conf", "t.conf: File too large\n");
+    assert_int_equal(unlink("t.conf"), 0);
+}
+
+static char *repeat(const char *piece, size_t n, const char *tail)
+{
+    size_t len = strlen(piece);
+    char *text = malloc(len * n + strlen(tail) + 1);
+
+    assert_non_null(text);
+    for (size_t i = 0; i < n; i++)
+        memcpy(text + i * len, piece, len);
+    memcpy(text + len * n, tail, strlen(tail) + 1);
+    return text;
+}
+
+static void expect_repeated(const char *piece, size_t n, const char *tail, const char *expected)
+{
+    char *text = repeat(piece, n, tail);
+    double started = seconds_now();
+
+    write_file("t.conf", text);
+    free(text);
+    expect_failure("t.conf", expected);
+    assert_true(seconds_now() - started < 10);
+}
+
+static void files_made_to_hurt_libconfig_are_refused_quickly(void **state)
+{
+    (void)state;
+    expect_repeated("a = (", 1, "((((((((((((((((((((((((((((((((((((((((",
+                    "t.conf:1: brackets are nested more than 32 deep\n");
+    expect_repeated("a:{", 1000000, "", "t.conf:1: brackets are nested more than 32 deep\n");
+    expect_repeated("a=1;\n", 1000000, "", "t.conf:65: more than 64 keys in one group\n");
+}
+
+static void a_group_has_a_bounded_number_of_keys(void **state)
+{
+    char text[4096];
+    size_t used = 0;
+
+    (void)state;
+    for (int i = 1; i <= 65; i++)
+        used += (size_t)sprintf(text + used, "a%d = 1;\n", i);
+    write_file("t.conf", text);
+    expect_failure("t.conf", "t.conf:65: more than 64 keys in one group\n");
+}
+
+static void relative_paths_start_at_the_configuration_files_folder(void **state)
+{
+    struct config *config;
+
+    (void)state;
+    assert_int_equal(mkdir("etc", 0700), 0);
+    assert_int_equal(mkdir("etc/sub", 0700), 0);
+    write_file("etc/m.conf", "listeners = (\n@include \"sub/a.inc\"\n );");
+    /* An included file's paths too are relative to the configuration file. */
+    write_file("etc/sub/a.inc", LISTENER("a", "0.0.0.0:1", "127.0.0.1:2", "") "\n");
+    write_file("etc/a.subnets", "10.0.0.0/8\n");
+    config = load("etc/m.conf", &reported);
+    assert_string_equal(reported.lines, "");
+    assert_non_null(config);
+    assert_string_equal(config->path, "etc/m.conf");
+    assert_int_equal(config->n_listeners, 1);
+    assert_int_equal(config->listeners[0].line, 1);
+    config_free(config);
+
+    write_file("etc/a.subnets", "10.0.0.0/8\n10.0.0.0/33\n");
+    expect_failure("etc/m.conf", "etc/a.subnets:2: \"10.0.0.0/33\": prefix length is not a number "
+                                 "from 0 to 32\n");
+    assert_int_equal(unlink("etc/a.subnets"), 0);
+    expect_failure("etc/m.conf",
+                   "etc/sub/a.inc:1: cannot read etc/a.subnets: No such file or directory\n");
+}
+
+static void absolute_paths_are_taken_as_they_are(void **state)
+{
+    char text[512];
+    struct config *config;
+
+    (void)state;
+    write_file("b.subnets", "10.0.0.0/8\n");
+    snprintf(text, sizeof(text), "defaults: { allowed_subnets = \"%s/b.subnets\" };\n", folder);
+    write_file("b.inc", text);
+    snprintf(text, sizeof(text),
+             "@include \"%s/b.inc\"\nlisteners = ( { name = \"a\"; listen = \"0.0.0.0:1\"; "
+             "target_v4 = \"127.0.0.1:2\" } );",
+             folder);
+    write_file("etc/m.conf", text);
+    config = load("etc/m.conf", &reported);
+    assert_string_equal(reported.lines, "");
+    assert_non_null(config);
+    config_free(config);
+}
+
+static void mistakes_in_included_files_name_them(void **state)
+{
+    (void)state;
+    write_file("t.conf", "workers = 0;\n  @include \"a.inc\" wrokers = 1;\nsandbx = true;\n"
+                         "@include\t\"b.inc\"\nuser = 5;\n");
+    write_file("a.inc", "\nlog: {\n levl = 1;\n};\n@include \"b\\\"2.inc\"");
+    write_file("b\"2.inc", "routng = 1;");
+    write_file("b.inc", "");
+    expect_failure("t.conf", "a.inc:3: unknown key \"levl\" (did you mean \"level\"?)\n"
+                             "b\"2.inc:1: unknown key \"routng\" (did you mean \"routing\"?)\n"
+                             "t.conf:2: unknown key \"wrokers\" (did you mean \"workers\"?)\n"
+                             "t.conf:3: unknown key \"sandbx\" (did you mean \"sandbox\"?)\n"
+                             "t.conf:5: \"user\" must be the name of a user, not a number\n");
+    write_file("b.inc", "\n\ndrain_timeout 5;");
+    expect_failure("t.conf", "b.inc:3: syntax error\n");
+    write_file("b.inc", "\nsandbox = ( {\n");
+    expect_failure("t.conf", "b.inc:2: this \"{\" is never closed\n");
+}
+
+static void includes_have_an_end(void **state)
+{
+    (void)state;
+    write_file("t.conf", "@include \"t.conf\"\n");
+    expect_failure("t.conf",
+                   "t.conf:1: too many @include files, or files that include themselves\n");
+    write_file("t.conf", "\n@include \"none\"\n");
+    expect_failure("t.conf", "t.conf:2: cannot read none: No such file or directory\n");
+}
+
+static struct config *load_subnets(const char *bytes, size_t len)
+{
+    write_bytes("a.subnets", bytes, len);
+    write_file("t.conf", ONE(""));
+    return load("t.conf", &reported);
+}
+
+#define LOAD_SUBNETS(bytes) load_subnets(bytes, sizeof(bytes) - 1)
+
+static bool is_allowed(const struct config *config, const char *host)
+{
+    struct addr addr;
+
+    assert_null(addr_parse_host(&addr, host));
+    return subnets_contain(config->listeners[0].allowed, &addr);
+}
+
+static void a_subnets_file_may_have_comments_blanks_and_dos_line_ends(void **state)
+{
+    struct config *config = LOAD_SUBNETS("\xef\xbb\xbf# first\r\n10.0.0.0/8\r\n\t192.0.2.1 \t\r\n\n"
+                                         "; 192.0.2.2\n2001:db8::/32 # behind\n"
+                                         "198.51.100.0/24;behind, directly\n"
+                                         "::ffff:203.0.113.0/120");
+
+    (void)state;
+    assert_string_equal(reported.lines, "");
+    assert_non_null(config);
+    assert_true(is_allowed(config, "10.255.255.255"));
+    assert_true(is_allowed(config, "192.0.2.1"));
+    assert_false(is_allowed(config, "192.0.2.2"));
+    assert_true(is_allowed(config, "2001:db8:ffff::1"));
+    assert_true(is_allowed(config, "198.51.100.255"));
+    assert_true(is_allowed(config, "203.0.113.77"));
+    assert_int_equal(subnets_count(config->listeners[0].allowed), 5);
+    config_free(config);
+}
+
+static void a_subnets_file_with_host_bits_is_masked_with_a_warning(void **state)
+{
+    struct config *config = LOAD_SUBNETS("10.1.2.3/8\n\n2001:db8::1/64 # x\n");
+
+    (void)state;
+    assert_string_equal(reported.lines,
+                        "W a.subnets:1: \"10.1.2.3/8\" has host bits set: taken as 10.0.0.0/8\n"
+                        "W a.subnets:3: \"2001:db8::1/64\" has host bits set: taken as "
+                        "2001:db8::/64\n");
+    assert_non_null(config);
+    assert_true(is_allowed(config, "10.200.0.1"));
+    config_free(config);
+}
+
+static void a_subnets_file_without_an_entry_lets_nobody_in(void **state)
+{
+    static const char *const texts[] = { "", "# nobody\n\n", "\xef\xbb\xbf" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct config *config = load_subnets(texts[i], strlen(texts[i]));
+
+        assert_string_equal(reported.lines,
+                            "W a.subnets:1: no subnet is in this file, so nobody may connect\n");
+        assert_non_null(config);
+        assert_int_equal(subnets_count(config->listeners[0].allowed), 0);
+        config_free(config);
+    }
+}
+
+static void every_bad_line_of_a_subnets_file_is_told(void **state)
+{
+    char longest[400];
+    char text[1024];
+    int n;
+
+    (void)state;
+    assert_null(LOAD_SUBNETS("10.0.0.0/8\n10.0.0/8\n10.0.0.0/33 # c\nfoo\n10.0.0.0/8 10.1.0.0/16\n"
+                             "2001:db8::/129\n10.0.0.0/\n10.0.\0.1\n300.1.1.1\n[::1]\n"));
+    assert_string_equal(reported.lines,
+                        "a.subnets:2: \"10.0.0/8\": not an IPv4 or IPv6 address\n"
+                        "a.subnets:3: \"10.0.0.0/33\": prefix length is not a number from 0 to 32\n"
+                        "a.subnets:4: \"foo\": not an IPv4 or IPv6 address\n"
+                        "a.subnets:5: \"10.0.0.0/8 10.1.0.0/16\": more than one ADDR or ADDR/LEN "
+                        "on the line\n"
+                        "a.subnets:6: \"2001:db8::/129\": prefix length is not a number from 0 to "
+                        "128\n"
+                        "a.subnets:7: \"10.0.0.0/\": prefix length is not a number from 0 to 32\n"
+                        "a.subnets:8: \"10.0.\": there is a NUL byte in the line\n"
+                        "a.subnets:9: \"300.1.1.1\": not an IPv4 or IPv6 address\n"
+                        "a.subnets:10: \"[::1]\": not an IPv4 or IPv6 address\n");
+
+    memset(longest, '1', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    n = snprintf(text, sizeof(text), "%s\n# %s\n", longest, longest);
+    assert_null(load_subnets(text, (size_t)n));
+    snprintf(text, sizeof(text), "a.subnets:1: \"%.60s\": the entry is too long\n", longest);
+    assert_string_equal(reported.lines, text);
+}
+
+static void behind_twenty_bad_lines_the_rest_is_counted(void **state)
+{
+    char *text = repeat("x\n", 50, "10.0.0.1/8\n");
+
+    (void)state;
+    assert_null(load_subnets(text, strlen(text)));
+    free(text);
+    assert_string_equal(strstr(reported.lines, "a.subnets:20: "),
+                        "a.subnets:20: \"x\": not an IPv4 or IPv6 address\n"
+                        "W a.subnets:51: \"10.0.0.1/8\" has host bits set: taken as 10.0.0.0/8\n"
+                        "a.subnets: and 30 more bad lines\n");
+}
+
+static void listeners_with_one_subnets_file_share_what_it_says(void **state)
+{
+    struct config *config;
+
+    (void)state;
+    write_file("a.subnets", "10.0.0.1/8\n");
+    write_file("c.subnets", "10.0.0.0/8\n");
+    config = load_text(
+        "listeners = (\n" LISTENER(
+            "b", "0.0.0.0:1", "127.0.0.1:9",
+            "") ",\n"
+                "{ name = \"c\"; listen = \"0.0.0.0:2\"; allowed_subnets = \"c.subnets\"; "
+                "target_v4 = \"127.0.0.1:9\" },\n" LISTENER("a", "0.0.0.0:3", "127.0.0.1:9",
+                                                            "") ");",
+        &reported);
+    /* Read once, warned about once. */
+    assert_string_equal(reported.lines,
+                        "W a.subnets:1: \"10.0.0.1/8\" has host bits set: taken as 10.0.0.0/8\n");
+    assert_non_null(config);
+    assert_ptr_equal(config->listeners[0].allowed, config->listeners[2].allowed);
+    assert_ptr_not_equal(config->listeners[0].allowed, config->listeners[1].allowed);
+    assert_int_equal(config->n_subnets, 2);
+    config_free(config);
+}
+
+static void a_subnets_file_of_100000_lines_loads_well_under_a_second(void **state)
+{
+    FILE *file = fopen("a.subnets", "we");
+    struct config *config;
+    double started;
+
+    (void)state;
+    assert_non_null(file);
+    for (unsigned i = 0; i < 100000; i++)
+        fprintf(file, "%u.%u.%u.0/25\n", i % 223 + 1, i / 256 % 256, i % 256);
+    fclose(file);
+    write_file("t.conf", ONE(""));
+    started = seconds_now();
+    config = load("t.conf", &reported);
+    assert_true(seconds_now() - started < 1);
+    assert_non_null(config);
+    config_free(config);
+}
+
+static void a_thousand_listeners_load_in_a_blink(void **state)
+{
+    FILE *file = fopen("t.conf", "we");
+    struct config *config;
+    double started;
+
+    (void)state;
+    write_file("a.subnets", "10.0.0.0/8\n");
+    assert_non_null(file);
+    fputs("listeners = (", file);
+    for (int i = 0; i < 1000; i++)
+        fprintf(file,
+                "%s{ name = \"n%d\"; listen = [ \"0.0.0.0:%d\", \"[::]:%d\" ]; allowed_subnets = "
+                "\"%sa.subnets\"; target_v4 = \"127.0.0.1:22\"; mark = %d; table = %d; }\n",
+                i == 0 ? "" : ",", i, 10000 + i, 10000 + i, i % 2 == 0 ? "./" : "", 1000 + i,
+                1000 + i);
+    fputs(");", file);
+    fclose(file);
+    started = seconds_now();
+    config = load("t.conf", &reported);
+    /* The sanitizers take their share. */
+    assert_true(seconds_now() - started < 0.3);
+    assert_string_equal(reported.lines, "");
+    assert_non_null(config);
+    assert_int_equal(config->n_listeners, 1000);
+    assert_int_equal(config->n_subnets, 2);
+    config_free(config);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_no_file_is_refused_without_hanging),
+        cmocka_unit_test(binary_files_and_huge_ones_are_refused),
+        cmocka_unit_test(files_made_to_hurt_libconfig_are_refused_quickly),
+        cmocka_unit_test(a_group_has_a_bounded_number_of_keys),
+        cmocka_unit_test(relative_paths_start_at_the_configuration_files_folder),
+        cmocka_unit_test(absolute_paths_are_taken_as_they_are),
+        cmocka_unit_test(mistakes_in_included_files_name_them),
+        cmocka_unit_test(includes_have_an_end),
+        cmocka_unit_test(a_subnets_file_may_have_comments_blanks_and_dos_line_ends),
+        cmocka_unit_test(a_subnets_file_with_host_bits_is_masked_with_a_warning),
+        cmocka_unit_test(a_subnets_file_without_an_entry_lets_nobody_in),
+        cmocka_unit_test(every_bad_line_of_a_subnets_file_is_told),
+        cmocka_unit_test(behind_twenty_bad_lines_the_rest_is_counted),
+        cmocka_unit_test(listeners_with_one_subnets_file_share_what_it_says),
+        cmocka_unit_test(a_subnets_file_of_100000_lines_loads_well_under_a_second),
+        cmocka_unit_test(a_thousand_listeners_load_in_a_blink),
+    };
+
+    return cmocka_run_group_tests(tests, enter_folder, leave_folder);
+}

@@ -100,9 +100,10 @@ static int check(const struct wanted_item *item, const char *path, bool comment,
     bool save = item->kind == WANTED_SAVE_MARK;
     int status;
 
-    snprintf(text, sizeof(text), "iptables -t mangle -C %s -m %s --mark %u %s-j CONNMARK --%s-mark",
-             save ? "PREROUTING" : "OUTPUT", save ? "mark" : "connmark", item->mark,
-             comment ? "-m comment --comment mmproxy " : "", save ? "save" : "restore");
+    /* By the name it is called with it knows its family. */
+    snprintf(text, sizeof(text), "%s -t mangle -C %s -m %s --mark %u %s-j CONNMARK --%s-mark",
+             strrchr(path, '/') + 1, save ? "PREROUTING" : "OUTPUT", save ? "mark" : "connmark",
+             item->mark, comment ? "-m comment --comment mmproxy " : "", save ? "save" : "restore");
     split(text, args);
     status = run(path, args, budget_ms);
     if (status == 4) /* iptables: "resource problem": no privilege, or somebody holds the lock */

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mistakes.h"
+
 /* For options without a letter; above every letter. */
 enum { OPTION_VERSION = 256, OPTION_CHECK, OPTION_RULES, OPTION_RETURN_PATH };
 
@@ -48,15 +50,15 @@ static int usage_error(const struct parse *parse, const char *format, ...)
 
 static int usage_error(const struct parse *parse, const char *format, ...)
 {
+    struct mistakes mistakes = { .source = NULL };
     char text[512];
-    char line[640];
     va_list args;
 
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    snprintf(line, sizeof(line), "mmproxy: %s (try 'mmproxy --help')", text);
-    parse->sink->report(parse->sink->context, true, line);
+    mistakes_add(&mistakes, true, 0, "mmproxy: %s (try 'mmproxy --help')", text);
+    mistakes_flush(&mistakes, parse->sink);
     return -EINVAL;
 }
 

@@ -141,6 +141,7 @@ CMDLINE = {
     "bad_values": ONE + ["-m", "0", "-t", "254", "--return-path", "x", "-l", "y"],
     "abbreviated": ["--target", "--ver", "--che"],
     "missing": ["-l"],
+    "control_character": ["-n", "-\r"],
     "test": ["-n", "--check"],
     "help": ["--help"],
     "empty": [],

@@ -160,6 +160,8 @@ static void wrong_usage_is_one_line(void **state)
         { "--check=1", "mmproxy: option --check takes no argument" },
         { "-c", "mmproxy: option -c needs an argument" },
         { "--listen", "mmproxy: option --listen needs an argument" },
+        { "-\r", "mmproxy: unknown option -\\x0d" },
+        { "--a\nb", "mmproxy: unknown option --a\\x0ab" },
         { "extra", "mmproxy: unexpected argument \"extra\"" },
         { "-q extra -v", "mmproxy: unexpected argument \"extra\"" },
         { "-- -q", "mmproxy: unexpected argument \"-q\"" },

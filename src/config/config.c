@@ -17,7 +17,7 @@ enum { LISTENERS_MAX = 10000 };
 struct load {
     struct config *config;
     struct source source;
-    struct mistakes *mistakes;
+    struct mistakes mistakes;
     config_t tree; /* libconfig's: strings in drafts are its own */
     struct draft defaults;
     struct draft *drafts;
@@ -27,9 +27,9 @@ struct load {
 static void read_log(struct load *load, const config_setting_t *log)
 {
     if (config_setting_is_group(log))
-        keys_read(&keys_of_log, log, load->config, NULL, false, load->mistakes);
+        keys_read(&keys_of_log, log, load->config, NULL, false, &load->mistakes);
     else
-        keys_report_type(log, "\"log\" must be a group { }", load->mistakes);
+        keys_report_type(log, "\"log\" must be a group { }", &load->mistakes);
 }
 
 static void read_listeners(struct load *load, const config_setting_t *list)
@@ -37,18 +37,18 @@ static void read_listeners(struct load *load, const config_setting_t *list)
     unsigned n;
 
     if (!config_setting_is_list(list)) {
-        keys_report_type(list, "\"listeners\" must be a list ( )", load->mistakes);
+        keys_report_type(list, "\"listeners\" must be a list ( )", &load->mistakes);
         return;
     }
     n = (unsigned)config_setting_length(list);
     if (n > LISTENERS_MAX) {
-        mistakes_error(load->mistakes, config_setting_source_line(list),
+        mistakes_error(&load->mistakes, config_setting_source_line(list),
                        "\"listeners\" must have at most %d elements, not %u", LISTENERS_MAX, n);
         return;
     }
     load->drafts = calloc(n + 1, sizeof(*load->drafts));
     if (load->drafts == NULL) {
-        mistakes_error(load->mistakes, config_setting_source_line(list), "out of memory");
+        mistakes_error(&load->mistakes, config_setting_source_line(list), "out of memory");
         return;
     }
     for (unsigned i = 0; i < n; i++) {
@@ -56,10 +56,10 @@ static void read_listeners(struct load *load, const config_setting_t *list)
         struct draft *draft = &load->drafts[load->n_drafts];
 
         if (!config_setting_is_group(group)) {
-            keys_report_type(group, "a listener must be a group { }", load->mistakes);
+            keys_report_type(group, "a listener must be a group { }", &load->mistakes);
             continue;
         }
-        draft_read(draft, &load->defaults, group, load->mistakes);
+        draft_read(draft, &load->defaults, group, &load->mistakes);
         draft->config.line = source_place(&load->source, config_setting_source_line(group)).line;
         load->n_drafts++;
     }
@@ -72,24 +72,25 @@ static void read_tree(struct load *load)
     const config_setting_t *defaults = config_setting_get_member(root, "defaults");
     const config_setting_t *listeners = config_setting_get_member(root, "listeners");
 
-    keys_read(&keys_of_config, root, load->config, NULL, false, load->mistakes);
+    keys_read(&keys_of_config, root, load->config, NULL, false, &load->mistakes);
     if (log != NULL)
         read_log(load, log);
-    draft_read_defaults(&load->defaults, defaults, load->mistakes);
+    draft_read_defaults(&load->defaults, defaults, &load->mistakes);
     if (listeners != NULL)
         read_listeners(load, listeners);
-    across_check(load->drafts, load->n_drafts, load->mistakes);
-    build_listeners(load->config, load->drafts, load->n_drafts, false, load->mistakes);
+    across_check(load->drafts, load->n_drafts, &load->mistakes);
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the drafts are config_load's to free */
+    build_listeners(load->config, load->drafts, load->n_drafts, false, &load->mistakes);
 }
 
 static void read_file(struct load *load, const char *path)
 {
-    load->mistakes->source = &load->source;
-    source_open(&load->source, path, load->mistakes);
-    if (load->mistakes->n_errors > 0)
+    load->mistakes.source = &load->source;
+    source_open(&load->source, path, &load->mistakes);
+    if (load->mistakes.n_errors > 0)
         return;
     if (config_read_string(&load->tree, load->source.text) != CONFIG_TRUE) {
-        mistakes_error(load->mistakes, (unsigned)config_error_line(&load->tree), "%s",
+        mistakes_error(&load->mistakes, (unsigned)config_error_line(&load->tree), "%s",
                        config_error_text(&load->tree));
         return;
     }
@@ -98,28 +99,27 @@ static void read_file(struct load *load, const char *path)
 
 struct config *config_load(const char *path, const struct config_sink *sink)
 {
-    struct mistakes mistakes = { .source = NULL };
-    struct load load = { .config = build_new(), .mistakes = &mistakes };
+    struct load load = { .config = build_new() };
 
     config_init(&load.tree);
     if (load.config != NULL)
         load.config->path = strdup(path);
     if (load.config == NULL || load.config->path == NULL) {
-        mistakes_add(&mistakes, true, 0, "%s: out of memory", path);
+        mistakes_add(&load.mistakes, true, 0, "%s: out of memory", path);
     } else {
         load.config->log_connections = true;
         read_file(&load, load.config->path);
     }
-    if (mistakes.n_errors == 0 && build_resolve(load.config) != 0)
-        mistakes_add(&mistakes, true, 0, "%s: out of memory", path);
+    if (load.mistakes.n_errors == 0 && build_resolve(load.config) != 0)
+        mistakes_add(&load.mistakes, true, 0, "%s: out of memory", path);
 
-    mistakes_flush(&mistakes, sink);
+    mistakes_flush(&load.mistakes, sink);
     for (size_t i = 0; i < load.n_drafts; i++)
         draft_close(&load.drafts[i]);
     free(load.drafts);
     config_destroy(&load.tree);
     source_close(&load.source);
-    if (mistakes.n_errors == 0)
+    if (load.mistakes.n_errors == 0)
         return load.config;
     config_free(load.config);
     return NULL;

@@ -119,7 +119,7 @@ listeners = ( """
     + " );\0",
     "include": '/* c */\n@include "101"\nworkers = 3;\0user = "root";\nlog: {\nlevl = 1 };',
     "include_itself": '@include "100"\n',
-    "unknown_keys": "wrokers = 1; mark = 2; log: { targt = 3 }; defaults: { name = 4 };",
+    "unknown_keys": "wrokers = 1; mark = 2; log: { targets = 3 }; defaults: { name = 4 };",
     "wrong_types": 'workers = "a"; sandbox = 1; user = 5; log = 6; listeners = [ 7 ]; defaults = ( );',
     "numbers": "workers = 99999999999999999999; drain_timeout = 1e999; a = -0x5L; b = 1.; c = .;",
     "strings": r'''user = "a\"b" "c\\" "\n\x1b";''',

@@ -183,6 +183,7 @@ static const char **argument_of(struct cmdline *out, int option)
 
 static int take_options(struct parse *parse, int argc, char *const argv[])
 {
+    struct cmdline *out = parse->out;
     const char **argument;
     int option;
     int error;
@@ -196,10 +197,10 @@ static int take_options(struct parse *parse, int argc, char *const argv[])
             return missing_argument(parse, argv);
         error = take_action(parse, option);
         if (error == -ENOENT) {
-            argument = argument_of(parse->out, option);
+            argument = argument_of(out, option);
             if (argument != NULL)
                 *argument = optarg;
-            take_flag(parse->out, option);
+            take_flag(out, option);
         } else if (error != 0) {
             return error;
         }

@@ -79,6 +79,7 @@ static void read_tree(struct load *load)
     if (listeners != NULL)
         read_listeners(load, listeners);
     across_check(load->drafts, load->n_drafts, &load->mistakes);
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the drafts are config_load's to free */
     build_listeners(load->config, load->drafts, load->n_drafts, false, &load->mistakes);
 }
 

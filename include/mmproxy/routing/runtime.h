@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * runtime: what must outlive a crash, and what several mmproxy on one host must know of each
+ * other, in the runtime directory ($RUNTIME_DIRECTORY, else /run/mmproxy). Everything is kept
+ * by network namespace: what one has set up is none of another's business.
+ *
+ * An instance's claim, the list of what it needs, is a file that it holds a lock on: the
+ * kernel drops the lock when the last process that inherited it is gone, so a claim never
+ * outlives its owner. Where the directory can't be used everything works in memory, for
+ * this process alone.
+ */
+#ifndef MMPROXY_ROUTING_RUNTIME_H
+#define MMPROXY_ROUTING_RUNTIME_H
+
+#include "mmproxy/routing/wanted.h"
+
+struct runtime;
+
+/* A sysctl that was changed, and its value before. */
+struct runtime_sysctl {
+    char name[WANTED_SYSCTL_MAX];
+    int value;
+};
+
+/* errors: NULL when memory is short. */
+struct runtime *runtime_new(void);
+
+/* Withdraws the claim and removes the files when no other claim is left. */
+void runtime_free(struct runtime *runtime);
+
+/* In a forked child instead of runtime_free: the claim stands while the child lives. */
+void runtime_leave(struct runtime *runtime);
+
+/* 0, or -errno: why the directory can't be used and nothing is remembered over a crash. */
+int runtime_error(const struct runtime *runtime);
+
+/*
+ * Keeps other instances from changing anything meanwhile. Everything below is to be called
+ * between the two. returns: 0, or -EBUSY where another one does not let go.
+ */
+int runtime_lock(struct runtime *runtime);
+void runtime_unlock(struct runtime *runtime);
+
+/* Replaces this instance's claim. returns: 0 or -errno. */
+int runtime_claim(struct runtime *runtime, const struct wanted *wanted);
+
+/*
+ * Adds to out what the other living instances claim, and clears dead ones away.
+ * *strangers: there are instances in this network namespace whose claims can't be seen here
+ * (another runtime directory): what is found may be theirs. returns: 0 or -errno.
+ */
+int runtime_others(struct runtime *runtime, struct wanted *out, bool *strangers);
+
+/* Remembers a sysctl's value unless it has one already. returns: 0 or -errno. */
+int runtime_remember(struct runtime *runtime, const char *name, int value);
+int runtime_forget(struct runtime *runtime, const char *name);
+
+/* What is remembered; valid until the next call of any of these. */
+const struct runtime_sysctl *runtime_sysctls(const struct runtime *runtime, size_t *n);
+
+#endif

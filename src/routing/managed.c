@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/routing/managed.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "mmproxy/base/clock.h"
+#include "mmproxy/routing/install.h"
+#include "mmproxy/routing/survey.h"
+#include "mmproxy/routing/watch.h"
+
+enum {
+    LOOK_EVERY_S = 10, /* sysctls have no notifications */
+    REPAIRS_AT_ONCE = 5,
+    MS = 1000,
+};
+
+struct managed {
+    struct rtnl *rtnl;
+    struct runtime *runtime;
+    struct watch watch;
+    struct wanted wanted; /* since the last managed_apply */
+    int epoll_fd;
+    int timer_fd;
+    int64_t repaired_ms; /* repairs up to then count against the limit, see may_repair */
+    bool is_first;       /* nothing was applied yet */
+    bool has_failed;     /* the last time, and it was said */
+    bool is_due;         /* a repair waits for the limit */
+};
+
+static int watch_fd(const struct managed *managed, int fd)
+{
+    struct epoll_event event = { .events = EPOLLIN };
+
+    if (fd < 0)
+        return 0;
+    return epoll_ctl(managed->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static void set_timer(const struct managed *managed, int first_s)
+{
+    struct itimerspec when = { .it_interval.tv_sec = LOOK_EVERY_S, .it_value.tv_sec = first_s };
+
+    timerfd_settime(managed->timer_fd, 0, &when, NULL);
+}
+
+static int open_all(struct managed *managed)
+{
+    int r;
+
+    managed->rtnl = rtnl_new();
+    if (!managed->rtnl)
+        return -errno;
+    managed->runtime = runtime_new();
+    if (!managed->runtime)
+        return -ENOMEM;
+    managed->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    managed->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (managed->epoll_fd < 0 || managed->timer_fd < 0)
+        return -errno;
+    r = watch_open(&managed->watch);
+    if (r == 0)
+        r = watch_fd(managed, managed->watch.rtnl_fd);
+    if (r == 0)
+        r = watch_fd(managed, managed->watch.nft_fd);
+    if (r == 0)
+        r = watch_fd(managed, managed->timer_fd);
+    return r;
+}
+
+struct managed *managed_new(void)
+{
+    struct managed *managed = calloc(1, sizeof(*managed));
+    int r;
+
+    if (!managed)
+        return NULL;
+    managed->watch.rtnl_fd = managed->watch.nft_fd = -1;
+    managed->epoll_fd = managed->timer_fd = -1;
+    managed->is_first = true;
+    r = open_all(managed);
+    if (r == 0)
+        return managed;
+    managed_free(managed);
+    errno = -r;
+    return NULL;
+}
+
+static void close_all(struct managed *managed)
+{
+    watch_close(&managed->watch);
+    if (managed->epoll_fd >= 0)
+        close(managed->epoll_fd);
+    if (managed->timer_fd >= 0)
+        close(managed->timer_fd);
+    rtnl_free(managed->rtnl);
+    wanted_close(&managed->wanted);
+    free(managed);
+}
+
+void managed_free(struct managed *managed)
+{
+    if (!managed)
+        return;
+    runtime_free(managed->runtime);
+    close_all(managed);
+}
+
+void managed_leave(struct managed *managed)
+{
+    if (!managed)
+        return;
+    runtime_leave(managed->runtime);
+    close_all(managed);
+}
+
+int managed_fd(const struct managed *managed)
+{
+    return managed->epoll_fd;
+}
+
+/* Brings the kernel from what previous was to what is wanted now. The runtime is locked. */
+static int reconcile_locked(struct managed *managed, struct install *install,
+                            const struct wanted *previous)
+{
+    struct wanted others = { 0 };
+    struct install_keep keep = {
+        .own = &managed->wanted,
+        .others = &others,
+        .previous = previous,
+        .leftovers = managed->is_first,
+    };
+    int r = runtime_claim(managed->runtime, &managed->wanted);
+
+    if (r == 0)
+        r = runtime_others(managed->runtime, &others, &keep.strangers);
+    if (r == 0) {
+        install_missing(install, &managed->wanted);
+        install_marks(install, &keep);
+        install_sweep(install, &keep);
+        install_finish(install);
+    }
+    wanted_close(&others);
+    return r;
+}
+
+static bool reconcile(struct managed *managed, const char *added, const struct wanted *previous)
+{
+    struct install install = {
+        .rtnl = managed->rtnl,
+        .runtime = managed->runtime,
+        .added = added,
+        .hush_failures = managed->has_failed,
+    };
+    int r = runtime_lock(managed->runtime);
+
+    if (r == 0)
+        r = reconcile_locked(managed, &install, previous);
+    runtime_unlock(managed->runtime);
+    if (r < 0 && !managed->has_failed)
+        log_error("[!] Return path: the runtime directory can't be used: %s", strerror(-r));
+    managed->has_failed = r < 0 || install.failed;
+    return !managed->has_failed;
+}
+
+static int collect(struct managed *managed, const struct config *const *configs, size_t n_configs,
+                   struct wanted *out)
+{
+    struct wanted_host host;
+    int r = survey_host(managed->rtnl, &host);
+
+    for (size_t i = 0; r == 0 && i < n_configs; i++) {
+        if (configs[i]->routing == ROUTING_MANAGED)
+            r = wanted_add(out, configs[i], &host);
+    }
+    return r;
+}
+
+static void tell_runtime(const struct managed *managed)
+{
+    if (managed->is_first && managed->wanted.n_items > 0 && runtime_error(managed->runtime) < 0)
+        log_warning("[!] Return path: the runtime directory can't be used (%s): after a crash "
+                    "sysctls would not go back to what they were",
+                    strerror(-runtime_error(managed->runtime)));
+}
+
+bool managed_apply(struct managed *managed, const struct config *const *configs, size_t n_configs)
+{
+    struct wanted previous = managed->wanted;
+    struct wanted wanted = { 0 };
+    int r = collect(managed, configs, n_configs, &wanted);
+    bool ok;
+
+    if (r < 0) {
+        log_error("[!] Return path: %s", strerror(-r));
+        wanted_close(&wanted);
+        return false;
+    }
+    managed->wanted = wanted;
+    managed->has_failed = false;
+    tell_runtime(managed);
+    ok = reconcile(managed, "[+] Return path:", &previous);
+    wanted_close(&previous);
+    managed->is_first = false;
+    set_timer(managed, LOOK_EVERY_S);
+    return ok;
+}
+
+void managed_remove(struct managed *managed)
+{
+    managed_apply(managed, NULL, 0);
+}
+
+/*
+ * A bucket of REPAIRS_AT_ONCE that fills by one a second, kept as the time up to which it is
+ * spent: each repair spends a second.
+ */
+static bool may_repair(struct managed *managed)
+{
+    int64_t now = (int64_t)clock_now_ms();
+
+    if (managed->repaired_ms < now - REPAIRS_AT_ONCE * MS)
+        managed->repaired_ms = now - REPAIRS_AT_ONCE * MS;
+    if (managed->repaired_ms + MS > now)
+        return false;
+    managed->repaired_ms += MS;
+    return true;
+}
+
+void managed_on_readable(struct managed *managed)
+{
+    uint64_t ticks;
+    bool is_time = read(managed->timer_fd, &ticks, sizeof(ticks)) > 0;
+
+    if (watch_read(&managed->watch, &managed->wanted) || is_time)
+        managed->is_due = true;
+    if (!managed->is_due || managed->is_first)
+        return;
+    if (!may_repair(managed)) {
+        set_timer(managed, 1);
+        return;
+    }
+    managed->is_due = false;
+    reconcile(managed, "[!] Return path: put back what somebody took away:", &managed->wanted);
+    set_timer(managed, LOOK_EVERY_S);
+}

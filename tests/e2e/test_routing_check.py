@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The target checks: what fails is diagnosed, and many targets take no longer than one."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lib import conf, routing
+from lib.target import EchoTarget, Target
+from lib.topology import LB4
+from lib.wait import until
+
+
+@pytest.fixture
+def origin(plain_net):
+    plain_net.return_path_fwmark()
+    return plain_net.origin
+
+
+@pytest.fixture
+def service(origin):
+    made = EchoTarget(origin, "127.0.0.1", conf.SERVICE_PORT)
+    yield made
+    made.close()
+
+
+def check(origin, directory, **keys):
+    keys = {"return_path": "fwmark", "target_v6": None} | keys
+    prefix = keys.pop("prefix", ())
+    return routing.run(origin, "check", conf.write(directory, [conf.listener(**keys)]), directory,
+                       prefix=prefix)
+
+
+LOCAL = "[+] OK. Routing to 127.0.0.1 points to a local machine."
+PLAIN = "[+] OK. Target server 127.0.0.1:22 is up and reachable using conventional connection."
+SPOOFED = "[+] OK. Target server 127.0.0.1:22 is up and reachable using spoofed connection."
+
+
+@pytest.mark.usefixtures("service")
+def test_a_good_target_has_three_lines_in_this_order(origin, directory):
+    result = check(origin, directory)
+    assert (result.status, result.lines) == (0, [LOCAL, PLAIN, SPOOFED])
+
+
+def test_the_service_sees_the_test_client_and_no_byte(origin, directory):
+    target = Target(origin, "127.0.0.1", conf.SERVICE_PORT)
+    check(origin, directory)
+    sources = []
+    while target.has_waiting():
+        connection = target.accept()
+        sources.append(connection.peer_address)
+        assert connection.end()[0] == b""
+        connection.close()
+    target.close()
+    assert sorted(sources) == ["127.0.0.1", "192.0.2.1"]
+    assert not origin.ss("-tn", "state", "established")
+
+
+@pytest.mark.usefixtures("service")
+def test_targets_shared_by_listeners_count_once(origin, directory):
+    listeners = [conf.listener(name=f"l{i}", listen=f"0.0.0.0:{1000 + i}", return_path="fwmark",
+                               target_v6=None) for i in range(3)]
+    result = routing.run(origin, "check", conf.write(directory, listeners), directory)
+    assert (result.status, result.lines) == (0, [LOCAL, PLAIN, SPOOFED])
+
+
+def test_a_service_that_is_down_is_said(origin, directory):
+    result = check(origin, directory)
+    assert result.status == 1 and result.lines[0] == LOCAL
+    down = "[!] FAILED: Target server 127.0.0.1:22 seems to be down: connection refused."
+    assert [line.startswith(down) for line in result.lines[1:]] == [True, True]
+
+
+def test_a_target_elsewhere_is_said(origin, directory):
+    result = check(origin, directory, target_v4=f"{LB4}:22")
+    assert result.status == 1
+    assert result.lines[0].startswith(f"[!] FAILED: Target {LB4} isn't on a local machine")
+
+
+@pytest.mark.usefixtures("service")
+def test_a_missing_capability_is_named(origin, directory):
+    result = check(origin, directory, prefix=("setpriv", "--bounding-set", "-all",
+                                              "--inh-caps", "-all", "--reuid", "65534",
+                                              "--regid", "65534", "--clear-groups"))
+    assert result.status == 1 and result.lines[:2] == [LOCAL, PLAIN]
+    assert "CAP_NET_RAW is missing" in result.lines[2]
+
+
+@pytest.mark.usefixtures("service")
+def test_a_firewall_is_suspected_when_everything_of_ours_is_there(origin, directory):
+    origin.run("nft", "-f", "-", input="""
+        table inet wall {
+            chain i {
+                type filter hook input priority filter
+                ip saddr 192.0.2.0/24 drop
+            }
+        }""")
+    result = check(origin, directory)
+    assert result.status == 1 and result.lines[:2] == [LOCAL, PLAIN]
+    assert any("nft list ruleset" in line for line in result.lines[3:]), result.text
+    origin.sysctl("net.ipv4.conf.all.rp_filter", 1)
+    result = check(origin, directory)
+    assert any(line.endswith("sysctl -w net.ipv4.conf.all.rp_filter=2") for line in result.lines)
+
+
+@pytest.mark.usefixtures("service")
+def test_the_way_that_replies_take_is_told(origin, directory):
+    origin.ip("rule del fwmark 123 lookup 100")
+    result = check(origin, directory)
+    assert any("its reply leaves by eth0 (table 254)" in line for line in result.lines)
+    origin.ip("route del default")
+    result = check(origin, directory)
+    assert any("its reply has no route (Network is unreachable)" in line
+               for line in result.lines)
+
+
+DOCKER_PROXY = """
+import ctypes, socket, sys
+ctypes.CDLL(None).prctl(15, b"docker-proxy", 0, 0, 0)
+listener = socket.socket({family})
+listener.bind(({address!r}, 22))
+listener.listen()
+print("ready", flush=True)
+while True:
+    listener.accept()[0].close()
+"""
+
+
+@pytest.mark.parametrize("address, target", [("127.0.0.1", "target_v4"), ("0.0.0.0", "target_v4"),
+                                             ("::", "target_v4"), ("::1", "target_v6")])
+def test_docker_proxy_behind_the_port_is_named(address, target, origin, directory):
+    family = "socket.AF_INET6" if ":" in address else "socket.AF_INET"
+    proxy = subprocess.Popen(origin.argv(sys.executable, "-c", DOCKER_PROXY.format(
+        family=family, address=address)), stdout=subprocess.PIPE)
+    try:
+        assert proxy.stdout.readline() == b"ready\n"
+        keys = {"target_v4": None, "target_v6": None}
+        keys[target] = "127.0.0.1:22" if target == "target_v4" else "[::1]:22"
+        result = check(origin, directory, **keys)
+    finally:
+        proxy.kill()
+        proxy.wait()
+        proxy.stdout.close()
+    assert result.status == 1
+    assert f"Target server {keys[target]} is docker-proxy" in result.lines[3], result.text
+    assert "--network host" in result.lines[3]
+
+
+def test_500_silent_targets_take_about_as_long_as_one(origin, directory):
+    origin.run("nft", "-f", "-", input="""
+        table inet wall {
+            chain i {
+                type filter hook input priority filter
+                tcp dport 10000-10999 drop
+            }
+        }""")
+    listeners = [conf.listener(name=f"l{i}", listen=f"0.0.0.0:{20000 + i}", return_path="fwmark",
+                               target_v4=f"127.0.0.1:{10000 + i}", target_v6=f"[::1]:{10500 + i}")
+                 for i in range(500)]
+    path = conf.write(directory, listeners)
+    begin = time.monotonic()
+    result = routing.run(origin, "check", path, directory,
+                         prefix=("prlimit", "--nofile=4096:4096"))
+    took = time.monotonic() - begin
+    assert result.status == 1
+    assert sum("no answer within 300 ms" in line for line in result.lines) == 2000
+    assert took < 3, took
+    # With few descriptors they take turns, and still all get their answer.
+    result = routing.run(origin, "check", path, directory, prefix=("prlimit", "--nofile=512:512"))
+    assert sum("no answer within 300 ms" in line for line in result.lines) == 2000
+
+
+def test_500_listeners_are_verified_at_once(origin, directory):
+    listeners = [conf.listener(name=f"l{i}", listen=f"0.0.0.0:{20000 + i}", return_path="connmark",
+                               mark=1000 + i, table=1000 + i) for i in range(500)]
+    path = conf.write(directory, listeners, routing="managed")
+    managed = routing.Managed(origin, path, directory)
+    try:
+        begin = time.monotonic()
+        result = routing.run(origin, "verify", path, directory)
+        took = time.monotonic() - begin
+    finally:
+        managed.stop()
+    assert result.status == 0 and len(result.items) == 500 * 8 + 1
+    assert took < 3, took
+    until(lambda: not routing.own(origin), "everything to be gone")

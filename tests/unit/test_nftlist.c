@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "routing_support.h"
+
+#include "mmproxy/routing/nftlist.h"
+
+#define PRE(priority) \
+    "chain a {\n\t\ttype filter hook prerouting priority " priority "; policy accept;\n"
+#define OUT(type) "chain b {\n\t\ttype " type " hook output priority -150; policy accept;\n"
+#define SAVE      "meta mark 0x0000007b ct mark set meta mark\n"
+#define RESTORE   "ct mark 0x0000007b meta mark set ct mark\n"
+
+/* have: s = saves, r = restores; 4, 6 = the families; "s4s6r4r6" is everything. */
+static const struct {
+    const char *name;
+    const char *text;
+    const char *have;
+} rulesets[] = {
+    { "nothing", "", "" },
+    { "an inet table", "table inet x {\n" PRE("-150") SAVE "}\n" OUT("route") RESTORE "}\n}\n",
+      "s4s6r4r6" },
+    { "an ip table", "table ip x {\n" PRE("-150") SAVE "}\n" OUT("route") RESTORE "}\n}\n",
+      "s4r4" },
+    { "an ip6 table", "table ip6 x {\n" PRE("-150") SAVE "}\n}\n", "s6" },
+    { "as iptables-nft's rules are shown",
+      "# Warning: table ip mangle is managed by iptables-nft, do not touch!\n"
+      "table ip mangle {\n" PRE("-150") "\t\tmeta mark 0x0000007b  counter packets 14 bytes 767 ct "
+                                        "mark set mark\n\t}\n" OUT(
+                                            "route") "\t\tct mark 0x7b  counter packets 1 bytes 2 "
+                                                     "meta mark set ct mark\n\t}\n}\n",
+      "s4r4" },
+    { "with a comment",
+      "table inet x {\n" PRE(
+          "-150") "meta mark 123 counter ct mark set meta mark comment \"a b\"\n}\n}\n",
+      "s4s6" },
+    { "for one family of an inet table",
+      "table inet x {\n" PRE("-150") "meta nfproto ipv6 " SAVE "}\n}\n", "s6" },
+    { "for TCP on lo alone",
+      "table inet x {\n" PRE("-150") "meta l4proto 6 iif \"lo\" " SAVE "}\n}\n", "s4s6" },
+    { "a saving rule before connection tracking does nothing",
+      "table inet x {\n" PRE("-300") SAVE "}\n}\n", "" },
+    { "a restoring rule in a chain of type filter does not route anew",
+      "table inet x {\n" OUT("filter") RESTORE "}\n}\n", "" },
+    { "a chain that is no base chain", "table inet x {\nchain c {\n" SAVE RESTORE "}\n}\n", "" },
+    { "a base chain does not lend its hook to the next one",
+      "table inet x {\n" PRE("-150") "}\nchain c {\n" SAVE "}\n}\n", "" },
+    { "another mark",
+      "table inet x {\n" PRE("-150") "meta mark 0x0000007c ct mark set meta mark\n}\n}\n", "" },
+    { "a condition that excludes packets",
+      "table inet x {\n" PRE("-150") "ip saddr 10.0.0.0/8 " SAVE "}\n}\n", "" },
+    { "another interface", "table inet x {\n" PRE("-150") "iif \"eth0\" " SAVE "}\n}\n", "" },
+    { "no condition at all", "table inet x {\n" PRE("-150") "ct mark set meta mark\n}\n}\n", "" },
+    { "the wrong way round in the wrong place",
+      "table inet x {\n" PRE("-150") RESTORE "}\n" OUT("route") SAVE "}\n}\n", "" },
+    { "another family of tables", "table bridge x {\n" PRE("-150") SAVE "}\n}\n", "" },
+    { "a number that is none",
+      "table inet x {\n" PRE("-150") "meta mark 0x7bq ct mark set meta mark\n}\n}\n", "" },
+    { "a line cut short", "table inet x {\n" PRE("-150") "meta mark 0x7b ct mark set", "" },
+    { "a mark beyond 32 bits",
+      "table inet x {\n" PRE("-150") "meta mark 0x10000007b ct mark set meta mark\n}\n}\n", "" },
+};
+
+static void what_does_the_same_as_the_iptables_rules_is_found(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(rulesets); i++) {
+        struct nftlist list = { 0 };
+        char have[16] = "";
+
+        assert_int_equal(nftlist_parse(&list, rulesets[i].text), 0);
+        for (int n = 0; n < 4; n++) {
+            bool is_save = n < 2;
+            sa_family_t family = n % 2 == 0 ? AF_INET : AF_INET6;
+
+            if (nftlist_has(&list, is_save, family, 123))
+                snprintf(have + strlen(have), sizeof(have) - strlen(have), "%c%c",
+                         is_save ? 's' : 'r', n % 2 == 0 ? '4' : '6');
+        }
+        if (strcmp(have, rulesets[i].have) != 0)
+            fail_msg("%s: has %s", rulesets[i].name, have);
+        nftlist_close(&list);
+    }
+}
+
+static void our_own_table_is_told_from_others(void **state)
+{
+    struct nftlist list = { 0 };
+
+    (void)state;
+    assert_int_equal(nftlist_parse(&list, "table inet mmproxy {\n" PRE("-150") SAVE
+                                   "}\n}\n"
+                                   "table inet mmproxy2 {\n" OUT("route") RESTORE "}\n}\n"),
+                     0);
+    assert_true(nftlist_has_of(&list, true, true, AF_INET, 123));
+    assert_false(nftlist_has_of(&list, false, true, AF_INET, 123));
+    assert_true(nftlist_has_of(&list, false, false, AF_INET6, 123));
+    assert_false(nftlist_has_of(&list, true, false, AF_INET6, 123));
+    nftlist_close(&list);
+}
+
+static void very_long_lines_are_no_rule_and_do_no_harm(void **state)
+{
+    struct nftlist list = { 0 };
+    char *text = malloc(100000);
+
+    (void)state;
+    strcpy(text, "table inet x {\n" PRE("-150") "meta mark 123 ");
+    memset(text + strlen(text), 'x', 99000 - strlen(text));
+    strcpy(text + 99000, " ct mark set meta mark\n");
+    assert_int_equal(nftlist_parse(&list, text), 0);
+    assert_int_equal(list.n_items, 0);
+    free(text);
+    nftlist_close(&list);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_does_the_same_as_the_iptables_rules_is_found),
+        cmocka_unit_test(our_own_table_is_told_from_others),
+        cmocka_unit_test(very_long_lines_are_no_rule_and_do_no_harm),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

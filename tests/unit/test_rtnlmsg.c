@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "routing_support.h"
+
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+
+#include "mmproxy/routing/rtnlmsg.h"
+
+enum { MESSAGE_MAX = 512 };
+
+/* A message under construction; the bytes are those the kernel sends. */
+struct message {
+    _Alignas(struct nlmsghdr) char bytes[MESSAGE_MAX];
+    struct nlmsghdr *header;
+};
+
+static void begin(struct message *message, uint16_t type, const void *extra, size_t len)
+{
+    memset(message->bytes, 0, sizeof(message->bytes));
+    message->header = mnl_nlmsg_put_header(message->bytes);
+    message->header->nlmsg_type = type;
+    memcpy(mnl_nlmsg_put_extra_header(message->header, len), extra, len);
+}
+
+/* `ip -6 rule add not from fd00::/8 iif lo fwmark 0x7b/0xff lookup 1000 pref 5 protocol 77` */
+static void a_whole_rule(struct message *message)
+{
+    struct fib_rule_hdr header = { .family = AF_INET6,
+                                   .src_len = 8,
+                                   .table = RT_TABLE_COMPAT,
+                                   .action = FR_ACT_TO_TBL,
+                                   .flags = FIB_RULE_INVERT };
+    uint8_t prefix[16] = { 0xfd };
+
+    begin(message, RTM_NEWRULE, &header, sizeof(header));
+    mnl_attr_put_u32(message->header, FRA_TABLE, 1000);
+    mnl_attr_put_u32(message->header, FRA_SUPPRESS_PREFIXLEN, UINT32_MAX);
+    mnl_attr_put_u8(message->header, FRA_PROTOCOL, 77);
+    mnl_attr_put_strz(message->header, FRA_IIFNAME, "lo");
+    mnl_attr_put_u32(message->header, FRA_PRIORITY, 5);
+    mnl_attr_put_u32(message->header, FRA_FWMARK, 0x7b);
+    mnl_attr_put_u32(message->header, FRA_FWMASK, 0xff);
+    mnl_attr_put(message->header, FRA_SRC, sizeof(prefix), prefix);
+}
+
+static void a_whole_route(struct message *message)
+{
+    struct rtmsg header = { .rtm_family = AF_INET,
+                            .rtm_dst_len = 24,
+                            .rtm_table = RT_TABLE_MAIN,
+                            .rtm_protocol = 4,
+                            .rtm_type = RTN_UNICAST };
+    uint8_t dst[4] = { 198, 51, 100, 0 };
+    uint8_t gateway[4] = { 10, 0, 0, 1 };
+
+    begin(message, RTM_NEWROUTE, &header, sizeof(header));
+    mnl_attr_put_u32(message->header, RTA_TABLE, 254);
+    mnl_attr_put(message->header, RTA_DST, sizeof(dst), dst);
+    mnl_attr_put_u32(message->header, RTA_PRIORITY, 100);
+    mnl_attr_put(message->header, RTA_GATEWAY, sizeof(gateway), gateway);
+    mnl_attr_put_u32(message->header, RTA_OIF, 2);
+}
+
+static void a_rule_is_read_with_all_its_selectors(void **state)
+{
+    struct message message;
+    struct rtnl_rule rule;
+
+    (void)state;
+    a_whole_rule(&message);
+    assert_true(rtnlmsg_rule(message.header, &rule));
+    assert_int_equal(rule.family, AF_INET6);
+    assert_true(rule.invert);
+    assert_false(rule.special);
+    assert_int_equal(rule.table, 1000);
+    assert_int_equal(rule.priority, 5);
+    assert_int_equal(rule.protocol, 77);
+    assert_int_equal(rule.mark, 0x7b);
+    assert_int_equal(rule.mask, 0xff);
+    assert_int_equal(rule.src_len, 8);
+    assert_int_equal(rule.src[0], 0xfd);
+    assert_int_equal(rule.suppress_len, -1);
+    assert_string_equal(rule.iif, "lo");
+    assert_string_equal(rule.oif, "");
+}
+
+static void a_mark_without_a_mask_counts_in_every_bit(void **state)
+{
+    struct fib_rule_hdr header = { .family = AF_INET, .action = FR_ACT_TO_TBL, .table = 100 };
+    struct message message;
+    struct rtnl_rule rule;
+
+    (void)state;
+    begin(&message, RTM_NEWRULE, &header, sizeof(header));
+    mnl_attr_put_u32(message.header, FRA_FWMARK, 123);
+    assert_true(rtnlmsg_rule(message.header, &rule));
+    assert_int_equal(rule.mask, UINT32_MAX);
+    assert_int_equal(rule.table, 100); /* from the header, as old kernels tell small ones */
+}
+
+static void selectors_that_are_not_told_apart_make_it_special(void **state)
+{
+    static const uint16_t kinds[] = { FRA_UID_RANGE, FRA_SPORT_RANGE, FRA_DPORT_RANGE, FRA_TUN_ID,
+                                      FRA_L3MDEV };
+    struct fib_rule_hdr header = { .family = AF_INET, .action = FR_ACT_TO_TBL };
+    struct message message;
+    struct rtnl_rule rule;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        begin(&message, RTM_NEWRULE, &header, sizeof(header));
+        mnl_attr_put_u64(message.header, kinds[i], 0);
+        assert_true(rtnlmsg_rule(message.header, &rule));
+        assert_true(rule.special);
+    }
+}
+
+static void a_route_is_read_with_gateway_and_metric(void **state)
+{
+    struct message message;
+    struct rtnl_route route;
+
+    (void)state;
+    a_whole_route(&message);
+    assert_true(rtnlmsg_route(message.header, &route));
+    assert_int_equal(route.family, AF_INET);
+    assert_int_equal(route.type, RTN_UNICAST);
+    assert_int_equal(route.table, 254);
+    assert_int_equal(route.dst_len, 24);
+    assert_int_equal(route.dst[2], 100);
+    assert_int_equal(route.metric, 100);
+    assert_int_equal(route.oif, 2);
+    assert_true(route.has_gateway);
+    assert_int_equal(route.gateway[3], 1);
+}
+
+/* Copied to the end of a heap block, so that a sanitizer sees any byte read beyond. */
+static bool parse_prefix(const struct message *message, size_t len, bool is_rule)
+{
+    char *copy = malloc(len);
+    struct rtnl_rule rule;
+    struct rtnl_route route;
+    bool ok;
+
+    memcpy(copy, message->bytes, len);
+    ((struct nlmsghdr *)(void *)copy)->nlmsg_len = (uint32_t)len;
+    ok = is_rule ? rtnlmsg_rule((void *)copy, &rule) : rtnlmsg_route((void *)copy, &route);
+    free(copy);
+    return ok;
+}
+
+/* Is len a place where the header or an attribute ends, or within the padding behind one? */
+static bool is_boundary(const struct message *message, size_t header_len, size_t len)
+{
+    size_t at = sizeof(struct nlmsghdr) + header_len;
+
+    while (at < len) {
+        const struct nlattr *attr = (const void *)(message->bytes + at);
+
+        size_t end = at + attr->nla_len;
+
+        at += (attr->nla_len + 3U) & ~3U;
+        if (end <= len && len <= at)
+            return true;
+    }
+    return at == len;
+}
+
+static void a_truncated_message_is_refused_at_every_length(void **state)
+{
+    struct message message;
+
+    (void)state;
+    a_whole_rule(&message);
+    for (size_t len = sizeof(struct nlmsghdr); len < message.header->nlmsg_len; len++)
+        assert_int_equal(parse_prefix(&message, len, true),
+                         is_boundary(&message, sizeof(struct fib_rule_hdr), len));
+    a_whole_route(&message);
+    for (size_t len = sizeof(struct nlmsghdr); len < message.header->nlmsg_len; len++)
+        assert_int_equal(parse_prefix(&message, len, false),
+                         is_boundary(&message, sizeof(struct rtmsg), len));
+}
+
+static void attributes_of_the_wrong_size_are_refused(void **state)
+{
+    struct fib_rule_hdr header = { .family = AF_INET6, .action = FR_ACT_TO_TBL };
+    struct message message;
+    struct rtnl_rule rule;
+    uint8_t four[4] = { 0 };
+
+    (void)state;
+    begin(&message, RTM_NEWRULE, &header, sizeof(header));
+    mnl_attr_put(message.header, FRA_SRC, sizeof(four), four); /* IPv6 has 16 */
+    assert_false(rtnlmsg_rule(message.header, &rule));
+    begin(&message, RTM_NEWRULE, &header, sizeof(header));
+    mnl_attr_put_u8(message.header, FRA_TABLE, 1);
+    assert_false(rtnlmsg_rule(message.header, &rule));
+    begin(&message, RTM_NEWRULE, &header, sizeof(header));
+    mnl_attr_put_strz(message.header, FRA_IIFNAME, "a-name-of-sixteen");
+    assert_false(rtnlmsg_rule(message.header, &rule));
+    header.src_len = 129;
+    begin(&message, RTM_NEWRULE, &header, sizeof(header));
+    assert_false(rtnlmsg_rule(message.header, &rule));
+}
+
+static void messages_of_another_kind_are_refused(void **state)
+{
+    struct message message;
+    struct rtnl_rule rule;
+    struct rtnl_route route;
+
+    (void)state;
+    a_whole_rule(&message);
+    assert_false(rtnlmsg_route(message.header, &route));
+    a_whole_route(&message);
+    assert_false(rtnlmsg_rule(message.header, &rule));
+    ((struct rtmsg *)mnl_nlmsg_get_payload(message.header))->rtm_family =
+        128; /* RTNL_FAMILY_IPMR */
+    assert_false(rtnlmsg_route(message.header, &route));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_rule_is_read_with_all_its_selectors),
+        cmocka_unit_test(a_mark_without_a_mask_counts_in_every_bit),
+        cmocka_unit_test(selectors_that_are_not_told_apart_make_it_special),
+        cmocka_unit_test(a_route_is_read_with_gateway_and_metric),
+        cmocka_unit_test(a_truncated_message_is_refused_at_every_length),
+        cmocka_unit_test(attributes_of_the_wrong_size_are_refused),
+        cmocka_unit_test(messages_of_another_kind_are_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "routing_support.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mmproxy/routing/runtime.h"
+
+static char folder[64];
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof(folder), "/tmp/mmproxy-runtime-XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    return setenv("RUNTIME_DIRECTORY", folder, 1);
+}
+
+/* Fails where something is left. */
+static int tear_down(void **state)
+{
+    (void)state;
+    return rmdir(folder);
+}
+
+static void claim(struct runtime *runtime, uint32_t mark)
+{
+    struct wanted_item item = support_item(WANTED_RULE, AF_INET6, mark, 100);
+    struct wanted wanted = { .items = &item, .n_items = 1 };
+
+    assert_int_equal(runtime_lock(runtime), 0);
+    assert_int_equal(runtime_claim(runtime, &wanted), 0);
+    runtime_unlock(runtime);
+}
+
+static bool sees(struct runtime *runtime, uint32_t mark)
+{
+    struct wanted_item item = support_item(WANTED_RULE, AF_INET6, mark, 100);
+    struct wanted others = { 0 };
+    bool strangers;
+    bool has;
+
+    assert_int_equal(runtime_lock(runtime), 0);
+    assert_int_equal(runtime_others(runtime, &others, &strangers), 0);
+    runtime_unlock(runtime);
+    has = wanted_has(&others, &item);
+    wanted_close(&others);
+    return has;
+}
+
+static void instances_see_each_others_claims_and_not_their_own(void **state)
+{
+    struct runtime *a = runtime_new();
+    struct runtime *b = runtime_new();
+
+    (void)state;
+    assert_int_equal(runtime_error(a), 0);
+    claim(a, 1);
+    claim(b, 2);
+    assert_true(sees(a, 2));
+    assert_false(sees(a, 1));
+    assert_true(sees(b, 1));
+    claim(a, 3);
+    assert_true(sees(b, 3));
+    assert_false(sees(b, 1));
+    runtime_free(a);
+    assert_false(sees(b, 3));
+    runtime_free(b);
+}
+
+static void the_claim_of_a_killed_process_is_gone(void **state)
+{
+    struct runtime *here = runtime_new();
+    int ready[2];
+    char byte;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe(ready), 0);
+    pid = fork();
+    if (pid == 0) {
+        claim(runtime_new(), 7);
+        _exit(write(ready[1], "x", 1) == 1 && pause() ? 0 : 1);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_true(sees(here, 7));
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    assert_false(sees(here, 7));
+    close(ready[0]);
+    close(ready[1]);
+    runtime_free(here);
+}
+
+static void a_child_that_left_keeps_the_claim_alive(void **state)
+{
+    struct runtime *here = runtime_new();
+    struct runtime *other = runtime_new();
+    int hold[2];
+    char byte;
+    pid_t pid;
+
+    (void)state;
+    claim(other, 7);
+    assert_int_equal(pipe(hold), 0);
+    pid = fork();
+    if (pid == 0) {
+        runtime_leave(other);
+        close(hold[1]);
+        _exit(read(hold[0], &byte, 1) == 0 ? 0 : 1);
+    }
+    runtime_leave(other); /* what is left of a crash: descriptors closed, nothing withdrawn */
+    assert_true(sees(here, 7));
+    close(hold[1]);
+    waitpid(pid, NULL, 0);
+    close(hold[0]);
+    /* runtime_leave above kept our own descriptor of the claim: it lives as long as we do. */
+    assert_true(sees(here, 7));
+    for (int fd = 3; fd < 64; fd++) {
+        char path[64];
+        char link[256] = "";
+
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        if (readlink(path, link, sizeof(link) - 1) > 0 && strstr(link, "/claim."))
+            close(fd);
+    }
+    assert_false(sees(here, 7));
+    runtime_free(here);
+}
+
+static void a_sysctl_is_remembered_once_and_over_a_crash(void **state)
+{
+    struct runtime *a = runtime_new();
+    struct runtime *b;
+    const struct runtime_sysctl *sysctls;
+    bool strangers;
+    struct wanted others = { 0 };
+    size_t n;
+
+    (void)state;
+    assert_int_equal(runtime_lock(a), 0);
+    assert_int_equal(runtime_remember(a, "net.ipv4.fwmark_reflect", 0), 0);
+    assert_int_equal(runtime_remember(a, "net.ipv4.fwmark_reflect", 1), 0);
+    assert_int_equal(runtime_remember(a, "net.ipv4.conf.eth0/1.route_localnet", 2), 0);
+    runtime_unlock(a);
+    runtime_leave(a); /* as a crash would */
+    b = runtime_new();
+    assert_int_equal(runtime_lock(b), 0);
+    assert_int_equal(runtime_others(b, &others, &strangers), 0);
+    sysctls = runtime_sysctls(b, &n);
+    assert_int_equal(n, 2);
+    assert_string_equal(sysctls[0].name, "net.ipv4.fwmark_reflect");
+    assert_int_equal(sysctls[0].value, 0);
+    assert_int_equal(sysctls[1].value, 2);
+    assert_int_equal(runtime_forget(b, "net.ipv4.fwmark_reflect"), 0);
+    assert_int_equal(runtime_forget(b, "net.ipv4.conf.eth0/1.route_localnet"), 0);
+    runtime_unlock(b);
+    runtime_free(b);
+}
+
+static void an_instance_with_another_directory_is_a_stranger(void **state)
+{
+    char other_folder[] = "/tmp/mmproxy-runtime-other-XXXXXX";
+    struct wanted others = { 0 };
+    struct runtime *here = runtime_new();
+    struct runtime *other;
+    bool strangers;
+
+    (void)state;
+    assert_int_equal(runtime_others(here, &others, &strangers), 0);
+    assert_false(strangers);
+    assert_non_null(mkdtemp(other_folder));
+    setenv("RUNTIME_DIRECTORY", other_folder, 1);
+    other = runtime_new();
+    assert_int_equal(runtime_others(here, &others, &strangers), 0);
+    assert_true(strangers);
+    runtime_free(other);
+    assert_int_equal(runtime_others(here, &others, &strangers), 0);
+    assert_false(strangers);
+    runtime_free(here);
+    setenv("RUNTIME_DIRECTORY", folder, 1);
+    assert_int_equal(rmdir(other_folder), 0);
+}
+
+static void without_a_directory_it_works_in_memory(void **state)
+{
+    struct wanted_item item = support_item(WANTED_RULE, AF_INET, 1, 100);
+    struct wanted wanted = { .items = &item, .n_items = 1 };
+    struct runtime *runtime;
+    size_t n;
+
+    (void)state;
+    setenv("RUNTIME_DIRECTORY", "/proc/no/such/place", 1);
+    runtime = runtime_new();
+    setenv("RUNTIME_DIRECTORY", folder, 1);
+    assert_true(runtime_error(runtime) < 0);
+    assert_int_equal(runtime_lock(runtime), 0);
+    assert_int_equal(runtime_claim(runtime, &wanted), 0);
+    assert_int_equal(runtime_remember(runtime, "net.ipv4.fwmark_reflect", 0), 0);
+    runtime_sysctls(runtime, &n);
+    assert_int_equal(n, 1);
+    runtime_unlock(runtime);
+    runtime_free(runtime);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(instances_see_each_others_claims_and_not_their_own),
+        TEST(the_claim_of_a_killed_process_is_gone),
+        TEST(a_child_that_left_keeps_the_claim_alive),
+        TEST(a_sysctl_is_remembered_once_and_over_a_crash),
+        TEST(an_instance_with_another_directory_is_a_stranger),
+        TEST(without_a_directory_it_works_in_memory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

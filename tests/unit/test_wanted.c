@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "routing_support.h"
+
+#define L4 "127.0.0.1:22"
+#define L6 "[::1]:22"
+#define E4 "10.9.0.1:22"
+#define E6 "[fd09::1]:22"
+
+#define SAVE4                                                                              \
+    "iptables -t mangle -I PREROUTING -m mark --mark 123 -m comment --comment mmproxy -j " \
+    "CONNMARK --save-mark\n"
+#define RESTORE4                                                                           \
+    "iptables -t mangle -I OUTPUT -m connmark --mark 123 -m comment --comment mmproxy -j " \
+    "CONNMARK --restore-mark\n"
+#define SAVE6                                                                               \
+    "ip6tables -t mangle -I PREROUTING -m mark --mark 123 -m comment --comment mmproxy -j " \
+    "CONNMARK --save-mark\n"
+#define RESTORE6                                                                            \
+    "ip6tables -t mangle -I OUTPUT -m connmark --mark 123 -m comment --comment mmproxy -j " \
+    "CONNMARK --restore-mark\n"
+#define MARK4    "ip rule add fwmark 123 lookup 100\n"
+#define MARK6    "ip -6 rule add fwmark 123 lookup 100\n"
+#define FROM4    "ip rule add from 127.0.0.0/8 iif lo lookup 100\n"
+#define FROM6    "ip -6 rule add from ::1/128 iif lo lookup 100\n"
+#define ROUTE4   "ip route add local 0.0.0.0/0 dev lo table 100\n"
+#define ROUTE6   "ip -6 route add local ::/0 dev lo table 100\n"
+#define ACCEPT   "sysctl -w net.ipv4.tcp_fwmark_accept=1\n"
+#define REFLECT4 "sysctl -w net.ipv4.fwmark_reflect=1\n"
+#define REFLECT6 "sysctl -w net.ipv6.fwmark_reflect=1\n"
+#define LOCALNET "sysctl -w net.ipv4.conf.eth0.route_localnet=1\n"
+
+static const struct wanted_host usual_host = { .has_ipv6 = true, .outbound_v4 = "eth0" };
+
+static void add(struct wanted *wanted, struct listener_config *listeners, size_t n,
+                const struct wanted_host *host)
+{
+    struct config config = { .listeners = listeners, .n_listeners = n };
+
+    assert_int_equal(wanted_add(wanted, &config, host), 0);
+}
+
+/* All commands, one a line. */
+static void assert_commands(const char *name, const struct wanted *wanted, const char *expected)
+{
+    char text[8192] = "";
+    size_t len = 0;
+
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        char command[WANTED_COMMAND_MAX];
+
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s\n",
+                                wanted_command(&wanted->items[i], command));
+    }
+    if (strcmp(text, expected) != 0)
+        fail_msg("%s: got\n%sexpected\n%s", name, text, expected);
+}
+
+static const struct {
+    const char *name;
+    enum return_path return_path;
+    const char *v4;
+    const char *v6;
+    const char *commands;
+} methods[] = {
+    { "connmark asks for what the original asks for, in its order", RETURN_PATH_CONNMARK, E4, E6,
+      SAVE4 RESTORE4 SAVE6 RESTORE6 MARK4 ROUTE4 MARK6 ROUTE6 },
+    { "connmark to 127.0.0.0/8 needs route_localnet", RETURN_PATH_CONNMARK, L4, NULL,
+      SAVE4 RESTORE4 MARK4 ROUTE4 LOCALNET },
+    { "connmark to ::1 needs nothing more", RETURN_PATH_CONNMARK, NULL, L6,
+      SAVE6 RESTORE6 MARK6 ROUTE6 },
+    { "loopback is a rule and a route a family", RETURN_PATH_LOOPBACK, L4, L6,
+      FROM4 ROUTE4 FROM6 ROUTE6 },
+    { "loopback for IPv4 alone", RETURN_PATH_LOOPBACK, L4, NULL, FROM4 ROUTE4 },
+    { "loopback for IPv6 alone", RETURN_PATH_LOOPBACK, NULL, L6, FROM6 ROUTE6 },
+    { "fwmark has sysctls and needs no iptables", RETURN_PATH_FWMARK, E4, E6,
+      MARK4 ROUTE4 MARK6 ROUTE6 ACCEPT REFLECT4 REFLECT6 },
+    { "fwmark for IPv4 alone", RETURN_PATH_FWMARK, L4, NULL, MARK4 ROUTE4 ACCEPT REFLECT4 },
+    { "fwmark for IPv6 alone needs tcp_fwmark_accept too", RETURN_PATH_FWMARK, NULL, E6,
+      MARK6 ROUTE6 ACCEPT REFLECT6 },
+};
+
+static void a_method_asks_for_its_pieces_in_the_order_of_the_report(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(methods); i++) {
+        struct listener_config listener =
+            support_listener(methods[i].return_path, methods[i].v4, methods[i].v6, 123, 100);
+        struct wanted wanted = { 0 };
+
+        add(&wanted, &listener, 1, &usual_host);
+        assert_commands(methods[i].name, &wanted, methods[i].commands);
+        wanted_close(&wanted);
+    }
+}
+
+static void listeners_that_share_mark_and_table_share_the_rules(void **state)
+{
+    struct listener_config listeners[] = {
+        support_listener(RETURN_PATH_FWMARK, "10.9.0.1:22", NULL, 123, 100),
+        support_listener(RETURN_PATH_FWMARK, "10.9.0.1:25", NULL, 123, 100),
+        support_listener(RETURN_PATH_FWMARK, "10.9.0.1:80", NULL, 124, 100),
+        support_listener(RETURN_PATH_LOOPBACK, "127.0.0.1:80", NULL, 123, 200),
+    };
+    struct wanted wanted = { 0 };
+
+    (void)state;
+    add(&wanted, listeners, COUNT(listeners), &usual_host);
+    assert_commands("four listeners", &wanted,
+                    MARK4 ROUTE4 ACCEPT REFLECT4 "ip rule add fwmark 124 lookup 100\n"
+                                                 "ip rule add from 127.0.0.0/8 iif lo lookup 200\n"
+                                                 "ip route add local 0.0.0.0/0 dev lo table 200\n");
+    wanted_close(&wanted);
+}
+
+static void several_configurations_make_one_union(void **state)
+{
+    struct listener_config old = support_listener(RETURN_PATH_LOOPBACK, L4, NULL, 123, 100);
+    struct listener_config new = support_listener(RETURN_PATH_LOOPBACK, L4, L6, 123, 100);
+    struct wanted wanted = { 0 };
+
+    (void)state;
+    add(&wanted, &old, 1, &usual_host);
+    add(&wanted, &new, 1, &usual_host);
+    assert_commands("old and new", &wanted, FROM4 ROUTE4 FROM6 ROUTE6);
+    wanted_close(&wanted);
+}
+
+static void a_host_without_ipv6_is_asked_for_nothing_of_it(void **state)
+{
+    struct wanted_host host = { .has_ipv6 = false };
+    struct listener_config listener = support_listener(RETURN_PATH_FWMARK, L4, L6, 123, 100);
+    struct wanted wanted = { 0 };
+
+    (void)state;
+    add(&wanted, &listener, 1, &host);
+    assert_commands("no IPv6", &wanted, MARK4 ROUTE4 ACCEPT REFLECT4);
+    wanted_close(&wanted);
+}
+
+static void without_an_outbound_interface_there_is_no_route_localnet(void **state)
+{
+    struct wanted_host host = { .has_ipv6 = true };
+    struct listener_config listener = support_listener(RETURN_PATH_CONNMARK, L4, NULL, 123, 100);
+    struct wanted wanted = { 0 };
+
+    (void)state;
+    add(&wanted, &listener, 1, &host);
+    assert_commands("no default route", &wanted, SAVE4 RESTORE4 MARK4 ROUTE4);
+    wanted_close(&wanted);
+}
+
+static void the_dot_in_a_vlan_is_written_as_sysctl_wants_it(void **state)
+{
+    char name[WANTED_SYSCTL_MAX];
+
+    (void)state;
+    wanted_localnet_name("eth0.100", name);
+    assert_string_equal(name, "net.ipv4.conf.eth0/100.route_localnet");
+}
+
+static const struct {
+    const char *name;
+    struct wanted_item item;
+    const char *undo;
+} undos[] = {
+    { "save",
+      { .kind = WANTED_SAVE_MARK, .family = AF_INET, .mark = 7 },
+      "iptables -t mangle -D PREROUTING -m mark --mark 7 -m comment --comment mmproxy -j CONNMARK "
+      "--save-mark" },
+    { "restore",
+      { .kind = WANTED_RESTORE_MARK, .family = AF_INET6, .mark = 4294967295U },
+      "ip6tables -t mangle -D OUTPUT -m connmark --mark 4294967295 -m comment --comment mmproxy "
+      "-j CONNMARK --restore-mark" },
+    { "rule by mark",
+      { .kind = WANTED_RULE, .family = AF_INET6, .mark = 7, .table = 4294967294U },
+      "ip -6 rule del fwmark 7 lookup 4294967294" },
+    { "rule by source",
+      { .kind = WANTED_RULE, .family = AF_INET, .table = 300 },
+      "ip rule del from 127.0.0.0/8 iif lo lookup 300" },
+    { "route",
+      { .kind = WANTED_ROUTE, .family = AF_INET6, .table = 300 },
+      "ip -6 route del local ::/0 dev lo table 300" },
+    { "sysctl",
+      { .kind = WANTED_SYSCTL, .family = AF_INET, .sysctl = "net.ipv4.fwmark_reflect" },
+      "sysctl -w net.ipv4.fwmark_reflect=0" },
+};
+
+static void each_item_has_the_command_that_takes_it_down(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(undos); i++) {
+        char command[WANTED_COMMAND_MAX];
+
+        if (strcmp(wanted_undo(&undos[i].item, command), undos[i].undo) != 0)
+            fail_msg("%s: %s", undos[i].name, command);
+    }
+}
+
+static void an_item_is_for_the_listeners_that_need_it(void **state)
+{
+    struct listener_config marked = support_listener(RETURN_PATH_FWMARK, E4, NULL, 123, 100);
+    struct listener_config other = support_listener(RETURN_PATH_FWMARK, E4, NULL, 124, 100);
+    struct wanted_item rule = support_item(WANTED_RULE, AF_INET, 123, 100);
+    struct wanted_item route = support_item(WANTED_ROUTE, AF_INET, 0, 100);
+
+    (void)state;
+    assert_true(wanted_is_for(&rule, &marked, &usual_host));
+    assert_false(wanted_is_for(&rule, &other, &usual_host));
+    assert_true(wanted_is_for(&route, &marked, &usual_host));
+    assert_true(wanted_is_for(&route, &other, &usual_host));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_method_asks_for_its_pieces_in_the_order_of_the_report),
+        cmocka_unit_test(listeners_that_share_mark_and_table_share_the_rules),
+        cmocka_unit_test(several_configurations_make_one_union),
+        cmocka_unit_test(a_host_without_ipv6_is_asked_for_nothing_of_it),
+        cmocka_unit_test(without_an_outbound_interface_there_is_no_route_localnet),
+        cmocka_unit_test(the_dot_in_a_vlan_is_written_as_sysctl_wants_it),
+        cmocka_unit_test(each_item_has_the_command_that_takes_it_down),
+        cmocka_unit_test(an_item_is_for_the_listeners_that_need_it),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -8,6 +8,7 @@
 
 #include "mmproxy/base/log.h"
 #include "mmproxy/config/cmdline.h"
+#include "mmproxy/supervisor/foreground.h"
 #include "mmproxy/supervisor/supervisor.h"
 #include "mmproxy/version.h"
 
@@ -20,18 +21,30 @@ static void print_mistake(void *context, bool is_error, const char *line)
 
 static const struct config_sink sink = { .report = print_mistake };
 
-static int test_config(const struct cmdline *cmdline)
+static int test_config(const struct config *config)
+{
+    fprintf(stderr, "%s: configuration is fine, listeners: %zu\n",
+            config->path ? config->path : "mmproxy", config->n_listeners);
+    return EX_OK;
+}
+
+/* The actions that need a configuration and end at once. */
+static int answer(const struct cmdline *cmdline)
 {
     bool is_usage_error;
     struct config *config = cmdline_config(cmdline, &sink, &is_usage_error);
+    int status;
 
     if (!config)
         return is_usage_error ? EX_USAGE : EX_CONFIG;
-    fprintf(stderr, "%s: configuration is fine, %zu listener%s\n",
-            config->path ? config->path : "mmproxy", config->n_listeners,
-            config->n_listeners == 1 ? "" : "s");
+    if (cmdline->action == CMDLINE_CHECK)
+        status = foreground_check(config);
+    else if (cmdline->action == CMDLINE_RULES)
+        status = foreground_rules(config, cmdline->rules_form);
+    else
+        status = test_config(config);
     config_free(config);
-    return EX_OK;
+    return status;
 }
 
 static int run(const struct cmdline *cmdline, char *const argv[])
@@ -42,9 +55,9 @@ static int run(const struct cmdline *cmdline, char *const argv[])
     case CMDLINE_VERSION:
         return puts("mmproxy " MMPROXY_VERSION) < 0 ? EX_OSERR : EX_OK;
     case CMDLINE_TEST_CONFIG:
-        return test_config(cmdline);
     case CMDLINE_CHECK:
     case CMDLINE_RULES:
+        return answer(cmdline);
     case CMDLINE_SERVE:
         break;
     }

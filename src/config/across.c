@@ -11,7 +11,7 @@
 
 struct endpoint {
     struct addr addr;
-    const struct listener_draft *draft;
+    const struct draft *draft;
     unsigned line;
 };
 
@@ -27,8 +27,8 @@ static int order(unsigned a, unsigned b)
 
 static int by_name(const void *a, const void *b)
 {
-    const struct listener_draft *left = *(const struct listener_draft *const *)a;
-    const struct listener_draft *right = *(const struct listener_draft *const *)b;
+    const struct draft *left = *(const struct draft *const *)a;
+    const struct draft *right = *(const struct draft *const *)b;
     int result = strcmp(left->config.name, right->config.name);
 
     return result != 0 ? result : order(left->line, right->line);
@@ -36,8 +36,8 @@ static int by_name(const void *a, const void *b)
 
 static int by_mark(const void *a, const void *b)
 {
-    const struct listener_draft *left = *(const struct listener_draft *const *)a;
-    const struct listener_draft *right = *(const struct listener_draft *const *)b;
+    const struct draft *left = *(const struct draft *const *)a;
+    const struct draft *right = *(const struct draft *const *)b;
     int result = order(left->config.mark, right->config.mark);
 
     return result != 0 ? result : order(left->line, right->line);
@@ -73,13 +73,13 @@ static int by_addr_and_line(const void *a, const void *b)
                : order(((const struct endpoint *)a)->line, ((const struct endpoint *)b)->line);
 }
 
-static void check_names(const struct listener_draft **drafts, size_t n, struct mistakes *mistakes)
+static void check_names(const struct draft **drafts, size_t n, struct mistakes *mistakes)
 {
-    const struct listener_draft *first = NULL;
+    const struct draft *first = NULL;
 
     qsort(drafts, n, sizeof(*drafts), by_name);
     for (size_t i = 0; i < n; i++) {
-        const struct listener_draft *draft = drafts[i];
+        const struct draft *draft = drafts[i];
         struct source_place place;
 
         if (first == NULL || draft->config.name[0] == '\0' ||
@@ -87,23 +87,23 @@ static void check_names(const struct listener_draft **drafts, size_t n, struct m
             first = draft;
             continue;
         }
-        place = source_place(mistakes->source, listener_line_of(first, "name"));
-        mistakes_error(mistakes, listener_line_of(draft, "name"),
+        place = source_place(mistakes->source, draft_line_of(first, "name"));
+        mistakes_error(mistakes, draft_line_of(draft, "name"),
                        "name \"%s\" is already taken (%s:%u)", draft->config.name, place.file,
                        place.line);
     }
 }
 
-static void check_marks(const struct listener_draft **drafts, size_t n, struct mistakes *mistakes)
+static void check_marks(const struct draft **drafts, size_t n, struct mistakes *mistakes)
 {
-    const struct listener_draft *first = NULL;
+    const struct draft *first = NULL;
 
     qsort(drafts, n, sizeof(*drafts), by_mark);
     for (size_t i = 0; i < n; i++) {
-        const struct listener_draft *draft = drafts[i];
+        const struct draft *draft = drafts[i];
         struct source_place place;
 
-        if (listener_is_bad(draft, "mark") || listener_is_bad(draft, "table"))
+        if (draft_is_bad(draft, "mark") || draft_is_bad(draft, "table"))
             continue;
         if (first == NULL || first->config.mark != draft->config.mark) {
             first = draft;
@@ -112,7 +112,7 @@ static void check_marks(const struct listener_draft **drafts, size_t n, struct m
         if (first->config.table == draft->config.table)
             continue;
         place = source_place(mistakes->source, first->line);
-        mistakes_error(mistakes, listener_line_of(draft, "table"),
+        mistakes_error(mistakes, draft_line_of(draft, "table"),
                        "mark %u can't lead to table %u: it leads to table %u for listener \"%s\" "
                        "(%s:%u)",
                        draft->config.mark, draft->config.table, first->config.table,
@@ -165,7 +165,7 @@ struct addr across_wildcard(const struct addr *target)
     return wildcard;
 }
 
-static void check_loop(const struct endpoints *endpoints, const struct listener_draft *draft,
+static void check_loop(const struct endpoints *endpoints, const struct draft *draft,
                        const struct addr *target, const char *key, struct mistakes *mistakes)
 {
     const struct endpoint *endpoint;
@@ -183,16 +183,15 @@ static void check_loop(const struct endpoints *endpoints, const struct listener_
     if (endpoint == NULL)
         return;
     place = source_place(mistakes->source, endpoint->line);
-    mistakes_error(mistakes, listener_line_of(draft, key),
+    mistakes_error(mistakes, draft_line_of(draft, key),
                    "\"%s\" is %s, where this mmproxy listens itself (%s:%u): a loop", key,
                    addr_format(target, text), place.file, place.line);
 }
 
-static void collect_endpoints(const struct listener_draft *drafts, size_t n_drafts,
-                              struct endpoints *out)
+static void collect_endpoints(const struct draft *drafts, size_t n_drafts, struct endpoints *out)
 {
     for (size_t i = 0; i < n_drafts; i++) {
-        const struct listener_draft *draft = &drafts[i];
+        const struct draft *draft = &drafts[i];
 
         for (size_t j = 0; j < draft->config.n_listen; j++)
             out->items[out->n++] = (struct endpoint){ .addr = draft->config.listen[j],
@@ -202,10 +201,10 @@ static void collect_endpoints(const struct listener_draft *drafts, size_t n_draf
     qsort(out->items, out->n, sizeof(*out->items), by_addr_and_line);
 }
 
-void across_check(const struct listener_draft *drafts, size_t n_drafts, struct mistakes *mistakes)
+void across_check(const struct draft *drafts, size_t n_drafts, struct mistakes *mistakes)
 {
     struct endpoints endpoints = { .n = 0 };
-    const struct listener_draft **sorted = calloc(n_drafts + 1, sizeof(const void *));
+    const struct draft **sorted = calloc(n_drafts + 1, sizeof(const void *));
     size_t n_addresses = 0;
 
     for (size_t i = 0; i < n_drafts; i++)

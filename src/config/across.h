@@ -3,13 +3,13 @@
 #ifndef CONFIG_ACROSS_H
 #define CONFIG_ACROSS_H
 
-#include "listener.h"
+#include "draft.h"
 
 /*
  * Reports a name or an address that is used twice, a mark with two tables, and a target that
  * leads back to one of our own addresses.
  */
-void across_check(const struct listener_draft *drafts, size_t n_drafts, struct mistakes *mistakes);
+void across_check(const struct draft *drafts, size_t n_drafts, struct mistakes *mistakes);
 
 /*
  * Who listens on that address has the target's port to himself: the wildcard address of its

@@ -50,18 +50,18 @@ int build_resolve(struct config *config)
 
 static int by_path(const void *a, const void *b)
 {
-    const struct listener_draft *left = *(struct listener_draft *const *)a;
-    const struct listener_draft *right = *(struct listener_draft *const *)b;
+    const struct draft *left = *(struct draft *const *)a;
+    const struct draft *right = *(struct draft *const *)b;
     int result = strcmp(left->allowed_path, right->allowed_path);
 
     /* The first in the file is the one whose line mistakes are told with. */
     return result != 0 ? result : (left->line > right->line) - (left->line < right->line);
 }
 
-static const struct subnets *load_one(struct config *config, const struct listener_draft *draft,
+static const struct subnets *load_one(struct config *config, const struct draft *draft,
                                       bool is_lenient, struct mistakes *mistakes)
 {
-    unsigned line = listener_line_of(draft, "allowed_subnets");
+    unsigned line = draft_line_of(draft, "allowed_subnets");
     char *path = config->path != NULL ? source_resolve(config->path, draft->allowed_path)
                                       : strdup(draft->allowed_path);
     struct subnets *set;
@@ -77,13 +77,13 @@ static const struct subnets *load_one(struct config *config, const struct listen
     return set;
 }
 
-static void load_subnets(struct config *config, struct listener_draft **sorted, size_t n,
-                         bool is_lenient, struct mistakes *mistakes)
+static void load_subnets(struct config *config, struct draft **sorted, size_t n, bool is_lenient,
+                         struct mistakes *mistakes)
 {
-    const struct listener_draft *first = NULL;
+    const struct draft *first = NULL;
 
     for (size_t i = 0; i < n; i++) {
-        struct listener_draft *draft = sorted[i];
+        struct draft *draft = sorted[i];
 
         if (first != NULL && strcmp(first->allowed_path, draft->allowed_path) == 0) {
             draft->config.allowed = first->config.allowed;
@@ -94,10 +94,10 @@ static void load_subnets(struct config *config, struct listener_draft **sorted, 
     }
 }
 
-void build_listeners(struct config *config, struct listener_draft *drafts, size_t n_drafts,
-                     bool is_lenient, struct mistakes *mistakes)
+void build_listeners(struct config *config, struct draft *drafts, size_t n_drafts, bool is_lenient,
+                     struct mistakes *mistakes)
 {
-    struct listener_draft **sorted = calloc(n_drafts + 1, sizeof(*sorted));
+    struct draft **sorted = calloc(n_drafts + 1, sizeof(*sorted));
     size_t n_sorted = 0;
 
     config->subnets = calloc(n_drafts + 1, sizeof(*config->subnets));
@@ -111,7 +111,7 @@ void build_listeners(struct config *config, struct listener_draft *drafts, size_
         if (drafts[i].allowed_path != NULL)
             sorted[n_sorted++] = &drafts[i];
     }
-    qsort(sorted, n_sorted, sizeof(struct listener_draft *), by_path);
+    qsort(sorted, n_sorted, sizeof(struct draft *), by_path);
     load_subnets(config, sorted, n_sorted, is_lenient, mistakes);
     free(sorted);
     for (size_t i = 0; i < n_drafts; i++) {

@@ -3,7 +3,7 @@
 #ifndef CONFIG_BUILD_H
 #define CONFIG_BUILD_H
 
-#include "listener.h"
+#include "draft.h"
 #include "mmproxy/config/config.h"
 
 /* With the defaults of every key, no listener; NULL when memory is short. */
@@ -17,7 +17,7 @@ int build_resolve(struct config *config);
  * once. What it takes over is gone from the drafts. Reports what fails.
  * is_lenient: see subnets_file_load. path: of the configuration file, NULL without one.
  */
-void build_listeners(struct config *config, struct listener_draft *drafts, size_t n_drafts,
-                     bool is_lenient, struct mistakes *mistakes);
+void build_listeners(struct config *config, struct draft *drafts, size_t n_drafts, bool is_lenient,
+                     struct mistakes *mistakes);
 
 #endif

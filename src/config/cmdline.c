@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mistakes.h"
+
 /* For options without a letter; above every letter. */
 enum { OPTION_VERSION = 256, OPTION_CHECK, OPTION_RULES, OPTION_RETURN_PATH };
 
@@ -48,15 +50,15 @@ static int usage_error(const struct parse *parse, const char *format, ...)
 
 static int usage_error(const struct parse *parse, const char *format, ...)
 {
+    struct mistakes mistakes = { .source = NULL };
     char text[512];
-    char line[640];
     va_list args;
 
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    snprintf(line, sizeof(line), "mmproxy: %s (try 'mmproxy --help')", text);
-    parse->sink->report(parse->sink->context, true, line);
+    mistakes_add(&mistakes, true, 0, "mmproxy: %s (try 'mmproxy --help')", text);
+    mistakes_flush(&mistakes, parse->sink);
     return -EINVAL;
 }
 
@@ -183,6 +185,7 @@ static const char **argument_of(struct cmdline *out, int option)
 
 static int take_options(struct parse *parse, int argc, char *const argv[])
 {
+    struct cmdline *out = parse->out;
     const char **argument;
     int option;
     int error;
@@ -196,10 +199,10 @@ static int take_options(struct parse *parse, int argc, char *const argv[])
             return missing_argument(parse, argv);
         error = take_action(parse, option);
         if (error == -ENOENT) {
-            argument = argument_of(parse->out, option);
+            argument = argument_of(out, option);
             if (argument != NULL)
                 *argument = optarg;
-            take_flag(parse->out, option);
+            take_flag(out, option);
         } else if (error != 0) {
             return error;
         }

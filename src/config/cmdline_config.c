@@ -13,7 +13,7 @@
 struct assembly {
     const struct cmdline *cmdline;
     struct config *config;
-    struct listener_draft draft;
+    struct draft draft;
     struct mistakes mistakes;
 };
 
@@ -36,7 +36,7 @@ static void take_key(struct assembly *assembly, const char *option, const char *
         return;
     assert(index >= 0);
     key = &keys_of_listener.keys[index];
-    value = value_of_text(text);
+    value = keys_value_of_text(text);
     if (strcmp(key->type, "whole number") != 0)
         value.type = VALUE_STRING; /* a file may be called 123 */
     if (!key->parse(key, &value, (char *)&assembly->draft + key->offset, reason))
@@ -73,7 +73,7 @@ static void take_listen(struct assembly *assembly)
         return;
     }
     for (size_t i = 0; i < cmdline->n_listen; i++) {
-        struct value value = value_of_text(cmdline->listen[i]);
+        struct value value = keys_value_of_text(cmdline->listen[i]);
 
         value.type = VALUE_STRING;
         if (kinds_listen(&value, &config->listen[config->n_listen], reason))
@@ -124,7 +124,7 @@ static void take_options(struct assembly *assembly)
     const struct cmdline *cmdline = assembly->cmdline;
     const char *return_path = cmdline->return_path != NULL ? cmdline->return_path : "connmark";
 
-    listener_read_defaults(&assembly->draft, NULL, &assembly->mistakes);
+    draft_read_defaults(&assembly->draft, NULL, &assembly->mistakes);
     take_key(assembly, "--allowed-networks", "allowed_subnets", cmdline->allowed_path);
     take_listen(assembly);
     take_target(assembly, "--target-v4", "target_v4", cmdline->target_v4);
@@ -135,7 +135,7 @@ static void take_options(struct assembly *assembly)
     assembly->draft.config.preserve_client_port = cmdline->force_real_client_port;
     if (assembly->mistakes.n_errors == 0)
         check_listener(assembly);
-    listener_resolve_return_path(&assembly->draft.config);
+    draft_resolve_return_path(&assembly->draft.config);
 }
 
 static struct config *config_of_options(const struct cmdline *cmdline,
@@ -154,7 +154,7 @@ static struct config *config_of_options(const struct cmdline *cmdline,
     if (assembly.mistakes.n_errors == 0 && build_resolve(assembly.config) != 0)
         mistakes_add(&assembly.mistakes, true, 0, "mmproxy: out of memory");
     mistakes_flush(&assembly.mistakes, sink);
-    listener_config_close(&assembly.draft);
+    draft_close(&assembly.draft);
     if (assembly.mistakes.n_errors == 0)
         return assembly.config;
     config_free(assembly.config);

@@ -7,8 +7,8 @@
 
 #include "across.h"
 #include "build.h"
+#include "draft.h"
 #include "keys.h"
-#include "listener.h"
 #include "mistakes.h"
 #include "source.h"
 
@@ -19,8 +19,8 @@ struct load {
     struct source source;
     struct mistakes mistakes;
     config_t tree; /* libconfig's: strings in drafts are its own */
-    struct listener_draft defaults;
-    struct listener_draft *drafts;
+    struct draft defaults;
+    struct draft *drafts;
     size_t n_drafts;
 };
 
@@ -53,13 +53,13 @@ static void read_listeners(struct load *load, const config_setting_t *list)
     }
     for (unsigned i = 0; i < n; i++) {
         const config_setting_t *group = config_setting_get_elem(list, i);
-        struct listener_draft *draft = &load->drafts[load->n_drafts];
+        struct draft *draft = &load->drafts[load->n_drafts];
 
         if (!config_setting_is_group(group)) {
             keys_report_type(group, "a listener must be a group { }", &load->mistakes);
             continue;
         }
-        listener_read(draft, &load->defaults, group, &load->mistakes);
+        draft_read(draft, &load->defaults, group, &load->mistakes);
         draft->config.line = source_place(&load->source, config_setting_source_line(group)).line;
         load->n_drafts++;
     }
@@ -75,10 +75,11 @@ static void read_tree(struct load *load)
     keys_read(&keys_of_config, root, load->config, NULL, false, &load->mistakes);
     if (log != NULL)
         read_log(load, log);
-    listener_read_defaults(&load->defaults, defaults, &load->mistakes);
+    draft_read_defaults(&load->defaults, defaults, &load->mistakes);
     if (listeners != NULL)
         read_listeners(load, listeners);
     across_check(load->drafts, load->n_drafts, &load->mistakes);
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the drafts are config_load's to free */
     build_listeners(load->config, load->drafts, load->n_drafts, false, &load->mistakes);
 }
 
@@ -114,7 +115,7 @@ struct config *config_load(const char *path, const struct config_sink *sink)
 
     mistakes_flush(&load.mistakes, sink);
     for (size_t i = 0; i < load.n_drafts; i++)
-        listener_config_close(&load.drafts[i]);
+        draft_close(&load.drafts[i]);
     free(load.drafts);
     config_destroy(&load.tree);
     source_close(&load.source);
@@ -137,4 +138,12 @@ void config_free(struct config *config)
     free(config->user);
     free(config->path);
     free(config);
+}
+
+const struct addr *listener_config_target(const struct listener_config *listener,
+                                          sa_family_t family)
+{
+    const struct addr *target = family == AF_INET ? &listener->target_v4 : &listener->target_v6;
+
+    return (family == AF_INET || family == AF_INET6) && addr_is_set(target) ? target : NULL;
 }

@@ -7,15 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "draft.h"
 #include "kinds.h"
-#include "listener.h"
 #include "nearest.h"
 
 /* Whole days, and below what an unsigned number of milliseconds can hold (49 days). */
 #define DAYS_IN_MS(n) (INT64_C(86400000) * (n))
 
 #define IN_CONFIG(field)   offsetof(struct config, field)
-#define IN_LISTENER(field) offsetof(struct listener_draft, config.field)
+#define IN_LISTENER(field) offsetof(struct draft, config.field)
 
 /* The order is that of the enums in config.h and log.h. */
 static const char *const routing_words[] = { "manual", "managed", NULL };
@@ -91,7 +91,7 @@ static const struct key listener_keys[] = {
     { .name = "allowed_subnets",
       .type = "string",
       .parse = kinds_path,
-      .offset = offsetof(struct listener_draft, allowed_path) },
+      .offset = offsetof(struct draft, allowed_path) },
     { .name = "target_v4",
       .type = "string",
       .parse = kinds_target_v4,
@@ -193,12 +193,12 @@ const struct key_table keys_of_log = { "log", "in \"log\"", log_keys, N(log_keys
 const struct key_table keys_of_listener = { "listeners", "in a listener", listener_keys,
                                             N(listener_keys) };
 
-_Static_assert(N(listener_keys) <= LISTENER_KEYS_MAX, "states has one element a key");
+_Static_assert(N(listener_keys) <= KEYS_PER_LISTENER_MAX, "states has one element a key");
 
 static const struct key_table *const tables[] = { &keys_of_config, &keys_of_log,
                                                   &keys_of_listener };
 
-struct value value_of_setting(const config_setting_t *setting)
+struct value keys_value_of_setting(const config_setting_t *setting)
 {
     struct value value = { .type = VALUE_GROUP };
 
@@ -236,7 +236,7 @@ struct value value_of_setting(const config_setting_t *setting)
 }
 
 /* Decimal or 0x hex; past 64 bits it stays out of every range. */
-struct value value_of_text(const char *text)
+struct value keys_value_of_text(const char *text)
 {
     struct value value = { .type = VALUE_STRING, .string = text, .text = text };
     const char *digits = text[0] == '-' ? text + 1 : text;
@@ -263,12 +263,13 @@ void keys_set_defaults(const struct key_table *table, void *out)
     for (size_t i = 0; i < table->n_keys; i++) {
         const struct key *key = &table->keys[i];
         struct value value;
+        bool is_in_range;
 
         if (key->fallback == NULL || key->is_found_later)
             continue;
-        value = value_of_text(key->fallback);
-        if (!key->parse(key, &value, (char *)out + key->offset, reason))
-            assert(!"the table's defaults are in the table's ranges");
+        value = keys_value_of_text(key->fallback);
+        is_in_range = key->parse(key, &value, (char *)out + key->offset, reason);
+        assert(is_in_range);
     }
 }
 
@@ -308,7 +309,7 @@ static bool read_setting(const struct key *key, const config_setting_t *setting,
                          bool is_defaults, struct mistakes *mistakes)
 {
     unsigned line = config_setting_source_line(setting);
-    struct value value = value_of_setting(setting);
+    struct value value = keys_value_of_setting(setting);
     char reason[KEYS_REASON_MAX];
 
     if (is_defaults && key->is_per_listener) {
@@ -346,7 +347,7 @@ void keys_read(const struct key_table *table, const config_setting_t *group, voi
 void keys_report_type(const config_setting_t *setting, const char *wanted,
                       struct mistakes *mistakes)
 {
-    struct value value = value_of_setting(setting);
+    struct value value = keys_value_of_setting(setting);
     char found[KEYS_REASON_MAX];
 
     mistakes_error(mistakes, config_setting_source_line(setting), "%s, not %s", wanted,

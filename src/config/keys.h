@@ -14,7 +14,7 @@
 
 #include "mistakes.h"
 
-enum { KEYS_REASON_MAX = 512, KEYS_RANGE_MAX = 96, LISTENER_KEYS_MAX = 32 };
+enum { KEYS_REASON_MAX = 512, KEYS_RANGE_MAX = 96, KEYS_PER_LISTENER_MAX = 32 };
 
 /* What somebody wrote, in a file or on the command line. */
 struct value {
@@ -62,7 +62,7 @@ struct key_table {
 
 extern const struct key_table keys_of_config;   /* fills struct config */
 extern const struct key_table keys_of_log;      /* fills struct config */
-extern const struct key_table keys_of_listener; /* fills struct listener_draft */
+extern const struct key_table keys_of_listener; /* fills struct draft */
 
 /* What is known about a key that was read. All zero: its default was taken. */
 struct key_state {
@@ -84,8 +84,8 @@ int keys_find(const struct key_table *table, const char *name);
 void keys_read(const struct key_table *table, const config_setting_t *group, void *out,
                struct key_state *states, bool is_defaults, struct mistakes *mistakes);
 
-struct value value_of_setting(const config_setting_t *setting);
-struct value value_of_text(const char *text);
+struct value keys_value_of_setting(const config_setting_t *setting);
+struct value keys_value_of_text(const char *text);
 
 /* "must be a string, not a group" and the like, for those who read groups and lists. */
 void keys_report_type(const config_setting_t *setting, const char *wanted,

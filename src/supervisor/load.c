@@ -9,6 +9,8 @@
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
 #include "mmproxy/net/spoof.h"
+#include "mmproxy/supervisor/preflight.h"
+#include "mmproxy/supervisor/return_path.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/stop.h"
 #include "mmproxy/supervisor/upgrade.h"
@@ -85,10 +87,11 @@ static void commit(struct generation *generation)
     int err = log_open(&config->log);
     if (err < 0)
         log_error("[!] the log can't be opened as configured: %s", strerror(-err));
-    sockets_commit(&supervisor->sockets, config);
-    generation_serve(generation);
     if (old)
         stop_drain(supervisor, old);
+    return_path_update(supervisor);
+    sockets_commit(&supervisor->sockets, config);
+    generation_serve(generation);
 
     if (config->n_listeners == 0)
         log_notice("[!] no listener is configured in %s: waiting for a reload", config->path);
@@ -96,6 +99,7 @@ static void commit(struct generation *generation)
         log_notice("[+] reloaded: generation %u serves, generation %u drains", generation->number,
                    old->number);
     upgrade_tell_ready(supervisor);
+    preflight_start(supervisor);
     service_ready();
     service_status("generation %u serves %zu listeners", generation->number, config->n_listeners);
     next_load(supervisor);
@@ -154,6 +158,7 @@ static void nothing_changed(struct supervisor *supervisor)
 {
     log_notice("[+] reloaded: nothing has changed, generation %u goes on",
                supervisor->current->number);
+    preflight_start(supervisor);
     service_ready();
 }
 

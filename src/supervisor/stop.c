@@ -6,6 +6,7 @@
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
 #include "mmproxy/supervisor/load.h"
+#include "mmproxy/supervisor/return_path.h"
 #include "mmproxy/supervisor/service.h"
 
 /* How firmly sessions are asked to end; each step is taken when the one before had its time. */
@@ -166,5 +167,7 @@ void stop_generation_gone(struct generation *generation)
     if (!generation->is_killed && !supervisor->is_stopping)
         log_info("[ ] generation %u has drained", generation->number);
     generation_free(generation);
+    if (!supervisor->is_stopping)
+        return_path_update(supervisor);
     end_if_gone(supervisor);
 }

@@ -12,6 +12,8 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/net/spoof.h"
 #include "mmproxy/supervisor/load.h"
+#include "mmproxy/supervisor/preflight.h"
+#include "mmproxy/supervisor/return_path.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/state.h"
 #include "mmproxy/supervisor/stop.h"
@@ -46,6 +48,8 @@ static void on_child(struct ev_loop *loop, ev_child *child, int revents)
 
     (void)loop;
     (void)revents;
+    if (preflight_reaped(supervisor, pid, child->rstatus))
+        return;
     if (supervisor->current && generation_reaped(supervisor->current, pid, child->rstatus))
         return;
     if (supervisor->pending && generation_reaped(supervisor->pending, pid, child->rstatus))
@@ -130,6 +134,9 @@ static int supervisor_open(struct supervisor *supervisor, const struct cmdline *
         return EX_OSERR;
     }
     raise_descriptor_limit();
+    int err = return_path_open(supervisor);
+    if (err < 0)
+        log_warning("[!] the return path can't be managed: %s", strerror(-err));
     take_sockets(supervisor);
     watch_all(supervisor);
     stop_init(supervisor);
@@ -138,6 +145,8 @@ static int supervisor_open(struct supervisor *supervisor, const struct cmdline *
 
 static void supervisor_close(struct supervisor *supervisor)
 {
+    preflight_stop(supervisor);
+    return_path_close(supervisor);
     upgrade_close(supervisor);
     sockets_close(&supervisor->sockets);
     counters_free(supervisor->counters);
@@ -152,6 +161,7 @@ void supervisor_leave(void *context)
     struct supervisor *supervisor = context;
     struct generation *generation;
 
+    return_path_leave(supervisor);
     upgrade_close(supervisor);
     if (supervisor->current)
         generation_leave(supervisor->current);

@@ -94,7 +94,7 @@ static void pause_accepting(struct listener *listener, int error)
     ev_timer_set(&listener->pause, PAUSE_MS / 1000., 0.);
     ev_timer_start(listener->worker->loop, &listener->pause);
     if (listener->pause_told_ms != 0 &&
-        now_ms - listener->pause_told_ms < PAUSE_TOLD_EVERY_S * 1000)
+        now_ms - listener->pause_told_ms < (uint64_t)PAUSE_TOLD_EVERY_S * 1000)
         return;
     listener->pause_told_ms = now_ms;
     log_error("[!] %saccepting no connections for lack of resources: %s", listener->label,

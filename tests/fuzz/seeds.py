@@ -91,9 +91,70 @@ SUBNETS = {
     "empty": "",
 }
 
+LISTENER = """{ name = "%s"; listen = %s; allowed_subnets = "101";
+  target_v4 = "127.0.0.1:22"; target_v6 = "[2001:db8::1]:22"; %s }"""
+
+CONFIG = {
+    "whole": """user = "root"; workers = 2; routing = "managed"; drain_timeout = 1.5;
+sandbox = false; # comment
+log: { target = "syslog"; level = "debug"; format = "json"; };
+defaults: { header_timeout = 5; mark = 0x7b; }; // comment
+listeners = ( """
+    + LISTENER % ("ssh", '[ "0.0.0.0:1", "[::]:1" ]', "table = 101;")
+    + ", "
+    + LISTENER
+    % (
+        "b",
+        '"127.0.0.1:3"',
+        """table = 101; return_path = "auto"; client_port = "any";
+  connect_timeout = .5; idle_timeout = 1e2; keepalive = 0; max_sessions = 5;
+  max_sessions_per_client = 1; max_pending = 10; backlog = 20; allow_local_clients = true;""",
+    )
+    + " );\0192.0.2.0/24\n2001:db8::1/32 # c\n",
+    "collisions": "listeners = ( "
+    + ", ".join(
+        LISTENER % (name, '"127.0.0.1:22"', f"table = {table};")
+        for name, table in (("a", 1), ("a", 2), ("b", 255))
+    )
+    + " );\0",
+    "include": '/* c */\n@include "101"\nworkers = 3;\0user = "root";\nlog: {\nlevl = 1 };',
+    "include_itself": '@include "100"\n',
+    "unknown_keys": "wrokers = 1; mark = 2; log: { targets = 3 }; defaults: { name = 4 };",
+    "wrong_types": 'workers = "a"; sandbox = 1; user = 5; log = 6; listeners = [ 7 ]; defaults = ( );',
+    "numbers": "workers = 99999999999999999999; drain_timeout = 1e999; a = -0x5L; b = 1.; c = .;",
+    "strings": r'''user = "a\"b" "c\\" "\n\x1b";''',
+    "not_closed": 'log: { listeners = ( [ "a',
+    "bad_subnets": "listeners = ( " + LISTENER % ("a", '"0.0.0.0:1"', "") + ");\0x\n1.2.3.4/33\n",
+    "empty": "",
+}
+
+ONE = ["-a", "/proc/self/fd/101", "-l", "0.0.0.0:1", "-4", "127.0.0.1:2"]
+
+CMDLINE = {
+    "file": ["-c", "/proc/self/fd/100", "-v", "-q", "-N"],
+    "one": ONE,
+    "everything": ONE
+    + ["-6", "[::1]:2", "-m", "0x5", "-t5", "-P", "--return-path=auto", "-l[::]:1", "--rules=undo"],
+    "long": ["--allowed-subnets=/proc/self/fd/101", "--listen", "[::]:1", "--target-v6=[::1]:9"],
+    "dummy": ONE + ["-6", "127.0.0.1:2"],
+    "loop": ONE + ["-4", "127.0.0.1:1"],
+    "bad_values": ONE + ["-m", "0", "-t", "254", "--return-path", "x", "-l", "y"],
+    "abbreviated": ["--target", "--ver", "--che"],
+    "missing": ["-l"],
+    "control_character": ["-n", "-\r"],
+    "test": ["-n", "--check"],
+    "help": ["--help"],
+    "empty": [],
+}
+
 
 def main():
-    inputs = {"proxyproto": PROXYPROTO, "subnets": {k: v.encode() for k, v in SUBNETS.items()}}
+    inputs = {
+        "proxyproto": PROXYPROTO,
+        "subnets": {k: v.encode() for k, v in SUBNETS.items()},
+        "config": {k: v.encode() for k, v in CONFIG.items()},
+        "cmdline": {k: "\n".join(v).encode() for k, v in CMDLINE.items()},
+    }
     for target, seeds in inputs.items():
         folder = CORPUS / target
         folder.mkdir(parents=True, exist_ok=True)

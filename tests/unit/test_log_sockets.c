@@ -258,7 +258,7 @@ static int stderr_become_stream(const char *stream_format)
         for (const char *c = stream_format; *c != '\0'; c++) {
             bool is_value = strncmp(c, "%ju", 3) == 0;
             char plain[2] = { *c, '\0' };
-            strncat(stream, is_value ? values[n_values++] : plain,
+            strncat(stream, is_value ? values[n_values++ % COUNT(values)] : plain,
                     sizeof(stream) - strlen(stream) - 1);
             c += is_value ? 2 : 0;
         }

@@ -17,9 +17,9 @@
 #include "mmproxy/base/addr.h"
 
 enum {
-    PROXYPROTO_V1_MAX = 107,         /* bytes, CRLF included (section 2.1) */
-    PROXYPROTO_V2_MIN = 16,          /* the fixed part (section 2.2) */
-    PROXYPROTO_MAX = 16 + 65535,     /* the longest header there is */
+    PROXYPROTO_V1_MAX = 107,     /* bytes, CRLF included (section 2.1) */
+    PROXYPROTO_V2_MIN = 16,      /* the fixed part (section 2.2) */
+    PROXYPROTO_MAX = 16 + 65535, /* the longest header there is */
 };
 
 enum proxyproto_verdict {

@@ -10,6 +10,8 @@
 #include "mmproxy/supervisor/generation.h"
 #include "mmproxy/supervisor/sockets.h"
 
+struct managed;
+
 TAILQ_HEAD(generation_list, generation);
 
 /* See upgrade.h; one process may be both, one after the other. */
@@ -31,6 +33,9 @@ struct supervisor {
     struct generation *pending;      /* a load that is neither committed nor rolled back */
     struct generation_list draining; /* and those that have been killed */
     bool load_wanted;                /* SIGHUP came during a load */
+    struct managed *return_path;     /* NULL where there is none: nothing can be managed then */
+    ev_io return_path_io;
+    pid_t preflight; /* 0 = none runs */
     struct upgrade upgrade;
     bool is_stopping;
     bool has_handed_over; /* to a new binary: sockets and return path are its business now */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "listener.h"
+#include "draft.h"
 
 #include <stdlib.h>
 
 #include "kinds.h"
 
-void listener_read_defaults(struct listener_draft *draft, const config_setting_t *group,
-                            struct mistakes *mistakes)
+void draft_read_defaults(struct draft *draft, const config_setting_t *group,
+                         struct mistakes *mistakes)
 {
-    *draft = (struct listener_draft){ .allowed_path = NULL };
+    *draft = (struct draft){ .allowed_path = NULL };
     keys_set_defaults(&keys_of_listener, draft);
     if (group == NULL)
         return;
@@ -18,7 +18,7 @@ void listener_read_defaults(struct listener_draft *draft, const config_setting_t
         keys_report_type(group, "\"defaults\" must be a group { }", mistakes);
 }
 
-unsigned listener_line_of(const struct listener_draft *draft, const char *key)
+unsigned draft_line_of(const struct draft *draft, const char *key)
 {
     int index = keys_find(&keys_of_listener, key);
 
@@ -27,24 +27,24 @@ unsigned listener_line_of(const struct listener_draft *draft, const char *key)
     return draft->states[index].line;
 }
 
-static bool is_written(const struct listener_draft *draft, const char *key)
+static bool is_written(const struct draft *draft, const char *key)
 {
     int index = keys_find(&keys_of_listener, key);
 
     return index >= 0 && draft->states[index].line != 0;
 }
 
-bool listener_is_bad(const struct listener_draft *draft, const char *key)
+bool draft_is_bad(const struct draft *draft, const char *key)
 {
     int index = keys_find(&keys_of_listener, key);
 
     return index >= 0 && draft->states[index].is_bad;
 }
 
-static void read_address(struct listener_draft *draft, const config_setting_t *setting,
+static void read_address(struct draft *draft, const config_setting_t *setting,
                          struct mistakes *mistakes)
 {
-    struct value value = value_of_setting(setting);
+    struct value value = keys_value_of_setting(setting);
     struct listener_config *config = &draft->config;
     char reason[KEYS_REASON_MAX];
 
@@ -56,16 +56,16 @@ static void read_address(struct listener_draft *draft, const config_setting_t *s
     }
 }
 
-static void read_listen(struct listener_draft *draft, const config_setting_t *setting,
+static void read_listen(struct draft *draft, const config_setting_t *setting,
                         struct mistakes *mistakes)
 {
     unsigned line = config_setting_source_line(setting);
     bool is_many = config_setting_is_array(setting) || config_setting_is_list(setting);
     unsigned n = is_many ? (unsigned)config_setting_length(setting) : 1;
 
-    if (n == 0 || n > LISTENER_ADDRESSES_MAX) {
+    if (n == 0 || n > DRAFT_ADDRESSES_MAX) {
         mistakes_error(mistakes, line, "\"listen\" must have 1 to %d addresses, not %u",
-                       LISTENER_ADDRESSES_MAX, n);
+                       DRAFT_ADDRESSES_MAX, n);
         return;
     }
     draft->config.listen = calloc(n, sizeof(*draft->config.listen));
@@ -78,14 +78,14 @@ static void read_listen(struct listener_draft *draft, const config_setting_t *se
         read_address(draft, is_many ? config_setting_get_elem(setting, i) : setting, mistakes);
 }
 
-static void need_key(const struct listener_draft *draft, const char *key, struct mistakes *mistakes)
+static void need_key(const struct draft *draft, const char *key, struct mistakes *mistakes)
 {
     if (!is_written(draft, key))
         mistakes_error(mistakes, draft->line, "this listener needs the key \"%s\"", key);
 }
 
-void listener_read(struct listener_draft *draft, const struct listener_draft *defaults,
-                   const config_setting_t *group, struct mistakes *mistakes)
+void draft_read(struct draft *draft, const struct draft *defaults, const config_setting_t *group,
+                struct mistakes *mistakes)
 {
     const config_setting_t *listen;
 
@@ -101,10 +101,10 @@ void listener_read(struct listener_draft *draft, const struct listener_draft *de
     if (!is_written(draft, "target_v4") && !is_written(draft, "target_v6"))
         mistakes_error(mistakes, draft->line,
                        "this listener needs a target: the key \"target_v4\" or \"target_v6\"");
-    listener_resolve_return_path(&draft->config);
+    draft_resolve_return_path(&draft->config);
 }
 
-void listener_config_close(struct listener_draft *draft)
+void draft_close(struct draft *draft)
 {
     free(draft->config.listen);
     free(draft->listen_lines);
@@ -117,7 +117,7 @@ static bool is_remote(const struct addr *target)
     return addr_is_set(target) && !addr_is_loopback(target);
 }
 
-void listener_resolve_return_path(struct listener_config *listener)
+void draft_resolve_return_path(struct listener_config *listener)
 {
     listener->return_path_is_auto = listener->return_path == RETURN_PATH_AUTO;
     if (!listener->return_path_is_auto)
@@ -125,12 +125,4 @@ void listener_resolve_return_path(struct listener_config *listener)
     listener->return_path = is_remote(&listener->target_v4) || is_remote(&listener->target_v6)
                                 ? RETURN_PATH_FWMARK
                                 : RETURN_PATH_LOOPBACK;
-}
-
-const struct addr *listener_config_target(const struct listener_config *listener,
-                                          sa_family_t family)
-{
-    const struct addr *target = family == AF_INET ? &listener->target_v4 : &listener->target_v6;
-
-    return (family == AF_INET || family == AF_INET6) && addr_is_set(target) ? target : NULL;
 }

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* return_path: what all living generations need together is what is set up. */
+#ifndef MMPROXY_SUPERVISOR_RETURN_PATH_H
+#define MMPROXY_SUPERVISOR_RETURN_PATH_H
+
+#include "mmproxy/supervisor/state.h"
+
+/* returns: 0 or -errno. Changes nothing yet. */
+int return_path_open(struct supervisor *supervisor);
+
+/*
+ * To be called whenever the set of generations (current, draining) has changed, before a new
+ * one serves and after an old one has gone. What fails is logged; the service goes on.
+ */
+void return_path_update(struct supervisor *supervisor);
+
+/* Takes down what this process has set up and nobody else needs. */
+void return_path_close(struct supervisor *supervisor);
+
+/* In a forked child: closes what is the supervisor's and leaves the return path as it is. */
+void return_path_leave(struct supervisor *supervisor);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* draft: one listener while it is read, and what can be said about it alone. */
+#ifndef CONFIG_DRAFT_H
+#define CONFIG_DRAFT_H
+
+#include "keys.h"
+#include "mmproxy/config/config.h"
+
+enum { DRAFT_ADDRESSES_MAX = 1024 };
+
+struct draft {
+    struct listener_config config; /* listen is owned until config_load takes it over */
+    const char *allowed_path;      /* as written; NULL where it is missing */
+    unsigned line;                 /* of the source's text; so are the next two */
+    unsigned *listen_lines;        /* owned; one for each of listen */
+    struct key_state states[KEYS_PER_LISTENER_MAX];
+};
+
+/* The built-in defaults, with those of the group "defaults" on top; group may be NULL. */
+void draft_read_defaults(struct draft *draft, const config_setting_t *group,
+                         struct mistakes *mistakes);
+
+/* Reads one listener; whatever it says, the draft is for draft_close. */
+void draft_read(struct draft *draft, const struct draft *defaults, const config_setting_t *group,
+                struct mistakes *mistakes);
+void draft_close(struct draft *draft);
+
+/* The line that says what this key is: the listener's, that of "defaults", or its brace's. */
+unsigned draft_line_of(const struct draft *draft, const char *key);
+
+/* Was the key's value refused? Then nothing is to be concluded from it. */
+bool draft_is_bad(const struct draft *draft, const char *key);
+
+/* Decides what "auto" means for this listener's targets. */
+void draft_resolve_return_path(struct listener_config *listener);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/supervisor/preflight.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mmproxy/base/log.h"
+#include "mmproxy/routing/check.h"
+#include "mmproxy/routing/verify.h"
+#include "mmproxy/supervisor/process.h"
+
+/* Whatever hangs in there (iptables' lock, say): nobody waits for its answer any more. */
+enum { LIFETIME_S = 60 };
+
+bool preflight_run(const struct config *config, bool is_verifying, const struct report_sink *sink)
+{
+    bool holds = !is_verifying || verify_run(config, sink);
+
+    return check_run(config, sink) && holds;
+}
+
+static void report(void *context, enum log_level level, const char *line)
+{
+    (void)context;
+    log_report(level, "%s", line);
+}
+
+static _Noreturn void be_preflight(struct supervisor *supervisor)
+{
+    static const struct report_sink sink = { .line = report };
+    const struct config *config = supervisor->current->config;
+    bool is_verifying = config->routing == ROUTING_MANUAL && !config->quiet;
+    sigset_t none;
+
+    supervisor_leave(supervisor);
+    (void)signal(SIGTERM, SIG_DFL);
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGUSR2, SIG_IGN);
+    (void)signal(SIGCHLD, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    alarm(LIFETIME_S);
+    exit(preflight_run(config, is_verifying, &sink) ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+void preflight_start(struct supervisor *supervisor)
+{
+    preflight_stop(supervisor);
+    if (supervisor->current->config->n_listeners == 0)
+        return;
+    pid_t pid = process_fork();
+    if (pid == 0)
+        be_preflight(supervisor);
+    if (pid < 0)
+        log_warning("[!] the targets can't be checked: %s", strerror(errno));
+    else
+        supervisor->preflight = pid;
+}
+
+bool preflight_reaped(struct supervisor *supervisor, pid_t pid, int status)
+{
+    if (pid != supervisor->preflight)
+        return false;
+    supervisor->preflight = 0;
+    if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM)
+        log_warning("[!] the check of the targets ended early: %s", strsignal(WTERMSIG(status)));
+    return true;
+}
+
+void preflight_stop(struct supervisor *supervisor)
+{
+    if (supervisor->preflight > 0)
+        (void)kill(supervisor->preflight, SIGTERM);
+    supervisor->preflight = 0;
+}

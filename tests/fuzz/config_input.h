@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the targets for configurations share: files in memory with fixed names, and a sink
+ * that states what holds for every line that is reported.
+ */
+#ifndef MMPROXY_TESTS_FUZZ_CONFIG_INPUT_H
+#define MMPROXY_TESTS_FUZZ_CONFIG_INPUT_H
+
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "mmproxy/config/config.h"
+
+/* "101" in a configuration file, or in its @include, is the second one of these. */
+#define INPUT_CONFIG  "/proc/self/fd/100"
+#define INPUT_SUBNETS "/proc/self/fd/101"
+
+enum { INPUT_CONFIG_FD = 100, INPUT_SUBNETS_FD = 101 };
+
+struct reports {
+    unsigned n_errors;
+    unsigned n_warnings;
+    bool is_usage; /* every error so far starts with "mmproxy: " */
+};
+
+static inline void input_write(int fd, const void *bytes, size_t len)
+{
+    static bool is_open[2];
+
+    if (!is_open[fd - INPUT_CONFIG_FD]) {
+        int memory = memfd_create("input", 0);
+
+        PROPERTY(memory >= 0 && dup2(memory, fd) == fd && close(memory) == 0);
+        is_open[fd - INPUT_CONFIG_FD] = true;
+    }
+    PROPERTY(ftruncate(fd, 0) == 0);
+    PROPERTY(pwrite(fd, bytes, len, 0) == (ssize_t)len);
+}
+
+static inline void input_report(void *context, bool is_error, const char *line)
+{
+    struct reports *reports = context;
+
+    PROPERTY(line[0] != '\0');
+    for (const char *c = line; *c != '\0'; c++)
+        PROPERTY((unsigned char)*c >= 0x20 && *c != 0x7f);
+    if (is_error) {
+        bool is_usage = strncmp(line, "mmproxy: ", 9) == 0;
+        reports->is_usage = is_usage && (reports->n_errors == 0 || reports->is_usage);
+        reports->n_errors++;
+    } else {
+        reports->n_warnings++;
+    }
+}
+
+/* What config.h promises of a listener. */
+static inline void input_check_listener(const struct listener_config *listener)
+{
+    PROPERTY(listener->n_listen >= 1 && listener->allowed != NULL);
+    PROPERTY(addr_is_set(&listener->target_v4) || addr_is_set(&listener->target_v6));
+    PROPERTY(!addr_is_set(&listener->target_v4) || addr_family(&listener->target_v4) == AF_INET);
+    PROPERTY(!addr_is_set(&listener->target_v6) || addr_family(&listener->target_v6) == AF_INET6);
+    PROPERTY(listener->mark != 0 && listener->table != 0);
+    PROPERTY(listener->table < 253 || listener->table > 255);
+    PROPERTY(listener->return_path != RETURN_PATH_AUTO);
+    PROPERTY(listener->header_timeout_ms != 0 && listener->connect_timeout_ms != 0);
+    PROPERTY(listener->max_pending != 0 && listener->backlog != 0);
+    for (size_t i = 0; i < listener->n_listen; i++) {
+        PROPERTY(addr_port(&listener->listen[i]) != 0);
+        PROPERTY(!addr_equal(&listener->listen[i], &listener->target_v4));
+        PROPERTY(!addr_equal(&listener->listen[i], &listener->target_v6));
+    }
+}
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A configuration file, and behind the first NUL byte the subnets file "101". */
+#include "config_input.h"
+
+static void check_pair(const struct listener_config *a, const struct listener_config *b)
+{
+    PROPERTY(strcmp(a->name, b->name) != 0);
+    PROPERTY(a->mark != b->mark || a->table == b->table);
+    for (size_t i = 0; i < a->n_listen; i++) {
+        for (size_t j = 0; j < b->n_listen; j++)
+            PROPERTY(!addr_equal(&a->listen[i], &b->listen[j]));
+        PROPERTY(!addr_equal(&a->listen[i], &b->target_v4));
+        PROPERTY(!addr_equal(&a->listen[i], &b->target_v6));
+    }
+}
+
+static void check_config(const struct config *config)
+{
+    PROPERTY(config->workers >= 1 && config->user != NULL && config->path != NULL);
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        const struct listener_config *listener = &config->listeners[i];
+
+        PROPERTY(listener->name[0] != '\0' && strlen(listener->name) <= LISTENER_NAME_MAX);
+        PROPERTY(listener->line > 0);
+        input_check_listener(listener);
+        for (size_t j = 0; j < config->n_listeners; j++) {
+            if (i != j)
+                check_pair(listener, &config->listeners[j]);
+        }
+    }
+}
+
+/* Either a whole configuration or at least one reason why there is none. */
+static struct config *load(struct reports *reports)
+{
+    struct config_sink sink = { .report = input_report, .context = reports };
+    struct config *config = config_load(INPUT_CONFIG, &sink);
+
+    PROPERTY((config == NULL) == (reports->n_errors > 0));
+    return config;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+    const uint8_t *separator = len > 0 ? memchr(bytes, '\0', len) : NULL;
+    size_t config_len = separator != NULL ? (size_t)(separator - bytes) : len;
+    struct reports first = { .n_errors = 0 };
+    struct reports second = { .n_errors = 0 };
+    struct config *config;
+    struct config *again;
+
+    input_write(INPUT_CONFIG_FD, bytes, config_len);
+    if (separator != NULL)
+        input_write(INPUT_SUBNETS_FD, separator + 1, len - config_len - 1);
+    else
+        input_write(INPUT_SUBNETS_FD, "", 0);
+
+    config = load(&first);
+    again = load(&second);
+    PROPERTY(first.n_errors == second.n_errors && first.n_warnings == second.n_warnings);
+    if (config != NULL) {
+        check_config(config);
+        PROPERTY(config_equal(config, again));
+    }
+    config_free(config);
+    config_free(again);
+    return 0;
+}

@@ -17,7 +17,8 @@
 #include "mmproxy/routing/survey.h"
 
 enum {
-    FDS_RESERVED = 64, /* descriptors that are left to everything else */
+    FDS_RESERVED = 64, /* descriptors that are left to everything else ... */
+    FDS_NEEDED = 128,  /* ... where there are at least so many */
     BATCH_MAX = 8192,  /* targets; two sockets each */
 };
 
@@ -185,7 +186,7 @@ static size_t batch_size(size_t n_targets)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
         fds = limit.rlim_cur;
-    fds = fds > 2 * FDS_RESERVED ? (fds - FDS_RESERVED) / 2 : FDS_RESERVED / 2;
+    fds = fds > FDS_NEEDED ? (fds - FDS_RESERVED) / 2 : FDS_RESERVED / 2;
     if (fds > BATCH_MAX)
         fds = BATCH_MAX;
     return n_targets < fds ? n_targets : fds;

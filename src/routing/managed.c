@@ -14,8 +14,8 @@
 #include "mmproxy/routing/watch.h"
 
 enum {
-    LOOK_EVERY_S = 10, /* sysctls have no notifications */
-    REPAIRS_AT_ONCE = 10,
+    LOOK_EVERY_S = 10,          /* sysctls have no notifications */
+    REPAIRS_AT_ONCE_MS = 10000, /* each repair spends a second */
     MS = 1000,
 };
 
@@ -216,15 +216,15 @@ void managed_remove(struct managed *managed)
 }
 
 /*
- * A bucket of REPAIRS_AT_ONCE that fills by one a second, kept as the time up to which it is
- * spent: each repair spends a second.
+ * A bucket of ten repairs that fills by one a second, kept as the time up to which it is
+ * spent.
  */
 static bool may_repair(struct managed *managed)
 {
     int64_t now = (int64_t)clock_now_ms();
 
-    if (managed->repaired_ms < now - REPAIRS_AT_ONCE * MS)
-        managed->repaired_ms = now - REPAIRS_AT_ONCE * MS;
+    if (managed->repaired_ms < now - REPAIRS_AT_ONCE_MS)
+        managed->repaired_ms = now - REPAIRS_AT_ONCE_MS;
     return managed->repaired_ms + MS <= now;
 }
 

@@ -208,7 +208,7 @@ static void fold(char out[LINE_MAX_LEN], const char *line, size_t len)
 int nftlist_parse(struct nftlist *list, const char *text)
 {
     struct place place = { 0 };
-    char line[LINE_MAX_LEN];
+    char line[LINE_MAX_LEN] = "";
 
     while (*text != '\0') {
         size_t len = strcspn(text, "\n");

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The report: each single missing piece is marked, the diagnosis names it, and --check says 1."""
 
+import time
+
 import pytest
 
 from lib import conf, netns, routing
@@ -245,6 +247,21 @@ def test_iptables_that_is_not_installed_is_said(origin, config, directory):
     report = routing.run(origin, "verify", path, directory, prefix=WITHOUT_IPTABLES)
     managed.stop()
     assert report.status == 0, report.text
+
+
+HANGING_IPTABLES = ("unshare", "-m", "sh", "-c", 'printf "#!/bin/sh\\nexec sleep 1000\\n" > "$0" && '
+                    'chmod +x "$0" && mount --bind "$0" "$(readlink -f /usr/sbin/iptables)" '
+                    '&& exec "$@"')
+
+
+def test_iptables_that_hangs_delays_the_report_by_seconds_only(origin, config, directory):
+    path = config("connmark")
+    begin = time.monotonic()
+    report = routing.run(origin, "verify", path, directory,
+                         prefix=(*HANGING_IPTABLES, directory / "iptables"))
+    assert time.monotonic() - begin < 10
+    assert report.status == 1
+    assert "[!] iptables gives no answer: Connection timed out" in report.lines
 
 
 @pytest.mark.usefixtures("services")

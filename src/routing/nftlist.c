@@ -142,7 +142,7 @@ static bool is_mark_rule(const char *text, bool is_save, struct place place,
     out->is_own = place.is_own;
     out->is_v4 = place.is_v4;
     out->is_v6 = place.is_v6;
-    return has_mark && out->mark != 0;
+    return has_mark && out->mark != 0 && (place.is_v4 || place.is_v6);
 }
 
 static void enter_table(struct place *place, const char *text)

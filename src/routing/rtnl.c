@@ -93,14 +93,15 @@ static int take_answer(struct rtnl *rtnl, handler *handle, void *context, bool *
     for (;;) {
         ssize_t got =
             recv(mnl_socket_get_fd(rtnl->socket), rtnl->buffer, sizeof(rtnl->buffer), MSG_DONTWAIT);
-        const struct nlmsghdr *msg = (const void *)rtnl->buffer;
-        int left = (int)got;
+        const struct nlmsghdr *msg;
+        const void *at = rtnl->buffer;
+        size_t left = got > 0 ? (size_t)got : 0;
 
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
             return errno == EAGAIN ? -EIO : -errno;
-        for (; mnl_nlmsg_ok(msg, left); msg = mnl_nlmsg_next(msg, &left)) {
+        while ((msg = rtnlmsg_take(&at, &left))) {
             int r = take_message(rtnl, msg, handle, context, interrupted);
 
             if (r != 0)

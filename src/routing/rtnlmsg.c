@@ -6,6 +6,22 @@
 #include <netinet/in.h>
 #include <string.h>
 
+/* libmnl's own check takes the length for a signed number, so it trusts a huge one. */
+const struct nlmsghdr *rtnlmsg_take(const void **bytes, size_t *len)
+{
+    const struct nlmsghdr *msg = *bytes;
+    size_t step;
+
+    if (*len < sizeof(*msg) || msg->nlmsg_len < sizeof(*msg) || msg->nlmsg_len > *len)
+        return NULL;
+    step = ((size_t)msg->nlmsg_len + 3) & ~(size_t)3;
+    if (step > *len)
+        step = *len;
+    *bytes = (const char *)*bytes + step;
+    *len -= step;
+    return msg;
+}
+
 static unsigned address_len(sa_family_t family)
 {
     return family == AF_INET6 ? 16 : 4;

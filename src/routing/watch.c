@@ -137,8 +137,9 @@ static bool drain(int fd, judge_message *matters, const struct wanted *wanted)
 
     for (int i = 0; fd >= 0 && i < READS_MAX; i++) {
         ssize_t got = recv(fd, buffer, sizeof(buffer), 0);
-        const struct nlmsghdr *msg = (const void *)buffer;
-        int left = (int)got;
+        const struct nlmsghdr *msg;
+        const void *at = buffer;
+        size_t left = got > 0 ? (size_t)got : 0;
 
         if (got < 0 && errno == ENOBUFS) {
             found = true; /* some were lost: ours may have been among them */
@@ -146,7 +147,7 @@ static bool drain(int fd, judge_message *matters, const struct wanted *wanted)
         }
         if (got < 0)
             break;
-        for (; mnl_nlmsg_ok(msg, left); msg = mnl_nlmsg_next(msg, &left))
+        while ((msg = rtnlmsg_take(&at, &left)))
             found |= matters(msg, wanted);
     }
     return found;

@@ -50,13 +50,15 @@ static void check_route(const struct nlmsghdr *msg)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
-    struct nlmsghdr *copy = malloc(len > 0 ? len : 1);
-    const struct nlmsghdr *msg = copy;
-    int left = (int)len;
+    void *copy = malloc(len > 0 ? len : 1);
+    const struct nlmsghdr *msg;
+    const void *at = copy;
+    size_t left = len;
 
     PROPERTY(copy != NULL);
     memcpy(copy, bytes, len);
-    for (; mnl_nlmsg_ok(msg, left); msg = mnl_nlmsg_next(msg, &left)) {
+    while ((msg = rtnlmsg_take(&at, &left))) {
+        PROPERTY(left <= len - msg->nlmsg_len);
         check_rule(msg);
         check_route(msg);
     }

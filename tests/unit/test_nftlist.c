@@ -51,6 +51,8 @@ static const struct {
     { "no condition at all", "table inet x {\n" PRE("-150") "ct mark set meta mark\n}\n}\n", "" },
     { "the wrong way round in the wrong place",
       "table inet x {\n" PRE("-150") RESTORE "}\n" OUT("route") SAVE "}\n}\n", "" },
+    { "for both families at once, that is for none",
+      "table inet x {\n" PRE("-150") "meta nfproto 2 meta nfproto 10 " SAVE "}\n}\n", "" },
     { "another family of tables", "table bridge x {\n" PRE("-150") SAVE "}\n}\n", "" },
     { "a number that is none",
       "table inet x {\n" PRE("-150") "meta mark 0x7bq ct mark set meta mark\n}\n}\n", "" },

@@ -181,6 +181,41 @@ static void a_truncated_message_is_refused_at_every_length(void **state)
                          is_boundary(&message, sizeof(struct rtmsg), len));
 }
 
+static void a_length_beyond_the_bytes_ends_the_walk(void **state)
+{
+    static const uint32_t lengths[] = {
+        0, 15, 513, 0x7fffffff, 0x80000000, 0xfb00095c, 0xffffffff
+    };
+    struct message message;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(lengths); i++) {
+        const void *at = message.bytes;
+        size_t left = sizeof(message.bytes);
+
+        a_whole_rule(&message);
+        message.header->nlmsg_len = lengths[i];
+        assert_null(rtnlmsg_take(&at, &left));
+    }
+}
+
+static void messages_are_taken_one_after_the_other(void **state)
+{
+    struct message message;
+    const void *at = message.bytes;
+    size_t left;
+
+    (void)state;
+    a_whole_route(&message);
+    left = message.header->nlmsg_len;
+    memcpy(message.bytes + left, message.bytes, left);
+    left *= 2;
+    assert_ptr_equal(rtnlmsg_take(&at, &left), message.bytes);
+    assert_ptr_equal(rtnlmsg_take(&at, &left), message.bytes + message.header->nlmsg_len);
+    assert_null(rtnlmsg_take(&at, &left));
+    assert_int_equal(left, 0);
+}
+
 static void attributes_of_the_wrong_size_are_refused(void **state)
 {
     struct fib_rule_hdr header = { .family = AF_INET6, .action = FR_ACT_TO_TBL };
@@ -227,6 +262,8 @@ int main(void)
         cmocka_unit_test(selectors_that_are_not_told_apart_make_it_special),
         cmocka_unit_test(a_route_is_read_with_gateway_and_metric),
         cmocka_unit_test(a_truncated_message_is_refused_at_every_length),
+        cmocka_unit_test(a_length_beyond_the_bytes_ends_the_walk),
+        cmocka_unit_test(messages_are_taken_one_after_the_other),
         cmocka_unit_test(attributes_of_the_wrong_size_are_refused),
         cmocka_unit_test(messages_of_another_kind_are_refused),
     };

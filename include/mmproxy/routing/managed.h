@@ -38,7 +38,8 @@ int managed_fd(const struct managed *managed);
 
 /*
  * Puts back what somebody took away, not more often than ten times at once and once a second
- * after that, and looks after everything, sysctls too, every ten seconds. Never waits.
+ * after that, and looks after everything, sysctls too, every ten seconds. Waits for nothing
+ * but another instance that is changing things, half a second at most.
  */
 void managed_on_readable(struct managed *managed);
 
@@ -49,8 +50,9 @@ void managed_on_readable(struct managed *managed);
 void managed_free(struct managed *managed);
 
 /*
- * Instead of managed_free in a forked child that serves sessions: other instances take the
- * return path for needed while the child lives, though the parent crash.
+ * Instead of managed_free in every forked child (managed_free would withdraw the parent's
+ * claim): other instances take the return path for needed while the child lives, though the
+ * parent crash.
  */
 void managed_leave(struct managed *managed);
 

@@ -11,6 +11,7 @@
 #include <libmnl/libmnl.h>
 #include <net/if.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -52,8 +53,14 @@ struct rtnl_route {
 };
 
 /*
- * May msg lie within len bytes? Both parsers expect that it does (mnl_nlmsg_ok).
- * returns: false where the message is of another type, too short or malformed.
+ * The message at bytes, NULL where there is no whole one; *len, the bytes there are, and
+ * *bytes are moved behind it. bytes: aligned as a struct nlmsghdr.
+ */
+const struct nlmsghdr *rtnlmsg_take(const void **bytes, size_t *len);
+
+/*
+ * Both expect a whole message, as rtnlmsg_take gives it.
+ * returns: false where it is of another type, too short or malformed.
  */
 bool rtnlmsg_rule(const struct nlmsghdr *msg, struct rtnl_rule *out);
 bool rtnlmsg_route(const struct nlmsghdr *msg, struct rtnl_route *out);

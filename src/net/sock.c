@@ -6,8 +6,8 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-/* A dead end is noticed after the idle time and three unanswered probes, this far apart. */
-enum { KEEPALIVE_PROBES = 3, KEEPALIVE_INTERVAL_MAX = 75 };
+/* The longest idle time that the kernel takes. */
+enum { KEEPALIVE_MAX_S = 32767 };
 
 int sock_set(int fd, int level, int option, int value)
 {
@@ -20,15 +20,8 @@ int sock_set_keepalive(int fd, unsigned seconds)
     if (err < 0 || seconds == 0)
         return err;
 
-    /* The kernel takes at most 32767 s. */
-    int idle = seconds > SHRT_MAX ? SHRT_MAX : (int)seconds;
-    int interval = idle > KEEPALIVE_INTERVAL_MAX ? KEEPALIVE_INTERVAL_MAX : idle;
-    err = sock_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle);
-    if (err == 0)
-        err = sock_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
-    if (err == 0)
-        err = sock_set(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
-    return err;
+    int idle = seconds > KEEPALIVE_MAX_S ? KEEPALIVE_MAX_S : (int)seconds;
+    return sock_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle);
 }
 
 /* What accepted sockets inherit. */

@@ -20,7 +20,10 @@ int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s)
  */
 void sock_set_up_again(int fd, unsigned backlog, unsigned keepalive_s);
 
-/* TCP keepalive after so many seconds of silence; 0 = off. Inherited by accepted sockets. */
+/*
+ * TCP keepalive after so many seconds of silence; 0 = off. How often and how many probes then
+ * go out is the host's setting (tcp_keepalive_intvl, _probes).
+ */
 int sock_set_keepalive(int fd, unsigned seconds);
 
 /* Sets an int option. returns: 0 or -errno. */

@@ -13,6 +13,8 @@
 #include "mmproxy/routing/survey.h"
 #include "mmproxy/routing/sysctl.h"
 
+#define REMOVED "[-] Return path:"
+
 enum { LO_INDEX = 1 };
 
 static bool may_tell(struct install *install)
@@ -20,16 +22,10 @@ static bool may_tell(struct install *install)
     return install->n_lines++ < INSTALL_LINES_MAX;
 }
 
-static void tell_added(struct install *install, const char *command)
+static void tell(struct install *install, const char *what, const char *command)
 {
     if (may_tell(install))
-        log_notice("%s %s", install->added, command);
-}
-
-static void tell_removed(struct install *install, const char *command)
-{
-    if (may_tell(install))
-        log_notice("[-] Return path: %s", command);
+        log_notice("%s %s", what, command);
 }
 
 static void tell_failed(struct install *install, const char *command, int error)
@@ -120,7 +116,7 @@ static void install_rule(struct install *install, const struct wanted_item *item
         tell_failed(install, line, r);
         return;
     }
-    tell_added(install, line);
+    tell(install, install->added, line);
     if (judgement->verdict == JUDGE_SHADOWED)
         remove_other_priorities(install, item, priority);
 }
@@ -145,7 +141,7 @@ static void install_route(struct install *install, const struct wanted_item *ite
     if (r < 0 && r != -EEXIST)
         tell_failed(install, command, r);
     else
-        tell_added(install, command);
+        tell(install, install->added, command);
 }
 
 static void install_sysctl(struct install *install, const struct wanted_item *item)
@@ -163,7 +159,7 @@ static void install_sysctl(struct install *install, const struct wanted_item *it
     if (r < 0)
         tell_failed(install, command, r);
     else
-        tell_added(install, command);
+        tell(install, install->added, command);
 }
 
 static void install_item(struct install *install, const struct wanted_item *item,
@@ -290,9 +286,9 @@ void install_marks(struct install *install, const struct install_keep *keep)
     if (r < 0 && has_marks(keep->own))
         tell_failed(install, doing, r);
     else if (r == 0 && missing)
-        tell_added(install, doing);
+        tell(install, install->added, doing);
     else if (r == 0 && stale)
-        tell_removed(install, doing);
+        tell(install, REMOVED, doing);
     nftlist_close(&list);
     wanted_close(&target);
 }
@@ -325,7 +321,7 @@ static void sweep_rules(struct install *install, const struct install_keep *keep
         snprintf(line, sizeof(line), "ip %srule del %s", family == AF_INET6 ? "-6 " : "",
                  judge_format_rule(rule, text));
         if (rtnl_rule_remove(install->rtnl, rule) == 0)
-            tell_removed(install, line);
+            tell(install, REMOVED, line);
     }
     rtnl_rules_close(&rules);
 }
@@ -345,7 +341,7 @@ static void sweep_routes(struct install *install, const struct install_keep *kee
         };
 
         if (!is_kept(keep, &item) && rtnl_route_remove(install->rtnl, &routes.items[i]) == 0)
-            tell_removed(install, wanted_undo(&item, command));
+            tell(install, REMOVED, wanted_undo(&item, command));
     }
     rtnl_routes_close(&routes);
 }
@@ -370,7 +366,7 @@ static void restore_sysctl(struct install *install, const struct runtime_sysctl 
         r = sysctl_set(sysctl->name, sysctl->value);
         snprintf(line, sizeof(line), "sysctl -w %s=%d", sysctl->name, sysctl->value);
         if (r == 0)
-            tell_removed(install, line);
+            tell(install, REMOVED, line);
         else
             tell_failed(install, line, r);
     }

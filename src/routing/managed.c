@@ -15,7 +15,7 @@
 
 enum {
     LOOK_EVERY_S = 10, /* sysctls have no notifications */
-    REPAIRS_AT_ONCE = 5,
+    REPAIRS_AT_ONCE = 10,
     MS = 1000,
 };
 
@@ -26,7 +26,7 @@ struct managed {
     struct wanted wanted; /* since the last managed_apply */
     int epoll_fd;
     int timer_fd;
-    int64_t repaired_ms; /* repairs up to then count against the limit, see may_repair */
+    int64_t repaired_ms; /* up to when the limit is spent, see may_repair */
     bool is_first;       /* nothing was applied yet */
     bool has_failed;     /* the last time, and it was said */
     bool is_due;         /* a repair waits for the limit */
@@ -148,6 +148,7 @@ static int reconcile_locked(struct managed *managed, struct install *install,
     return r;
 }
 
+/* returns: was anything changed? */
 static bool reconcile(struct managed *managed, const char *added, const struct wanted *previous)
 {
     struct install install = {
@@ -164,7 +165,7 @@ static bool reconcile(struct managed *managed, const char *added, const struct w
     if (r < 0 && !managed->has_failed)
         log_error("[!] Return path: the runtime directory can't be used: %s", strerror(-r));
     managed->has_failed = r < 0 || install.failed;
-    return !managed->has_failed;
+    return install.n_lines > 0;
 }
 
 static int collect(struct managed *managed, const struct config *const *configs, size_t n_configs,
@@ -193,7 +194,6 @@ bool managed_apply(struct managed *managed, const struct config *const *configs,
     struct wanted previous = managed->wanted;
     struct wanted wanted = { 0 };
     int r = collect(managed, configs, n_configs, &wanted);
-    bool ok;
 
     if (r < 0) {
         log_error("[!] Return path: %s", strerror(-r));
@@ -203,11 +203,11 @@ bool managed_apply(struct managed *managed, const struct config *const *configs,
     managed->wanted = wanted;
     managed->has_failed = false;
     tell_runtime(managed);
-    ok = reconcile(managed, "[+] Return path:", &previous);
+    reconcile(managed, "[+] Return path:", &previous);
     wanted_close(&previous);
     managed->is_first = false;
     set_timer(managed, LOOK_EVERY_S);
-    return ok;
+    return !managed->has_failed;
 }
 
 void managed_remove(struct managed *managed)
@@ -225,10 +225,7 @@ static bool may_repair(struct managed *managed)
 
     if (managed->repaired_ms < now - REPAIRS_AT_ONCE * MS)
         managed->repaired_ms = now - REPAIRS_AT_ONCE * MS;
-    if (managed->repaired_ms + MS > now)
-        return false;
-    managed->repaired_ms += MS;
-    return true;
+    return managed->repaired_ms + MS <= now;
 }
 
 void managed_on_readable(struct managed *managed)
@@ -245,6 +242,7 @@ void managed_on_readable(struct managed *managed)
         return;
     }
     managed->is_due = false;
-    reconcile(managed, "[!] Return path: put back what somebody took away:", &managed->wanted);
+    if (reconcile(managed, "[!] Return path: put back what somebody took away:", &managed->wanted))
+        managed->repaired_ms += MS;
     set_timer(managed, LOOK_EVERY_S);
 }

@@ -70,7 +70,10 @@ static void print_networkd(FILE *out, const struct wanted *wanted)
     }
 }
 
-/* A second stanza for lo adds to the one that every host has. */
+/*
+ * A second stanza for lo adds to the one that every host has. That one is taken down first,
+ * and lo takes its IPv6 routes along: a removal that finds nothing must not stop the others.
+ */
 static void print_interfaces(FILE *out, const struct wanted *wanted)
 {
     char command[WANTED_COMMAND_MAX];
@@ -79,7 +82,7 @@ static void print_interfaces(FILE *out, const struct wanted *wanted)
     for (size_t i = 0; i < wanted->n_items; i++)
         fprintf(out, "    post-up %s\n", wanted_command(&wanted->items[i], command));
     for (size_t i = wanted->n_items; i-- > 0;)
-        fprintf(out, "    pre-down %s\n", wanted_undo(&wanted->items[i], command));
+        fprintf(out, "    pre-down %s || true\n", wanted_undo(&wanted->items[i], command));
 }
 
 void rules_print_wanted(FILE *out, const struct wanted *wanted, enum rules_form form)

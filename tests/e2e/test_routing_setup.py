@@ -4,12 +4,15 @@ Every return path, for both families and both kinds of target: with what --rules
 managed, a real session works; afterwards everything is as it was.
 """
 
+import subprocess
+
 import pytest
 
 from lib import conf, header, routing
 from lib.conn import connect
 from lib.target import EchoTarget
 from lib.topology import CLIENT_OF, LOOPBACK_OF, ORIGIN_OF
+from lib.wait import until
 
 PLACES = {"loopback": LOOPBACK_OF, "veth": ORIGIN_OF}
 
@@ -117,3 +120,34 @@ def test_managed_sets_up_and_leaves_nothing_behind(case, launch, directory):
 def _managed(case, directory):
     (directory / "managed").mkdir(exist_ok=True)
     return conf.write(directory / "managed", [case.listener], routing="managed")
+
+
+# systemd-networkd with a file system of its own: no bus, no udev, its file and nothing else.
+NETWORKD = """
+mount -t tmpfs none /run && mount -t tmpfs none /etc/systemd && mount -t sysfs -o ro none /sys
+mkdir -p /etc/systemd/network /run/systemd/netif/links
+chown -R systemd-network:systemd-network /run/systemd/netif
+cat > /etc/systemd/network/50-mmproxy.network
+exec /usr/lib/systemd/systemd-networkd
+"""
+
+
+@pytest.mark.parametrize("method", ["loopback", "fwmark"])
+def test_systemd_networkd_takes_its_form(method, plain_net, directory):
+    origin = plain_net.origin
+    config = conf.write(directory, [conf.listener(return_path=method)])
+    text = routing.run(origin, "rules", config, directory, "--rules=networkd").text
+    for line in text.splitlines():
+        if line.startswith("# net."):
+            origin.run("sysctl", "-w", line[2:].replace(" ", ""))
+    networkd = subprocess.Popen(origin.argv("unshare", "-m", "sh", "-e", "-c", NETWORKD),
+                                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
+    try:
+        networkd.stdin.write(text.encode())
+        networkd.stdin.close()
+        until(lambda: routing.run(origin, "verify", config, directory).status == 0,
+              lambda: routing.run(origin, "verify", config, directory).text)
+    finally:
+        networkd.kill()
+        networkd.wait()

@@ -62,8 +62,8 @@ static const struct {
       "iface lo inet loopback\n"
       "    post-up ip -6 rule add from ::1/128 iif lo lookup 100\n"
       "    post-up ip -6 route add local ::/0 dev lo table 100\n"
-      "    pre-down ip -6 route del local ::/0 dev lo table 100\n"
-      "    pre-down ip -6 rule del from ::1/128 iif lo lookup 100\n" },
+      "    pre-down ip -6 route del local ::/0 dev lo table 100 || true\n"
+      "    pre-down ip -6 rule del from ::1/128 iif lo lookup 100 || true\n" },
     { "connmark, shell", RETURN_PATH_CONNMARK, NULL, "[::1]:22", RULES_SHELL,
       "ip6tables -t mangle -I PREROUTING -m mark --mark 123 -m comment --comment mmproxy "
       "-j CONNMARK --save-mark\n"

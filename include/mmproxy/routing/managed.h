@@ -37,7 +37,7 @@ void managed_remove(struct managed *managed);
 int managed_fd(const struct managed *managed);
 
 /*
- * Puts back what somebody took away, not more often than five times at once and once a second
+ * Puts back what somebody took away, not more often than ten times at once and once a second
  * after that, and looks after everything, sysctls too, every ten seconds. Never waits.
  */
 void managed_on_readable(struct managed *managed);

@@ -121,7 +121,7 @@ def _sysctls():
 def snapshot(namespace):
     """Everything of the return path, as other programs see it; equal when nothing changed."""
     text = [namespace.run("ip", *options) for options in
-            (("-d", "rule"), ("-6", "-d", "rule"), ("-d", "route", "show", "table", "all"),
+            (("-d", "rule"), ("-6", "-d", "rule"), ("-4", "-d", "route", "show", "table", "all"),
              ("-6", "-d", "route", "show", "table", "all"))]
     text.append(namespace.run("nft", "-s", "list", "ruleset"))
     return "".join(text), namespace.call(_sysctls)
@@ -135,11 +135,11 @@ def rules(namespace):
 
 def own(namespace):
     """What bears mmproxy's protocol number: rules and routes."""
-    routes = (namespace.run("ip", "-d", "route", "show", "table", "all", "proto", OWN_PROTOCOL)
+    routes = (namespace.run("ip", "-4", "-d", "route", "show", "table", "all", "proto", OWN_PROTOCOL)
               + namespace.run("ip", "-6", "-d", "route", "show", "table", "all",
                               "proto", OWN_PROTOCOL))
     return ([rule for rule in rules(namespace) if f"proto {OWN_PROTOCOL}" in rule]
-            + routes.splitlines())
+            + [route for route in routes.splitlines() if route.strip()])
 
 
 def create_mangle(namespace):

@@ -66,12 +66,16 @@ static int open_sockets(struct supervisor *supervisor, const struct config *conf
     return err == -EACCES ? EX_NOPERM : EX_OSERR;
 }
 
-static void next_load(struct supervisor *supervisor)
+void load_next(struct supervisor *supervisor)
 {
-    if (!supervisor->load_wanted || supervisor->is_stopping)
-        return;
-    supervisor->load_wanted = false;
-    load_again(supervisor);
+    if (supervisor->load_wanted && !supervisor->is_stopping) {
+        supervisor->load_wanted = false;
+        load_again(supervisor);
+    }
+    if (supervisor->upgrade_wanted && !supervisor->is_stopping && !supervisor->pending) {
+        supervisor->upgrade_wanted = false;
+        upgrade_begin(supervisor);
+    }
 }
 
 static void commit(struct generation *generation)
@@ -86,6 +90,7 @@ static void commit(struct generation *generation)
     if (err < 0)
         log_error("[!] the log can't be opened as configured: %s", strerror(-err));
     sockets_commit(&supervisor->sockets, config);
+    upgrade_tell_ready(supervisor); /* first: whoever serves may shut the sockets down */
     generation_serve(generation);
     if (old)
         stop_drain(supervisor, old);
@@ -95,10 +100,9 @@ static void commit(struct generation *generation)
     if (old)
         log_notice("[+] reloaded: generation %u serves, generation %u drains", generation->number,
                    old->number);
-    upgrade_tell_ready(supervisor);
     service_ready();
     service_status("generation %u serves %zu listeners", generation->number, config->n_listeners);
-    next_load(supervisor);
+    load_next(supervisor);
 }
 
 static void roll_back(struct generation *generation)
@@ -111,7 +115,7 @@ static void roll_back(struct generation *generation)
     generation_kill(generation);
     if (supervisor->current) {
         (void)load_failed(supervisor, EX_OSERR);
-        next_load(supervisor);
+        load_next(supervisor);
         return;
     }
     supervisor->exit_status = EX_OSERR;
@@ -188,7 +192,7 @@ void load_again(struct supervisor *supervisor)
 {
     if (supervisor->is_stopping)
         return;
-    if (supervisor->pending) {
+    if (supervisor->pending || supervisor->upgrade.ready_fd >= 0) {
         supervisor->load_wanted = true;
         return;
     }

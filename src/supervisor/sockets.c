@@ -39,7 +39,11 @@ static int open_one(struct sockets *sockets, const struct listener_config *liste
     int fd = sock_listen(addr, listener->backlog, listener->keepalive_s);
     if (fd < 0)
         return fd;
-    *socket = (struct listen_socket){ .addr = *addr, .fd = fd, .is_new = true };
+    /* Kept before any worker inherits it: they have to know. */
+    *socket = (struct listen_socket){ .addr = *addr,
+                                      .fd = fd,
+                                      .is_new = true,
+                                      .is_kept_outside = service_keep_socket(fd, addr) };
     sockets->n++;
     return 0;
 }
@@ -72,6 +76,8 @@ int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside)
         return -errno;
     if (!is_listening || (addr_family(&addr) != AF_INET && addr_family(&addr) != AF_INET6))
         return -EINVAL;
+    if (find(sockets, &addr))
+        return -EEXIST;
     struct listen_socket *socket = append(sockets);
     if (!socket)
         return -ENOMEM;
@@ -97,9 +103,13 @@ static void remove_at(struct sockets *sockets, size_t i)
 
 void sockets_rollback(struct sockets *sockets)
 {
-    for (size_t i = sockets->n; i-- > 0;)
-        if (sockets->all[i].is_new)
-            remove_at(sockets, i);
+    for (size_t i = sockets->n; i-- > 0;) {
+        if (!sockets->all[i].is_new)
+            continue;
+        if (sockets->all[i].is_kept_outside)
+            service_forget_socket(&sockets->all[i].addr);
+        remove_at(sockets, i);
+    }
 }
 
 static const struct listener_config *wanted_by(const struct config *config, const struct addr *addr)
@@ -150,8 +160,6 @@ void sockets_commit(struct sockets *sockets, const struct config *config)
             tell("[+] Listening on", "listening", &socket->addr, listener->name);
         if (!socket->is_new)
             sock_set_up_again(socket->fd, listener->backlog, listener->keepalive_s);
-        if (!socket->is_kept_outside)
-            socket->is_kept_outside = service_keep_socket(socket->fd, &socket->addr);
         socket->is_new = false;
         socket->is_adopted = false;
     }
@@ -184,7 +192,9 @@ struct worker_socket *sockets_for_workers(const struct sockets *sockets,
         for (size_t j = 0; j < config->listeners[i].n_listen; j++) {
             const struct listen_socket *socket = find(sockets, &config->listeners[i].listen[j]);
             assert(socket);
-            list[(*n)++] = (struct worker_socket){ .fd = socket->fd, .listener = (unsigned)i };
+            list[(*n)++] = (struct worker_socket){ .fd = socket->fd,
+                                                   .listener = (unsigned)i,
+                                                   .is_kept_outside = socket->is_kept_outside };
         }
     }
     return list;

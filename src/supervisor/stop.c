@@ -7,6 +7,7 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/supervisor/load.h"
 #include "mmproxy/supervisor/service.h"
+#include "mmproxy/supervisor/upgrade.h"
 
 /* How firmly sessions are asked to end; each step is taken when the one before had its time. */
 enum urgency { URGENCY_NONE, URGENCY_DRAIN, URGENCY_STOP, URGENCY_KILL };
@@ -91,7 +92,11 @@ static void begin(struct supervisor *supervisor)
 {
     if (!supervisor->has_handed_over)
         service_stopping();
-    sockets_shut_down(&supervisor->sockets);
+    if (upgrade_is_under_way(supervisor))
+        sockets_close(&supervisor->sockets); /* they are the old process's still */
+    else
+        sockets_shut_down(&supervisor->sockets);
+    upgrade_abort(supervisor);
     if (!supervisor->is_stopping)
         retire_current(supervisor);
     supervisor->stop_urgency = URGENCY_DRAIN;

@@ -110,11 +110,13 @@ static void take_sockets(struct supervisor *supervisor)
     int n = service_sockets(&first);
 
     for (int fd = first; fd < first + n; fd++) {
-        int err = sockets_adopt(&supervisor->sockets, fd, !upgrade_is_under_way(supervisor));
+        bool is_kept =
+            !upgrade_is_under_way(supervisor) || upgrade_socket_is_kept((size_t)(fd - first));
+        int err = sockets_adopt(&supervisor->sockets, fd, is_kept);
         if (err == 0)
             continue;
-        log_warning("[!] descriptor %d was handed over but is no listening TCP socket: %s", fd,
-                    strerror(-err));
+        log_warning("[!] descriptor %d was handed over but is of no use: %s", fd,
+                    err == -EEXIST ? "another one listens on its address" : strerror(-err));
         close(fd);
     }
 }

@@ -30,7 +30,8 @@ struct supervisor {
     struct generation *current;      /* NULL before the first one serves, and when stopping */
     struct generation *pending;      /* a load that is neither committed nor rolled back */
     struct generation_list draining; /* and those that have been killed */
-    bool load_wanted;                /* SIGHUP came during a load */
+    bool load_wanted;                /* SIGHUP came during a load or an upgrade */
+    bool upgrade_wanted;             /* SIGUSR2 came during a load */
     struct upgrade upgrade;
     bool is_stopping;
     bool has_handed_over; /* to a new binary: sockets and return path are its business now */

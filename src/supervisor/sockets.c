@@ -40,10 +40,9 @@ static int open_one(struct sockets *sockets, const struct listener_config *liste
     if (fd < 0)
         return fd;
     /* Kept before any worker inherits it: they have to know. */
-    *socket = (struct listen_socket){ .addr = *addr,
-                                      .fd = fd,
-                                      .is_new = true,
-                                      .is_kept_outside = service_keep_socket(fd, addr) };
+    *socket = (struct listen_socket){
+        .addr = *addr, .fd = fd, .is_new = true, .is_kept_outside = service_keep_socket(fd, addr)
+    };
     sockets->n++;
     return 0;
 }

@@ -7,6 +7,7 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/supervisor/load.h"
 #include "mmproxy/supervisor/service.h"
+#include "mmproxy/supervisor/status.h"
 #include "mmproxy/supervisor/upgrade.h"
 
 /* How firmly sessions are asked to end; each step is taken when the one before had its time. */
@@ -102,6 +103,7 @@ static void begin(struct supervisor *supervisor)
     supervisor->stop_urgency = URGENCY_DRAIN;
     log_notice("[+] stopping: %u s for the sessions that are left: %u",
                supervisor->drain_timeout_ms / 1000, sessions_left(supervisor));
+    status_tell(supervisor);
     if (supervisor->drain_timeout_ms == 0)
         be_more_urgent(supervisor);
     else

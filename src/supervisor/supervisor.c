@@ -14,6 +14,7 @@
 #include "mmproxy/supervisor/load.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/state.h"
+#include "mmproxy/supervisor/status.h"
 #include "mmproxy/supervisor/stop.h"
 #include "mmproxy/supervisor/upgrade.h"
 
@@ -135,6 +136,7 @@ static int supervisor_open(struct supervisor *supervisor, const struct cmdline *
     take_sockets(supervisor);
     watch_all(supervisor);
     stop_init(supervisor);
+    status_init(supervisor);
     return EX_OK;
 }
 

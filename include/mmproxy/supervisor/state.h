@@ -5,6 +5,7 @@
 
 #include <ev.h>
 #include <stdbool.h>
+#include <time.h>
 
 #include "mmproxy/config/cmdline.h"
 #include "mmproxy/supervisor/generation.h"
@@ -22,6 +23,16 @@ struct upgrade {
     ev_timer timeout;
 };
 
+/* What the service manager is told; see status.h. */
+struct status {
+    char mistake[256]; /* the first of the load under way, or of the last one */
+    bool has_failed;   /* the last load */
+    time_t loaded_at;  /* when the last load ended */
+    bool is_reload;    /* ... which was not the first */
+    char told[640];    /* what the manager knows */
+    ev_timer refresh;
+};
+
 struct supervisor {
     const struct cmdline *cmdline;
     struct ev_loop *loop; /* libev's default one, the only that hears of children */
@@ -33,6 +44,7 @@ struct supervisor {
     bool load_wanted;                /* SIGHUP came during a load or an upgrade */
     bool upgrade_wanted;             /* SIGUSR2 came during a load */
     struct upgrade upgrade;
+    struct status status;
     bool is_stopping;
     bool has_handed_over; /* to a new binary: sockets and return path are its business now */
     int exit_status;

@@ -28,15 +28,58 @@ static struct listen_socket *append(struct sockets *sockets)
     return &all[sockets->n];
 }
 
-static int open_one(struct sockets *sockets, const struct listener_config *listener,
-                    const struct addr *addr)
+static const struct listener_config *wanted_by(const struct config *config, const struct addr *addr)
+{
+    for (size_t i = 0; i < config->n_listeners; i++)
+        for (size_t j = 0; j < config->listeners[i].n_listen; j++)
+            if (addr_equal(&config->listeners[i].listen[j], addr))
+                return &config->listeners[i];
+    return NULL;
+}
+
+/* Sockets on this port that config has no use for. returns: how many. */
+static unsigned share_leaving(struct sockets *sockets, const struct config *config,
+                              const struct addr *addr, bool on)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < sockets->n; i++) {
+        const struct listen_socket *socket = &sockets->all[i];
+        if (addr_family(&socket->addr) != addr_family(addr) ||
+            addr_port(&socket->addr) != addr_port(addr) || wanted_by(config, &socket->addr))
+            continue;
+        if (sock_share_port(socket->fd, on) == 0)
+            n++;
+    }
+    return n;
+}
+
+/*
+ * From a wildcard to one address or back, on the same port: the kernel has the new one only
+ * beside the old one that is to go, and only if both agree. For this moment they do.
+ */
+static int listen_anyway(struct sockets *sockets, const struct config *config,
+                         const struct listener_config *listener, const struct addr *addr)
+{
+    int fd = sock_listen(addr, listener->backlog, listener->keepalive_s, false);
+    if (fd != -EADDRINUSE || share_leaving(sockets, config, addr, true) == 0)
+        return fd;
+    fd = sock_listen(addr, listener->backlog, listener->keepalive_s, true);
+    (void)share_leaving(sockets, config, addr, false);
+    if (fd >= 0)
+        (void)sock_share_port(fd, false);
+    return fd;
+}
+
+static int open_one(struct sockets *sockets, const struct config *config,
+                    const struct listener_config *listener, const struct addr *addr)
 {
     if (find(sockets, addr))
         return 0;
     struct listen_socket *socket = append(sockets);
     if (!socket)
         return -ENOMEM;
-    int fd = sock_listen(addr, listener->backlog, listener->keepalive_s);
+    int fd = listen_anyway(sockets, config, listener, addr);
     if (fd < 0)
         return fd;
     /* Kept before any worker inherits it: they have to know. */
@@ -53,7 +96,7 @@ int sockets_open_missing(struct sockets *sockets, const struct config *config,
     for (size_t i = 0; i < config->n_listeners; i++) {
         const struct listener_config *listener = &config->listeners[i];
         for (size_t j = 0; j < listener->n_listen; j++) {
-            int err = open_one(sockets, listener, &listener->listen[j]);
+            int err = open_one(sockets, config, listener, &listener->listen[j]);
             if (err < 0) {
                 *failure = (struct sockets_failure){ listener, &listener->listen[j] };
                 return err;
@@ -109,15 +152,6 @@ void sockets_rollback(struct sockets *sockets)
             service_forget_socket(&sockets->all[i].addr);
         remove_at(sockets, i);
     }
-}
-
-static const struct listener_config *wanted_by(const struct config *config, const struct addr *addr)
-{
-    for (size_t i = 0; i < config->n_listeners; i++)
-        for (size_t j = 0; j < config->listeners[i].n_listen; j++)
-            if (addr_equal(&config->listeners[i].listen[j], addr))
-                return &config->listeners[i];
-    return NULL;
 }
 
 static void tell(const char *text, const char *event, const struct addr *addr, const char *name)

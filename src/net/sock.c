@@ -39,6 +39,11 @@ static int start_listening(int fd, unsigned backlog)
     return listen(fd, backlog > INT_MAX ? INT_MAX : (int)backlog) < 0 ? -errno : 0;
 }
 
+int sock_share_port(int fd, bool on)
+{
+    return sock_set(fd, SOL_SOCKET, SO_REUSEPORT, on);
+}
+
 static int set_up_listener(int fd, const struct addr *addr, unsigned backlog, unsigned keepalive_s)
 {
     int err = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -51,13 +56,15 @@ static int set_up_listener(int fd, const struct addr *addr, unsigned backlog, un
     return err < 0 ? err : start_listening(fd, backlog);
 }
 
-int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s)
+int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s, bool shares_port)
 {
     int fd = socket(addr_family(addr), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (fd < 0)
         return -errno;
 
-    int err = set_up_listener(fd, addr, backlog, keepalive_s);
+    int err = shares_port ? sock_share_port(fd, true) : 0;
+    if (err == 0)
+        err = set_up_listener(fd, addr, backlog, keepalive_s);
     if (err < 0) {
         close(fd);
         return err;

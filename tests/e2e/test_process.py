@@ -17,7 +17,7 @@ from lib.topology import CLIENT4, ORIGIN4
 from lib.wait import until
 
 PORTS = itertools.count(20000)
-WORKER_KILLED = r".*worker.*(?i:signal 9|SIGKILL|Killed).*"
+WORKER_KILLED = r"\[!\] worker [0-9]+ .*died: killed by signal 9 \(Killed\)"
 
 
 def head():

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("MMPROXY_BIN", str(ROOT / "build" / "release" / "mmproxy"))
 
 # A worker that nobody killed must not die; the supervisor says so in words like these.
-WORKER_DIED = re.compile(r"worker .*(killed|signal|died|exited|status)")
+WORKER_DIED = re.compile(r"worker .*(died|can't be started)")
 
 
 def environment(directory):

@@ -41,7 +41,14 @@ def cpu_seconds(pid):
 
 
 def descriptors(pid):
-    return sorted(os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+    """What each open descriptor is, as /proc/PID/fd has it."""
+    found = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return sorted(found)
 
 
 def status(pid):

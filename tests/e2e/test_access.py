@@ -198,5 +198,5 @@ def test_lines_about_strangers_are_limited_and_counted(net, serve, target, sessi
 
 
 def _held_back(gateway):
-    pattern = lines.told("?", "([0-9]+) more peers were not allowed to connect")
+    pattern = r"\[\?\] ssh: ([0-9]+) more peers were not allowed to connect"
     return [re.fullmatch(pattern, line)[1] for line in gateway.find(pattern)]

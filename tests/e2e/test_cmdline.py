@@ -83,7 +83,7 @@ def test_missing_configuration_file_exits_78(directory, plain_net):
 
 def test_syntax_error_exits_78_with_file_and_line(directory, plain_net):
     path = directory / "mmproxy.conf"
-    path.write_text("workers = 1;\nlisteners = (\n  { name = ;\n);\n")
+    path.write_text("workers = 1;\nlisteners = (\n  { name = ; }\n);\n")
     told = _fails(daemon.run(["-c", path], directory, plain_net.origin), 78)
     assert f"{path}:3: " in told
 

@@ -3,7 +3,6 @@
 
 import itertools
 import os
-import pwd
 import re
 import signal
 import socket
@@ -170,19 +169,6 @@ def test_supervisor_killed_sessions_go_on_and_the_ports_are_free(net, serve, lau
     peer.trip(conn)
     other, other_conn = session(service, head())
     other.trip(other_conn)
-
-
-@pytest.mark.parametrize("user, uid", ((None, None), ("daemon", 1)))
-def test_workers_run_as_the_service_user(serve, user, uid):
-    if uid is None:
-        names = {each.pw_name: each.pw_uid for each in pwd.getpwall()}
-        uid = names.get("_mmproxy", names["nobody"])
-    gateway = serve(settings={"workers": 2} | ({"user": user} if user else {}))
-    for pid in gateway.workers():
-        status = proc.status(pid)
-        assert set(status["Uid"].split()) == {str(uid)}
-        assert "0" not in status["Gid"].split()
-        assert "0" not in status["Groups"].split()
 
 
 @pytest.mark.parametrize("cpus", (1, 2))

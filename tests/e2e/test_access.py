@@ -140,7 +140,6 @@ def test_claim_that_the_kernel_can_not_serve_harms_nobody(serve, target, dial, s
     serve(allow_local_clients=True, connect_timeout=1)
     odd = dial()
     odd.send(header.v2(claim, 51234))
-    odd.finish()
     service = target()
     peer = dial()
     peer.send(header.v1(CLIENT4, 51235))

@@ -23,11 +23,13 @@ def head():
     return header.v1(CLIENT4, next(PORTS))
 
 
-def _worker_of(net, peer):
-    """The process that has this connection of the load balancer's."""
-    lines_ = net.origin.ss("-tnp", "state", "established", "dport", f"= :{peer.port}",
-                           "sport", "= :2222")
-    return int(re.search(r"pid=([0-9]+)", lines_[0])[1])
+def _workers_of(net, peers):
+    """The processes that have these connections of the load balancer's, in their order."""
+    owners = {}
+    for line in net.origin.ss("-tnp", "state", "established", "sport", "= :2222"):
+        port = int(re.search(r":([0-9]+) +users:", line)[1])
+        owners[port] = int(re.search(r"pid=([0-9]+)", line)[1])
+    return [owners[peer.port] for peer in peers]
 
 
 def _talk(pairs, stop, broken):
@@ -47,8 +49,9 @@ def test_worker_killed_under_load_ends_only_its_own_sessions(net, serve, target,
     gateway.may_lose_workers = True
     service = target()
     pairs = [session(service, head()) for _ in range(60)]
-    victim = _worker_of(net, pairs[0][0])
-    doomed = [pair for pair in pairs if _worker_of(net, pair[0]) == victim]
+    workers = _workers_of(net, [peer for peer, _ in pairs])
+    victim = workers[0]
+    doomed = [pair for pair, worker in zip(pairs, workers) if worker == victim]
     assert 0 < len(doomed) < len(pairs)
 
     broken, stop = [], threading.Event()
@@ -97,7 +100,7 @@ def test_sessions_are_shared_by_all_workers(net, serve, target, session):
     serve(settings={"workers": 4})
     service = target()
     pairs = [session(service, head()) for _ in range(100)]
-    assert len({_worker_of(net, peer) for peer, _ in pairs}) == 4
+    assert len(set(_workers_of(net, [peer for peer, _ in pairs]))) == 4
 
 
 @pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))

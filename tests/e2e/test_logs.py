@@ -158,3 +158,32 @@ def test_log_to_the_journal(net, launch, directory, target, dial, session, colle
     assert re.search(r"(?m)^SYSLOG_IDENTIFIER=mmproxy$", event), event
     for fact in ("ssh", "127.0.0.1:22", "4"):
         assert re.search(rf"(?m)^MMPROXY_[A-Z0-9_]+={re.escape(fact)}$", event), event
+
+
+def _many_sessions(service, session):
+    """More lines than a pipe holds."""
+    for port in range(20000, 20600):
+        peer, conn = session(service, header.v1(CLIENT4, port))
+        peer.trip(conn)
+        peer.reset()
+        conn.close()
+
+
+def test_reader_that_does_not_read_does_not_stop_the_service(serve, target, session):
+    """What could not be written is counted, and told when there is room again."""
+    gateway = serve()
+    gateway.pause_reading()
+    service = target()
+    _many_sessions(service, session)
+    gateway.resume_reading()
+    peer, conn = session(service, HEAD)
+    peer.trip(conn)
+    gateway.wait_line(r"\[.\] .*[0-9]+ .*(?:lost|dropped).*")
+
+
+def test_reader_that_is_gone_does_not_stop_the_service(serve, target, session):
+    gateway = serve()
+    workers = gateway.workers()
+    gateway.end_reading()
+    _many_sessions(target(), session)
+    assert gateway.workers() == workers

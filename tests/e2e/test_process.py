@@ -246,3 +246,61 @@ def test_restart_at_once_on_the_same_ports(serve, target, session, launch, net, 
     again.wait_listening(*conf.LISTEN)
     peer, conn = session(service, head())
     peer.trip(conn)
+
+
+def test_host_without_ipv6(net, serve, target, session):
+    """A target_v6 that can't be reached is no reason not to serve IPv4."""
+    net.origin.sysctl("net.ipv6.conf.all.disable_ipv6", 1)
+    serve(listen="0.0.0.0:2222")
+    peer, conn = session(target(), head())
+    peer.trip(conn)
+
+
+@pytest.mark.parametrize("order", (("ssh", "smtp"), ("smtp", "ssh")))
+def test_two_listeners_with_addresses_of_one_port(net, launch, directory, target, order):
+    """Sockets are told apart by their whole address."""
+    listeners = {
+        "ssh": conf.listener(listen=f"{ORIGIN4}:2222", target_v4="127.0.0.1:22"),
+        "smtp": conf.listener(name="smtp", listen="127.0.0.1:2222", target_v4="127.0.0.1:25",
+                              allowed_subnets="local.subnets"),
+    }
+    (directory / "local.subnets").write_text("127.0.0.0/8\n")
+    path = conf.write(directory, [listeners[name] for name in order], workers=1)
+    gateway = launch(net.origin, "-c", path)
+    gateway.wait_listening(f"{ORIGIN4}:2222")
+    gateway.wait_listening("127.0.0.1:2222", name="smtp")
+    for namespace, address, service in ((net.lb, ORIGIN4, target(port=22)),
+                                        (net.origin, "127.0.0.1", target(port=25))):
+        peer = connect(namespace, address, 2222)
+        peer.send(head())
+        conn = service.accept()
+        peer.trip(conn)
+        conn.close()
+        peer.close()
+
+
+def test_worker_killed_while_draining_is_not_replaced(net, serve, target, session):
+    gateway = serve(settings={"workers": 2, "drain_timeout": 600})
+    gateway.may_lose_workers = True
+    service = target()
+    pairs = [session(service, head()) for _ in range(20)]
+    workers = _workers_of(net, [peer for peer, _ in pairs])
+    gateway.signal(signal.SIGTERM)
+    until(lambda: not net.origin.is_listening(2222), "the listeners to close")
+    proc.kill(workers[0])
+    gateway.wait_line(WORKER_KILLED)
+    for (peer, conn), worker in zip(pairs, workers):
+        if worker != workers[0]:
+            peer.trip(conn)
+    assert set(gateway.workers()) <= set(workers) - {workers[0]}
+    for peer, _ in pairs:
+        peer.reset()
+    assert gateway.wait_exit() == 0
+
+
+def test_sigterm_while_a_worker_is_being_replaced(serve):
+    gateway = serve()
+    gateway.may_lose_workers = True
+    proc.kill(gateway.workers()[0])
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit() == 0

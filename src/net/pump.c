@@ -176,11 +176,12 @@ static enum pump_wait write_failed(struct pump *pump, ssize_t err)
     return PUMP_TO_ERROR;
 }
 
-/* returns: PUMP_READ when nothing is left behind. */
-static enum pump_wait flush_backlog(struct pump *pump, struct pump_pool *pool)
+enum pump_wait pump_flush(struct pump *pump, struct pump_pool *pool)
 {
     struct pump_backlog *backlog = pump->backlog;
 
+    if (!backlog)
+        return PUMP_READ;
     while (backlog->len > 0) {
         ssize_t n = backlog->pipe
                         ? send_pipe(pump->to, backlog->pipe, backlog->len)
@@ -292,22 +293,13 @@ static struct piece move_piece(struct pump *pump, struct pump_pool *pool)
     return piece;
 }
 
-static enum pump_wait pass_on_eof(struct pump *pump)
-{
-    if (shutdown(pump->to, SHUT_WR) < 0)
-        return write_failed(pump, -errno);
-    return PUMP_DONE;
-}
-
 enum pump_wait pump_run(struct pump *pump, struct pump_pool *pool)
 {
+    enum pump_wait wait = pump_flush(pump, pool);
     size_t moved = 0;
 
-    if (pump->backlog) {
-        enum pump_wait wait = flush_backlog(pump, pool);
-        if (wait != PUMP_READ)
-            return wait;
-    }
+    if (wait != PUMP_READ)
+        return wait;
     while (!pump->at_eof) {
         struct piece piece = move_piece(pump, pool);
         if (pump->backlog)
@@ -319,5 +311,5 @@ enum pump_wait pump_run(struct pump *pump, struct pump_pool *pool)
         if (!pump->at_eof && (piece.is_all || moved >= SHARE))
             return PUMP_READ;
     }
-    return pass_on_eof(pump);
+    return PUMP_DONE;
 }

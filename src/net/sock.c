@@ -6,8 +6,8 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-/* A dead end is noticed after the idle time and three unanswered probes, this far apart. */
-enum { KEEPALIVE_PROBES = 3, KEEPALIVE_INTERVAL_MAX = 75 };
+/* The longest idle time that the kernel takes. */
+enum { KEEPALIVE_MAX_S = 32767 };
 
 int sock_set(int fd, int level, int option, int value)
 {
@@ -20,15 +20,8 @@ int sock_set_keepalive(int fd, unsigned seconds)
     if (err < 0 || seconds == 0)
         return err;
 
-    /* The kernel takes at most 32767 s. */
-    int idle = seconds > SHRT_MAX ? SHRT_MAX : (int)seconds;
-    int interval = idle > KEEPALIVE_INTERVAL_MAX ? KEEPALIVE_INTERVAL_MAX : idle;
-    err = sock_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle);
-    if (err == 0)
-        err = sock_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
-    if (err == 0)
-        err = sock_set(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
-    return err;
+    int idle = seconds > KEEPALIVE_MAX_S ? KEEPALIVE_MAX_S : (int)seconds;
+    return sock_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle);
 }
 
 /* What accepted sockets inherit. */
@@ -46,6 +39,11 @@ static int start_listening(int fd, unsigned backlog)
     return listen(fd, backlog > INT_MAX ? INT_MAX : (int)backlog) < 0 ? -errno : 0;
 }
 
+int sock_share_port(int fd, bool on)
+{
+    return sock_set(fd, SOL_SOCKET, SO_REUSEPORT, on);
+}
+
 static int set_up_listener(int fd, const struct addr *addr, unsigned backlog, unsigned keepalive_s)
 {
     int err = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -58,13 +56,15 @@ static int set_up_listener(int fd, const struct addr *addr, unsigned backlog, un
     return err < 0 ? err : start_listening(fd, backlog);
 }
 
-int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s)
+int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s, bool shares_port)
 {
     int fd = socket(addr_family(addr), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (fd < 0)
         return -errno;
 
-    int err = set_up_listener(fd, addr, backlog, keepalive_s);
+    int err = shares_port ? sock_share_port(fd, true) : 0;
+    if (err == 0)
+        err = set_up_listener(fd, addr, backlog, keepalive_s);
     if (err < 0) {
         close(fd);
         return err;

@@ -17,6 +17,7 @@ enum {
     LONG_LIFE_MS = 10 * 1000,     /* a worker that lived so long died of something new */
     BACK_OFF_MS = 250,            /* doubled with each death in a row after the first */
     BACK_OFF_MAX_MS = 30 * 1000,
+    BACK_OFF_ALONE_MS = 500, /* the most while no other worker serves */
 };
 
 static void start_timer(struct generation *generation, unsigned delay_ms)
@@ -68,6 +69,7 @@ static int start_workers(struct generation *generation)
         if (err < 0)
             return err;
         process->generation = generation;
+        process->round = generation->round;
         TAILQ_INSERT_TAIL(&generation->processes, process, link);
         generation->n_processes++;
     }
@@ -108,6 +110,7 @@ static void on_message(struct process *process, enum worker_message message)
 
 static void start_failed(struct generation *generation, const char *why)
 {
+    generation->failure = why;
     log_error("[!] generation %u could not start: %s", generation->number, why);
     generation->events.on_failed(generation);
 }
@@ -126,8 +129,9 @@ static void retry_later(struct generation *generation)
 {
     unsigned n = generation->deaths_in_a_row > 10 ? 10 : generation->deaths_in_a_row;
     unsigned delay_ms = n <= 1 ? 0 : (unsigned)BACK_OFF_MS << (n - 2);
+    unsigned max_ms = generation->n_processes > 0 ? BACK_OFF_MAX_MS : BACK_OFF_ALONE_MS;
 
-    start_timer(generation, delay_ms < BACK_OFF_MAX_MS ? delay_ms : BACK_OFF_MAX_MS);
+    start_timer(generation, delay_ms < max_ms ? delay_ms : max_ms);
 }
 
 static void start_missing(struct generation *generation)
@@ -273,11 +277,20 @@ static void tell_death(const struct process *process, int status)
                   WEXITSTATUS(status));
 }
 
-static void replace(struct generation *generation, const struct process *dead)
+/* Workers that were started together and die together have died once, not in a row. */
+static void count_death(struct generation *generation, const struct process *dead)
 {
+    if (dead->round < generation->round)
+        return;
     if (clock_now_ms() - dead->started_ms >= LONG_LIFE_MS)
         generation->deaths_in_a_row = 0;
     generation->deaths_in_a_row++;
+    generation->round++;
+}
+
+static void replace(struct generation *generation, const struct process *dead)
+{
+    count_death(generation, dead);
     generation->missing++;
     retry_later(generation);
 }

@@ -2,7 +2,9 @@
 #include "mmproxy/supervisor/load.h"
 
 #include <errno.h>
-#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -12,19 +14,39 @@
 #include "mmproxy/supervisor/preflight.h"
 #include "mmproxy/supervisor/return_path.h"
 #include "mmproxy/supervisor/service.h"
+#include "mmproxy/supervisor/status.h"
 #include "mmproxy/supervisor/stop.h"
 #include "mmproxy/supervisor/upgrade.h"
 
+enum {
+    PORT_RETRY_MS = 20,
+    PORT_PATIENCE_MS = 1000,
+};
+
 static void report_mistake(void *context, bool is_error, const char *line)
 {
-    (void)context;
-    if (is_error)
-        log_error("%s", line);
-    else
+    if (!is_error) {
         log_warning("%s", line);
+        return;
+    }
+    log_error("%s", line);
+    status_mistake(context, line);
 }
 
-static const struct config_sink sink = { .report = report_mistake };
+/* The one line that says why a load failed, to the log and to the service manager. */
+static void report(struct supervisor *supervisor, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void report(struct supervisor *supervisor, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    log_error("mmproxy: %s", line);
+    status_mistake(supervisor, line);
+}
 
 /* What can be said of a failed load differs only by whether something serves already. */
 static int load_failed(struct supervisor *supervisor, int exit_status)
@@ -34,11 +56,11 @@ static int load_failed(struct supervisor *supervisor, int exit_status)
     log_error("[!] reload failed: generation %u goes on with the configuration it has",
               supervisor->current->number);
     service_ready();
-    service_status("reload failed; generation %u serves", supervisor->current->number);
+    status_load_ended(supervisor, false);
     return EX_OK;
 }
 
-static int check_privilege(const struct config *config)
+static int check_privilege(struct supervisor *supervisor, const struct config *config)
 {
     if (config->n_listeners == 0)
         return EX_OK;
@@ -46,11 +68,26 @@ static int check_privilege(const struct config *config)
     if (err == 0)
         return EX_OK;
     if (err == -EPERM)
-        log_error("mmproxy: the system refuses IP_TRANSPARENT or SO_MARK: run it as root, or "
-                  "with CAP_NET_ADMIN or (since Linux 5.17) CAP_NET_RAW");
+        report(supervisor, "the system refuses IP_TRANSPARENT or SO_MARK: run it as root, or "
+                           "with CAP_NET_ADMIN or (since Linux 5.17) CAP_NET_RAW");
     else
-        log_error("mmproxy: a connection can't be spoofed here: %s", strerror(-err));
+        report(supervisor, "a connection can't be spoofed here: %s", strerror(-err));
     return err == -EPERM ? EX_NOPERM : EX_OSERR;
+}
+
+/*
+ * At a start, the ports may still be those of a mmproxy that was killed: its workers let go of
+ * them in milliseconds. Nothing is served yet that this could hold up.
+ */
+static int open_patiently(struct supervisor *supervisor, const struct config *config,
+                          struct sockets_failure *failure)
+{
+    for (unsigned waited_ms = 0;; waited_ms += PORT_RETRY_MS) {
+        int err = sockets_open_missing(&supervisor->sockets, config, failure);
+        if (err != -EADDRINUSE || supervisor->current || waited_ms >= PORT_PATIENCE_MS)
+            return err;
+        (void)poll(NULL, 0, PORT_RETRY_MS);
+    }
 }
 
 static int open_sockets(struct supervisor *supervisor, const struct config *config)
@@ -58,22 +95,26 @@ static int open_sockets(struct supervisor *supervisor, const struct config *conf
     struct sockets_failure failure = { 0 };
     char text[ADDR_STRLEN];
 
-    int err = sockets_open_missing(&supervisor->sockets, config, &failure);
-    if (err == 0 || !failure.listener)
+    int err = open_patiently(supervisor, config, &failure);
+    if (err == 0)
         return EX_OK;
     sockets_rollback(&supervisor->sockets);
     const char *name = failure.listener->name;
-    log_error("mmproxy: can't listen on %s%s%s%s: %s", addr_format(failure.addr, text),
-              name[0] ? " (" : "", name, name[0] ? ")" : "", strerror(-err));
+    report(supervisor, "can't listen on %s%s%s%s: %s", addr_format(failure.addr, text),
+           name[0] ? " (" : "", name, name[0] ? ")" : "", strerror(-err));
     return err == -EACCES ? EX_NOPERM : EX_OSERR;
 }
 
-static void next_load(struct supervisor *supervisor)
+void load_next(struct supervisor *supervisor)
 {
-    if (!supervisor->load_wanted || supervisor->is_stopping)
-        return;
-    supervisor->load_wanted = false;
-    load_again(supervisor);
+    if (supervisor->load_wanted && !supervisor->is_stopping) {
+        supervisor->load_wanted = false;
+        load_again(supervisor);
+    }
+    if (supervisor->upgrade_wanted && !supervisor->is_stopping && !supervisor->pending) {
+        supervisor->upgrade_wanted = false;
+        upgrade_begin(supervisor);
+    }
 }
 
 static void commit(struct generation *generation)
@@ -91,6 +132,7 @@ static void commit(struct generation *generation)
         stop_drain(supervisor, old);
     return_path_update(supervisor);
     sockets_commit(&supervisor->sockets, config);
+    upgrade_tell_ready(supervisor); /* first: whoever serves may shut the sockets down */
     generation_serve(generation);
 
     if (config->n_listeners == 0)
@@ -98,11 +140,10 @@ static void commit(struct generation *generation)
     if (old)
         log_notice("[+] reloaded: generation %u serves, generation %u drains", generation->number,
                    old->number);
-    upgrade_tell_ready(supervisor);
     preflight_start(supervisor);
     service_ready();
-    service_status("generation %u serves %zu listeners", generation->number, config->n_listeners);
-    next_load(supervisor);
+    status_load_ended(supervisor, true);
+    load_next(supervisor);
 }
 
 static void roll_back(struct generation *generation)
@@ -113,9 +154,10 @@ static void roll_back(struct generation *generation)
     sockets_rollback(&supervisor->sockets);
     TAILQ_INSERT_TAIL(&supervisor->draining, generation, link);
     generation_kill(generation);
+    status_mistake(supervisor, generation->failure);
     if (supervisor->current) {
         (void)load_failed(supervisor, EX_OSERR);
-        next_load(supervisor);
+        load_next(supervisor);
         return;
     }
     supervisor->exit_status = EX_OSERR;
@@ -148,7 +190,7 @@ static int start_generation(struct supervisor *supervisor, struct config *config
         generation_new(&supervisor->pending, config, &supervisor->sockets, &template, &events);
     if (err == 0)
         return EX_OK;
-    log_error("mmproxy: no workers can be started: %s", strerror(-err));
+    report(supervisor, "no workers can be started: %s", strerror(-err));
     sockets_rollback(&supervisor->sockets);
     config_free(config);
     return EX_OSERR;
@@ -160,11 +202,15 @@ static void nothing_changed(struct supervisor *supervisor)
                supervisor->current->number);
     preflight_start(supervisor);
     service_ready();
+    status_load_ended(supervisor, true);
 }
 
 static int load(struct supervisor *supervisor)
 {
+    const struct config_sink sink = { .context = supervisor, .report = report_mistake };
     bool is_usage_error;
+
+    status_load_begins(supervisor);
     struct config *config = cmdline_config(supervisor->cmdline, &sink, &is_usage_error);
     if (!config)
         return is_usage_error ? EX_USAGE : EX_CONFIG;
@@ -174,7 +220,7 @@ static int load(struct supervisor *supervisor)
         nothing_changed(supervisor);
         return EX_OK;
     }
-    int status = check_privilege(config);
+    int status = check_privilege(supervisor, config);
     if (status == EX_OK)
         status = open_sockets(supervisor, config);
     if (status != EX_OK) {
@@ -193,7 +239,7 @@ void load_again(struct supervisor *supervisor)
 {
     if (supervisor->is_stopping)
         return;
-    if (supervisor->pending) {
+    if (supervisor->pending || supervisor->upgrade.ready_fd >= 0) {
         supervisor->load_wanted = true;
         return;
     }

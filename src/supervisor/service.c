@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,16 +68,17 @@ void service_stopping(void)
     notify("STOPPING=1");
 }
 
-void service_status(const char *format, ...)
+void service_status(const char *text)
 {
-    char state[512] = "STATUS=";
-    size_t used = strlen(state);
-    va_list args;
+    char state[1024];
 
-    va_start(args, format);
-    (void)vsnprintf(state + used, sizeof state - used, format, args);
-    va_end(args);
+    (void)snprintf(state, sizeof state, "STATUS=%s", text);
     notify(state);
+}
+
+bool service_has_manager(void)
+{
+    return getenv("NOTIFY_SOCKET") != NULL;
 }
 
 void service_watchdog(void)

@@ -28,18 +28,64 @@ static struct listen_socket *append(struct sockets *sockets)
     return &all[sockets->n];
 }
 
-static int open_one(struct sockets *sockets, const struct listener_config *listener,
-                    const struct addr *addr)
+static const struct listener_config *wanted_by(const struct config *config, const struct addr *addr)
+{
+    for (size_t i = 0; i < config->n_listeners; i++)
+        for (size_t j = 0; j < config->listeners[i].n_listen; j++)
+            if (addr_equal(&config->listeners[i].listen[j], addr))
+                return &config->listeners[i];
+    return NULL;
+}
+
+/* Sockets on this port that config has no use for. returns: how many. */
+static unsigned share_leaving(struct sockets *sockets, const struct config *config,
+                              const struct addr *addr, bool on)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < sockets->n; i++) {
+        const struct listen_socket *socket = &sockets->all[i];
+        if (addr_family(&socket->addr) != addr_family(addr) ||
+            addr_port(&socket->addr) != addr_port(addr) || wanted_by(config, &socket->addr))
+            continue;
+        if (sock_share_port(socket->fd, on) == 0)
+            n++;
+    }
+    return n;
+}
+
+/*
+ * From a wildcard to one address or back, on the same port: the kernel has the new one only
+ * beside the old one that is to go, and only if both agree. For this moment they do.
+ */
+static int listen_anyway(struct sockets *sockets, const struct config *config,
+                         const struct listener_config *listener, const struct addr *addr)
+{
+    int fd = sock_listen(addr, listener->backlog, listener->keepalive_s, false);
+    if (fd != -EADDRINUSE || share_leaving(sockets, config, addr, true) == 0)
+        return fd;
+    fd = sock_listen(addr, listener->backlog, listener->keepalive_s, true);
+    (void)share_leaving(sockets, config, addr, false);
+    if (fd >= 0)
+        (void)sock_share_port(fd, false);
+    return fd;
+}
+
+static int open_one(struct sockets *sockets, const struct config *config,
+                    const struct listener_config *listener, const struct addr *addr)
 {
     if (find(sockets, addr))
         return 0;
     struct listen_socket *socket = append(sockets);
     if (!socket)
         return -ENOMEM;
-    int fd = sock_listen(addr, listener->backlog, listener->keepalive_s);
+    int fd = listen_anyway(sockets, config, listener, addr);
     if (fd < 0)
         return fd;
-    *socket = (struct listen_socket){ .addr = *addr, .fd = fd, .is_new = true };
+    /* Kept before any worker inherits it: they have to know. */
+    *socket = (struct listen_socket){
+        .addr = *addr, .fd = fd, .is_new = true, .is_kept_outside = service_keep_socket(fd, addr)
+    };
     sockets->n++;
     return 0;
 }
@@ -50,7 +96,7 @@ int sockets_open_missing(struct sockets *sockets, const struct config *config,
     for (size_t i = 0; i < config->n_listeners; i++) {
         const struct listener_config *listener = &config->listeners[i];
         for (size_t j = 0; j < listener->n_listen; j++) {
-            int err = open_one(sockets, listener, &listener->listen[j]);
+            int err = open_one(sockets, config, listener, &listener->listen[j]);
             if (err < 0) {
                 *failure = (struct sockets_failure){ listener, &listener->listen[j] };
                 return err;
@@ -72,6 +118,8 @@ int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside)
         return -errno;
     if (!is_listening || (addr_family(&addr) != AF_INET && addr_family(&addr) != AF_INET6))
         return -EINVAL;
+    if (find(sockets, &addr))
+        return -EEXIST;
     struct listen_socket *socket = append(sockets);
     if (!socket)
         return -ENOMEM;
@@ -97,18 +145,13 @@ static void remove_at(struct sockets *sockets, size_t i)
 
 void sockets_rollback(struct sockets *sockets)
 {
-    for (size_t i = sockets->n; i-- > 0;)
-        if (sockets->all[i].is_new)
-            remove_at(sockets, i);
-}
-
-static const struct listener_config *wanted_by(const struct config *config, const struct addr *addr)
-{
-    for (size_t i = 0; i < config->n_listeners; i++)
-        for (size_t j = 0; j < config->listeners[i].n_listen; j++)
-            if (addr_equal(&config->listeners[i].listen[j], addr))
-                return &config->listeners[i];
-    return NULL;
+    for (size_t i = sockets->n; i-- > 0;) {
+        if (!sockets->all[i].is_new)
+            continue;
+        if (sockets->all[i].is_kept_outside)
+            service_forget_socket(&sockets->all[i].addr);
+        remove_at(sockets, i);
+    }
 }
 
 static void tell(const char *text, const char *event, const struct addr *addr, const char *name)
@@ -150,8 +193,6 @@ void sockets_commit(struct sockets *sockets, const struct config *config)
             tell("[+] Listening on", "listening", &socket->addr, listener->name);
         if (!socket->is_new)
             sock_set_up_again(socket->fd, listener->backlog, listener->keepalive_s);
-        if (!socket->is_kept_outside)
-            socket->is_kept_outside = service_keep_socket(socket->fd, &socket->addr);
         socket->is_new = false;
         socket->is_adopted = false;
     }
@@ -184,7 +225,9 @@ struct worker_socket *sockets_for_workers(const struct sockets *sockets,
         for (size_t j = 0; j < config->listeners[i].n_listen; j++) {
             const struct listen_socket *socket = find(sockets, &config->listeners[i].listen[j]);
             assert(socket);
-            list[(*n)++] = (struct worker_socket){ .fd = socket->fd, .listener = (unsigned)i };
+            list[(*n)++] = (struct worker_socket){ .fd = socket->fd,
+                                                   .listener = (unsigned)i,
+                                                   .is_kept_outside = socket->is_kept_outside };
         }
     }
     return list;

@@ -8,6 +8,8 @@
 #include "mmproxy/supervisor/load.h"
 #include "mmproxy/supervisor/return_path.h"
 #include "mmproxy/supervisor/service.h"
+#include "mmproxy/supervisor/status.h"
+#include "mmproxy/supervisor/upgrade.h"
 
 /* How firmly sessions are asked to end; each step is taken when the one before had its time. */
 enum urgency { URGENCY_NONE, URGENCY_DRAIN, URGENCY_STOP, URGENCY_KILL };
@@ -92,12 +94,17 @@ static void begin(struct supervisor *supervisor)
 {
     if (!supervisor->has_handed_over)
         service_stopping();
-    sockets_shut_down(&supervisor->sockets);
+    if (upgrade_is_under_way(supervisor))
+        sockets_close(&supervisor->sockets); /* they are the old process's still */
+    else
+        sockets_shut_down(&supervisor->sockets);
+    upgrade_abort(supervisor);
     if (!supervisor->is_stopping)
         retire_current(supervisor);
     supervisor->stop_urgency = URGENCY_DRAIN;
     log_notice("[+] stopping: %u s for the sessions that are left: %u",
                supervisor->drain_timeout_ms / 1000, sessions_left(supervisor));
+    status_tell(supervisor);
     if (supervisor->drain_timeout_ms == 0)
         be_more_urgent(supervisor);
     else

@@ -16,6 +16,7 @@
 #include "mmproxy/supervisor/return_path.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/state.h"
+#include "mmproxy/supervisor/status.h"
 #include "mmproxy/supervisor/stop.h"
 #include "mmproxy/supervisor/upgrade.h"
 
@@ -114,11 +115,13 @@ static void take_sockets(struct supervisor *supervisor)
     int n = service_sockets(&first);
 
     for (int fd = first; fd < first + n; fd++) {
-        int err = sockets_adopt(&supervisor->sockets, fd, !upgrade_is_under_way(supervisor));
+        bool is_kept =
+            !upgrade_is_under_way(supervisor) || upgrade_socket_is_kept((size_t)(fd - first));
+        int err = sockets_adopt(&supervisor->sockets, fd, is_kept);
         if (err == 0)
             continue;
-        log_warning("[!] descriptor %d was handed over but is no listening TCP socket: %s", fd,
-                    strerror(-err));
+        log_warning("[!] descriptor %d was handed over but is of no use: %s", fd,
+                    err == -EEXIST ? "another one listens on its address" : strerror(-err));
         close(fd);
     }
 }
@@ -140,6 +143,7 @@ static int supervisor_open(struct supervisor *supervisor, const struct cmdline *
     take_sockets(supervisor);
     watch_all(supervisor);
     stop_init(supervisor);
+    status_init(supervisor);
     return EX_OK;
 }
 

@@ -11,12 +11,17 @@
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
+#include "mmproxy/supervisor/load.h"
 #include "mmproxy/supervisor/process.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/stop.h"
 
 /* The environment variable that names the descriptor on which the new process says READY. */
 #define READY_FD_VARIABLE "MMPROXY_UPGRADE_FD"
+/* A character for each socket handed over: does a service manager have a copy of it? */
+#define KEPT_VARIABLE "MMPROXY_UPGRADE_KEPT"
+
+enum { IS_KEPT = '1', IS_OURS_ALONE = '0' };
 
 enum {
     READY_TIMEOUT_S = 30,
@@ -48,6 +53,26 @@ void upgrade_init(struct supervisor *supervisor, char *const argv[])
 bool upgrade_is_under_way(const struct supervisor *supervisor)
 {
     return supervisor->upgrade.tell_fd >= 0;
+}
+
+bool upgrade_socket_is_kept(size_t i)
+{
+    const char *kept = getenv(KEPT_VARIABLE);
+
+    return kept && i < strlen(kept) && kept[i] == IS_KEPT;
+}
+
+static int set_kept(const struct sockets *sockets)
+{
+    char *kept = calloc(sockets->n + 1, 1);
+    if (!kept)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < sockets->n; i++)
+        kept[i] = sockets->all[i].is_kept_outside ? IS_KEPT : IS_OURS_ALONE;
+    int err = setenv(KEPT_VARIABLE, kept, 1) < 0 ? -errno : 0;
+    free(kept);
+    return err;
 }
 
 static void set_number(const char *variable, long number)
@@ -85,7 +110,8 @@ static _Noreturn void be_new_binary(const struct supervisor *supervisor, int rea
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     ready_fd = lay_out(&supervisor->sockets, ready_fd);
-    if (ready_fd >= 0) {
+    int err = ready_fd < 0 ? ready_fd : set_kept(&supervisor->sockets);
+    if (err == 0) {
         set_number("LISTEN_FDS", (long)supervisor->sockets.n);
         set_number("LISTEN_PID", (long)getpid());
         if (getenv("WATCHDOG_PID"))
@@ -93,8 +119,9 @@ static _Noreturn void be_new_binary(const struct supervisor *supervisor, int rea
         (void)unsetenv("LISTEN_FDNAMES");
         set_number(READY_FD_VARIABLE, ready_fd);
         execv(binary, supervisor->upgrade.argv);
+        err = -errno;
     }
-    log_error("[!] %s can't be started: %s", binary, strerror(ready_fd < 0 ? -ready_fd : errno));
+    log_error("[!] %s can't be started: %s", binary, strerror(-err));
     _exit(EXIT_FAILURE);
 }
 
@@ -103,6 +130,7 @@ static void failed(struct supervisor *supervisor, const char *why)
     log_error("[!] upgrade failed: %s %s; generation %u goes on", binary, why,
               supervisor->current->number);
     upgrade_close(supervisor);
+    load_next(supervisor);
 }
 
 static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
@@ -122,6 +150,8 @@ static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
     log_notice("[+] upgraded: process %d serves, process %d drains", (int)supervisor->upgrade.pid,
                (int)getpid());
     service_main_pid(supervisor->upgrade.pid);
+    if (supervisor->load_wanted) /* it may have read the configuration before it changed */
+        (void)kill(supervisor->upgrade.pid, SIGHUP);
     upgrade_close(supervisor);
     stop_hand_over(supervisor);
 }
@@ -158,6 +188,14 @@ void upgrade_begin(struct supervisor *supervisor)
         log_warning("[!] SIGUSR2 is ignored while starting, stopping or upgrading");
         return;
     }
+    if (getpid() == 1) {
+        log_warning("[!] SIGUSR2 is ignored: everything here ends with process 1");
+        return;
+    }
+    if (supervisor->pending) {
+        supervisor->upgrade_wanted = true;
+        return;
+    }
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
         log_error("[!] upgrade failed: %s", strerror(errno));
         return;
@@ -175,6 +213,14 @@ void upgrade_begin(struct supervisor *supervisor)
     log_notice("[ ] upgrading: %s starts as process %d", binary, (int)upgrade->pid);
     upgrade->ready_fd = ends[0];
     watch(supervisor);
+}
+
+void upgrade_abort(struct supervisor *supervisor)
+{
+    if (supervisor->upgrade.ready_fd < 0)
+        return;
+    (void)kill(supervisor->upgrade.pid, SIGKILL);
+    upgrade_close(supervisor);
 }
 
 void upgrade_tell_ready(struct supervisor *supervisor)

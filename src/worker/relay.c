@@ -26,9 +26,22 @@ static bool has_failed(enum pump_wait wait)
     return wait == PUMP_FROM_ERROR || wait == PUMP_TO_ERROR;
 }
 
-static void run_up(struct session *session)
+/*
+ * A direction is over: the other end hears of it now, unless both are, when closing the
+ * sockets tells.
+ */
+static bool pass_on_end(int to, enum pump_wait other)
 {
-    session->up_wait = pump_run(&session->up, session->listener->worker->pool);
+    return other == PUMP_DONE || shutdown(to, SHUT_WR) == 0;
+}
+
+static void up_ran(struct session *session, enum pump_wait wait)
+{
+    session->up_wait = wait;
+    if (wait == PUMP_DONE && !pass_on_end(session->target_fd, session->down_wait)) {
+        session->up_wait = PUMP_TO_ERROR;
+        session->up.error = errno;
+    }
     if (session->up_wait == PUMP_DONE)
         note_end(session, "client closed");
     else if (session->up_wait == PUMP_FROM_ERROR)
@@ -37,15 +50,29 @@ static void run_up(struct session *session)
         session->end = error_name("target reset", session->up.error);
 }
 
-static void run_down(struct session *session)
+static void down_ran(struct session *session, enum pump_wait wait)
 {
-    session->down_wait = pump_run(&session->down, session->listener->worker->pool);
+    session->down_wait = wait;
+    if (wait == PUMP_DONE && !pass_on_end(session->peer_fd, session->up_wait)) {
+        session->down_wait = PUMP_TO_ERROR;
+        session->down.error = errno;
+    }
     if (session->down_wait == PUMP_DONE)
         note_end(session, "target closed");
     else if (session->down_wait == PUMP_FROM_ERROR)
         session->end = error_name("target reset", session->down.error);
     else if (session->down_wait == PUMP_TO_ERROR)
         session->end = error_name("client reset", session->down.error);
+}
+
+static void run_up(struct session *session)
+{
+    up_ran(session, pump_run(&session->up, session->listener->worker->pool));
+}
+
+static void run_down(struct session *session)
+{
+    down_ran(session, pump_run(&session->down, session->listener->worker->pool));
 }
 
 static enum session_state closed(struct session *session)
@@ -90,6 +117,13 @@ static enum session_state failed(struct session *session)
     return aborted(session, end);
 }
 
+/* Nobody has had the time to send more than what came with the header. */
+static void begin(struct session *session)
+{
+    session->down_wait = PUMP_READ;
+    up_ran(session, pump_flush(&session->up, session->listener->worker->pool));
+}
+
 static void on_activity(struct session *session)
 {
     if (session->listener->config->idle_timeout_ms > 0)
@@ -125,11 +159,12 @@ enum session_state relay_run(struct session *session, unsigned ready)
         return SESSION_RELAY;
     }
 
-    bool entered = ready & READY_ENTERED;
-    if (entered || is_ready(session->up_wait, ready, READY_PEER_READ, READY_TARGET_WRITE))
+    if (ready & READY_ENTERED)
+        begin(session);
+    if (is_ready(session->up_wait, ready, READY_PEER_READ, READY_TARGET_WRITE))
         run_up(session);
     if (!has_failed(session->up_wait) &&
-        (entered || is_ready(session->down_wait, ready, READY_TARGET_READ, READY_PEER_WRITE)))
+        is_ready(session->down_wait, ready, READY_TARGET_READ, READY_PEER_WRITE))
         run_down(session);
     if (has_failed(session->up_wait) || has_failed(session->down_wait))
         return failed(session);

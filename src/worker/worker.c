@@ -49,6 +49,7 @@ static void drain(struct worker *worker)
     if (worker->draining)
         return;
     worker->draining = true;
+    worker->serving = false;
     for_each_listener(worker, listener_stop);
     end_if_drained(worker);
 }
@@ -68,15 +69,33 @@ static void send_message(struct worker *worker, enum worker_message message)
     (void)send(worker->spec->channel, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* The ports must be free for the next start, even while sessions go on here. */
+/*
+ * The ports must be free for the next start, even while sessions go on here. Only who serves
+ * may see to that: the sockets of one that has not begun or drains may be those of another
+ * mmproxy, before an upgrade has succeeded or after it.
+ */
+static void free_ports(const struct worker *worker)
+{
+    for (size_t i = 0; i < worker->spec->n_sockets && worker->serving; i++)
+        if (!worker->spec->sockets[i].is_kept_outside)
+            (void)shutdown(worker->spec->sockets[i].fd, SHUT_RD);
+}
+
 static void on_orphaned(struct worker *worker)
 {
     log_warning("[!] the supervisor has died: serving %u sessions to their end",
                 worker->n_sessions);
     ev_io_stop(worker->loop, &worker->channel_io);
+    free_ports(worker);
     drain(worker);
-    for (size_t i = 0; i < worker->spec->n_sockets; i++)
-        (void)shutdown(worker->spec->sockets[i].fd, SHUT_RD);
+}
+
+static void serve(struct worker *worker)
+{
+    if (worker->draining)
+        return;
+    worker->serving = true;
+    for_each_listener(worker, listener_serve);
 }
 
 static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
@@ -93,8 +112,8 @@ static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
         on_orphaned(worker);
     else if (message == WORKER_PING)
         send_message(worker, WORKER_ALIVE);
-    else if (message == WORKER_SERVE && !worker->draining)
-        for_each_listener(worker, listener_serve);
+    else if (message == WORKER_SERVE)
+        serve(worker);
     else if (message == WORKER_DRAIN)
         drain(worker);
     else if (message == WORKER_STOP)

@@ -140,7 +140,6 @@ def test_claim_that_the_kernel_can_not_serve_harms_nobody(serve, target, dial, s
     serve(allow_local_clients=True, connect_timeout=1)
     odd = dial()
     odd.send(header.v2(claim, 51234))
-    odd.finish()
     service = target()
     peer = dial()
     peer.send(header.v1(CLIENT4, 51235))
@@ -198,5 +197,5 @@ def test_lines_about_strangers_are_limited_and_counted(net, serve, target, sessi
 
 
 def _held_back(gateway):
-    pattern = lines.told("?", "([0-9]+) more peers were not allowed to connect")
+    pattern = r"\[\?\] ssh: ([0-9]+) more peers were not allowed to connect"
     return [re.fullmatch(pattern, line)[1] for line in gateway.find(pattern)]

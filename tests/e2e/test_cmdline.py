@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from lib import conf, daemon, header, lines
-from lib.conn import RST, connect
+from lib.conn import RST, connect, endpoint
 from lib.target import Target
-from lib.topology import CLIENT4, LB4, LB6, ORIGIN4, ORIGIN_OF, STRANGER4
+from lib.topology import CLIENT_OF, LB4, LB6, LOOPBACK_OF, ORIGIN4, ORIGIN_OF, STRANGER4
 
 UNPRIVILEGED = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
                 "--inh-caps=-all", "--bounding-set=-all")
@@ -83,7 +83,7 @@ def test_missing_configuration_file_exits_78(directory, plain_net):
 
 def test_syntax_error_exits_78_with_file_and_line(directory, plain_net):
     path = directory / "mmproxy.conf"
-    path.write_text("workers = 1;\nlisteners = (\n  { name = ;\n);\n")
+    path.write_text("workers = 1;\nlisteners = (\n  { name = ; }\n);\n")
     told = _fails(daemon.run(["-c", path], directory, plain_net.origin), 78)
     assert f"{path}:3: " in told
 
@@ -154,14 +154,14 @@ def drop_in(plain_net, launch, directory):
     return start
 
 
-def _session(net, link=4, port=51234, client=CLIENT4, source=None):
-    with_target = Target(net.origin, "127.0.0.1", 22)
-    peer = connect(net.lb, ORIGIN_OF[link], conf.PORT, source=source)
-    peer.send(header.v1(client, port))
-    conn = with_target.accept()
-    with_target.close()
+def _session(net, link=4, client=4):
+    service = Target(net.origin, LOOPBACK_OF[client], 22)
+    peer = connect(net.lb, ORIGIN_OF[link], conf.PORT)
+    peer.send(header.v1(CLIENT_OF[client], 51234))
+    conn = service.accept()
+    service.close()
     peer.trip(conn)
-    assert conn.peer_address == client
+    assert conn.peer_address == CLIENT_OF[client]
     return peer, conn
 
 
@@ -174,12 +174,13 @@ def _end(gateway, peer, conn):
 
 
 @pytest.mark.parametrize("link", (4, 6))
-def test_without_a_file_over_connmark(plain_net, drop_in, link):
+@pytest.mark.parametrize("client", (4, 6))
+def test_without_a_file_over_connmark(plain_net, drop_in, client, link):
     gateway = drop_in("-v")
-    peer, conn = _session(plain_net, link)
+    peer, conn = _session(plain_net, link, client)
     assert conn.peer_port != 51234
-    source = f"{CLIENT4}:51234"
-    gateway.wait_line(lines.connected(peer.local, source, "127.0.0.1:22", name=None))
+    source = endpoint(CLIENT_OF[client], 51234)
+    gateway.wait_line(lines.connected(peer.local, source, conn.local, name=None))
     _end(gateway, peer, conn)
     gateway.wait_line(lines.disconnected(peer.local, source, 4, 4, name=None))
 

@@ -107,6 +107,7 @@ def _checked(name, options, lines_=""):
     return "".join(f"""
 listen {name}_{link}
     bind {FRONT_OF[4]}:{port}
+    timeout check 20s
 {lines_}
     server origin {address}:2222 {options} check inter 50ms fastinter 50ms downinter 50ms
 """ for link, address, port in ((4, ORIGIN4, 3004), (6, f"[{ORIGIN6}]", 3006)))

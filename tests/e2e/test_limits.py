@@ -2,6 +2,7 @@
 """Many sessions, too many sessions, and what is left of them afterwards."""
 
 import itertools
+import random
 import threading
 import time
 
@@ -116,6 +117,36 @@ def test_nothing_is_left_after_a_storm(net, serve, echo):
 
 def _is_idle(net):
     return not net.origin.ss("-tn", "state", "established")
+
+
+def test_more_bulk_sessions_than_pipes(serve, echo, dial):
+    """100 streams that all want to be spliced in one worker; none is lost or mixed up."""
+    gateway = serve()
+    echo()
+    peers = [dial() for _ in range(100)]
+    wrong = []
+
+    def stream(peer, seed):
+        data = random.Random(seed).randbytes(1 << 20)
+        sender = threading.Thread(target=peer.send, args=(data,))
+        peer.send(head())
+        sender.start()
+        if peer.recv(len(data)) != data:
+            wrong.append(seed)
+        sender.join()
+
+    jobs = [threading.Thread(target=stream, args=(peer, seed))
+            for seed, peer in enumerate(peers)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert not wrong
+    gateway.wait_line(lines.told("+", "connected"), len(peers))
+    for peer in peers:
+        peer.finish()
+    gateway.wait_line(lines.told("-", "1048576 bytes in, 1048576 bytes out, client closed"),
+                      len(peers))
 
 
 def test_max_sessions_holds_over_all_workers(net, serve, target, dial):

@@ -32,7 +32,7 @@ def _all_kinds(service, dial, session):
     return peer, stranger, bad
 
 
-def _messages(gateway):
+def _events(gateway):
     return [json.loads(line) for line in list(gateway.lines)]
 
 
@@ -45,16 +45,22 @@ def test_json_lines_parse(serve, launch, target, dial, session, directory, net):
     wanted = (lines.connected(peer.local, SOURCE, "127.0.0.1:22"),
               lines.disconnected(peer.local, SOURCE, 4, 4), lines.not_allowed(stranger.local),
               lines.bad_header(bad.local), re.escape("[+] Listening on 0.0.0.0:2222 (ssh)"))
-    until(lambda: len(gateway.lines) >= 7, gateway.text)
     for pattern in wanted:
-        until(lambda: any(re.fullmatch(pattern, event["message"]) or
-                          re.fullmatch(pattern.replace(r"\[\+\]\ ", ""), event["message"])
-                          for event in _messages(gateway)),
+        until(lambda: any(re.fullmatch(pattern, event["message"]) for event in _events(gateway)),
               lambda: f"no {pattern} in {gateway.text()}")
-    event = next(e for e in _messages(gateway) if "disconnected" in e["message"])
-    facts = {str(value) for value in event.values()}
-    for fact in ("ssh", "4", "127.0.0.1:22"):
-        assert fact in facts, event
+    events = {event["event"]: event for event in _events(gateway)}
+    facts = events["disconnected"]
+    assert facts.pop("duration_ms") >= 0
+    assert re.fullmatch(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z", facts.pop("time"))
+    del facts["message"]
+    assert facts == {"event": "disconnected", "level": "info", "listener": "ssh",
+                     "peer": peer.local, "client": SOURCE, "target": "127.0.0.1:22",
+                     "bytes_in": 4, "bytes_out": 4, "reason": "client closed"}
+    assert events["not_allowed"]["peer"] == stranger.local
+    assert events["bad_header"]["peer"] == bad.local
+    # At the end too, with whatever is said about it.
+    gateway.stop()
+    assert all(event["message"] for event in _events(gateway))
 
 
 @pytest.mark.parametrize("level, connections, strangers", (
@@ -152,3 +158,32 @@ def test_log_to_the_journal(net, launch, directory, target, dial, session, colle
     assert re.search(r"(?m)^SYSLOG_IDENTIFIER=mmproxy$", event), event
     for fact in ("ssh", "127.0.0.1:22", "4"):
         assert re.search(rf"(?m)^MMPROXY_[A-Z0-9_]+={re.escape(fact)}$", event), event
+
+
+def _many_sessions(service, session):
+    """More lines than a pipe holds."""
+    for port in range(20000, 20600):
+        peer, conn = session(service, header.v1(CLIENT4, port))
+        peer.trip(conn)
+        peer.reset()
+        conn.close()
+
+
+def test_reader_that_does_not_read_does_not_stop_the_service(serve, target, session):
+    """What could not be written is counted, and told when there is room again."""
+    gateway = serve()
+    gateway.pause_reading()
+    service = target()
+    _many_sessions(service, session)
+    gateway.resume_reading()
+    peer, conn = session(service, HEAD)
+    peer.trip(conn)
+    gateway.wait_line(r"\[.\] .*[0-9]+ .*(?:lost|dropped).*")
+
+
+def test_reader_that_is_gone_does_not_stop_the_service(serve, target, session):
+    gateway = serve()
+    workers = gateway.workers()
+    gateway.end_reading()
+    _many_sessions(target(), session)
+    assert gateway.workers() == workers

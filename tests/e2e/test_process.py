@@ -3,7 +3,6 @@
 
 import itertools
 import os
-import pwd
 import re
 import signal
 import socket
@@ -17,18 +16,20 @@ from lib.topology import CLIENT4, ORIGIN4
 from lib.wait import until
 
 PORTS = itertools.count(20000)
-WORKER_KILLED = r".*worker.*(?i:signal 9|SIGKILL|Killed).*"
+WORKER_KILLED = r"\[!\] worker [0-9]+ .*died: killed by signal 9 \(Killed\)"
 
 
 def head():
     return header.v1(CLIENT4, next(PORTS))
 
 
-def _worker_of(net, peer):
-    """The process that has this connection of the load balancer's."""
-    lines_ = net.origin.ss("-tnp", "state", "established", "dport", f"= :{peer.port}",
-                           "sport", "= :2222")
-    return int(re.search(r"pid=([0-9]+)", lines_[0])[1])
+def _workers_of(net, peers):
+    """The processes that have these connections of the load balancer's, in their order."""
+    owners = {}
+    for line in net.origin.ss("-tnp", "state", "established", "sport", "= :2222"):
+        port = int(re.search(r":([0-9]+) +users:", line)[1])
+        owners[port] = int(re.search(r"pid=([0-9]+)", line)[1])
+    return [owners[peer.port] for peer in peers]
 
 
 def _talk(pairs, stop, broken):
@@ -48,8 +49,9 @@ def test_worker_killed_under_load_ends_only_its_own_sessions(net, serve, target,
     gateway.may_lose_workers = True
     service = target()
     pairs = [session(service, head()) for _ in range(60)]
-    victim = _worker_of(net, pairs[0][0])
-    doomed = [pair for pair in pairs if _worker_of(net, pair[0]) == victim]
+    workers = _workers_of(net, [peer for peer, _ in pairs])
+    victim = workers[0]
+    doomed = [pair for pair, worker in zip(pairs, workers) if worker == victim]
     assert 0 < len(doomed) < len(pairs)
 
     broken, stop = [], threading.Event()
@@ -98,7 +100,7 @@ def test_sessions_are_shared_by_all_workers(net, serve, target, session):
     serve(settings={"workers": 4})
     service = target()
     pairs = [session(service, head()) for _ in range(100)]
-    assert len({_worker_of(net, peer) for peer, _ in pairs}) == 4
+    assert len(set(_workers_of(net, [peer for peer, _ in pairs]))) == 4
 
 
 @pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
@@ -170,19 +172,6 @@ def test_supervisor_killed_sessions_go_on_and_the_ports_are_free(net, serve, lau
     peer.trip(conn)
     other, other_conn = session(service, head())
     other.trip(other_conn)
-
-
-@pytest.mark.parametrize("user, uid", ((None, None), ("daemon", 1)))
-def test_workers_run_as_the_service_user(serve, user, uid):
-    if uid is None:
-        names = {each.pw_name: each.pw_uid for each in pwd.getpwall()}
-        uid = names.get("_mmproxy", names["nobody"])
-    gateway = serve(settings={"workers": 2} | ({"user": user} if user else {}))
-    for pid in gateway.workers():
-        status = proc.status(pid)
-        assert set(status["Uid"].split()) == {str(uid)}
-        assert "0" not in status["Gid"].split()
-        assert "0" not in status["Groups"].split()
 
 
 @pytest.mark.parametrize("cpus", (1, 2))
@@ -257,3 +246,61 @@ def test_restart_at_once_on_the_same_ports(serve, target, session, launch, net, 
     again.wait_listening(*conf.LISTEN)
     peer, conn = session(service, head())
     peer.trip(conn)
+
+
+def test_host_without_ipv6(net, serve, target, session):
+    """A target_v6 that can't be reached is no reason not to serve IPv4."""
+    net.origin.sysctl("net.ipv6.conf.all.disable_ipv6", 1)
+    serve(listen="0.0.0.0:2222")
+    peer, conn = session(target(), head())
+    peer.trip(conn)
+
+
+@pytest.mark.parametrize("order", (("ssh", "smtp"), ("smtp", "ssh")))
+def test_two_listeners_with_addresses_of_one_port(net, launch, directory, target, order):
+    """Sockets are told apart by their whole address."""
+    listeners = {
+        "ssh": conf.listener(listen=f"{ORIGIN4}:2222", target_v4="127.0.0.1:22"),
+        "smtp": conf.listener(name="smtp", listen="127.0.0.1:2222", target_v4="127.0.0.1:25",
+                              allowed_subnets="local.subnets"),
+    }
+    (directory / "local.subnets").write_text("127.0.0.0/8\n")
+    path = conf.write(directory, [listeners[name] for name in order], workers=1)
+    gateway = launch(net.origin, "-c", path)
+    gateway.wait_listening(f"{ORIGIN4}:2222")
+    gateway.wait_listening("127.0.0.1:2222", name="smtp")
+    for namespace, address, service in ((net.lb, ORIGIN4, target(port=22)),
+                                        (net.origin, "127.0.0.1", target(port=25))):
+        peer = connect(namespace, address, 2222)
+        peer.send(head())
+        conn = service.accept()
+        peer.trip(conn)
+        conn.close()
+        peer.close()
+
+
+def test_worker_killed_while_draining_is_not_replaced(net, serve, target, session):
+    gateway = serve(settings={"workers": 2, "drain_timeout": 600})
+    gateway.may_lose_workers = True
+    service = target()
+    pairs = [session(service, head()) for _ in range(20)]
+    workers = _workers_of(net, [peer for peer, _ in pairs])
+    gateway.signal(signal.SIGTERM)
+    until(lambda: not net.origin.is_listening(2222), "the listeners to close")
+    proc.kill(workers[0])
+    gateway.wait_line(WORKER_KILLED)
+    for (peer, conn), worker in zip(pairs, workers):
+        if worker != workers[0]:
+            peer.trip(conn)
+    assert set(gateway.workers()) <= set(workers) - {workers[0]}
+    for peer, _ in pairs:
+        peer.reset()
+    assert gateway.wait_exit() == 0
+
+
+def test_sigterm_while_a_worker_is_being_replaced(serve):
+    gateway = serve()
+    gateway.may_lose_workers = True
+    proc.kill(gateway.workers()[0])
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit() == 0

@@ -4,13 +4,14 @@
 import hashlib
 import random
 import select
+import socket
 import threading
 
 import pytest
 
 from lib import header, lines, proc
 from lib.conn import FIN, RST
-from lib.topology import CLIENT4
+from lib.topology import CLIENT4, ORIGIN4
 from lib.wait import DEADLINE, until
 
 HEAD = header.v1(CLIENT4, 51234)
@@ -314,17 +315,28 @@ def test_keepalive_on_both_sides(net, serve, target, session, keepalive, wanted)
         assert ("timer:(keepalive,9min" in line) == wanted, line
 
 
-def test_no_delay_on_both_sides(net, serve, target, session):
-    """Small writes in a row must not wait for an acknowledgement."""
+def test_no_delay_on_both_sides(serve, target, session):
+    """What the kernel says of the gateway's own two sockets."""
+    gateway = serve()
+    _, conn = session(target(), HEAD)
+    found = {}
+    for sock in proc.sockets(gateway.workers()[0]):
+        with sock:
+            if sock.family == socket.AF_INET and sock.getsockname()[1] in (2222, 51234):
+                found[sock.getsockname()] = sock.getsockopt(socket.IPPROTO_TCP,
+                                                            socket.TCP_NODELAY)
+    del found["0.0.0.0", 2222]
+    assert found == {(ORIGIN4, 2222): 1, (conn.peer_address, conn.peer_port): 1}
+
+
+@pytest.mark.parametrize("direction", ("up", "down"))
+def test_urgent_byte_is_relayed_in_its_place(serve, target, session, direction):
+    """Nobody uses urgent data any more, but a byte must not get lost."""
     serve()
-    peer, conn = session(target(), HEAD)
-    for _ in range(200):
-        peer.trip(conn, b"x")
-    # Whatever is small and unacknowledged goes out at once: write, write, read.
-    for _ in range(20):
-        peer.send(b"a")
-        peer.send(b"b")
-        assert conn.recv(2) == b"ab"
-        conn.send(b"c")
-        conn.send(b"d")
-        assert peer.recv(2) == b"cd"
+    pair = session(target(), HEAD)
+    sender, receiver = pair if direction == "up" else reversed(pair)
+    receiver.sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    sender.send(b"before")
+    sender.sock.send(b"!", socket.MSG_OOB)
+    sender.send(b"after")
+    assert receiver.recv(12) == b"before!after"

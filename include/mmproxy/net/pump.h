@@ -32,7 +32,7 @@ uint8_t *pump_pool_buffer(struct pump_pool *pool, size_t *size);
 enum pump_wait {
     PUMP_READ,       /* `from` to become readable */
     PUMP_WRITE,      /* `to` to become writable */
-    PUMP_DONE,       /* nothing: end of file was passed on, behind the last byte */
+    PUMP_DONE,       /* nothing: end of file, and `to` has taken every byte: FIN is due */
     PUMP_FROM_ERROR, /* nothing: reading failed, error says how (ECONNRESET, ...) */
     PUMP_TO_ERROR,   /* nothing: writing failed, error says how (EPIPE, ECONNRESET, ...) */
 };
@@ -57,6 +57,12 @@ void pump_close(struct pump *pump, struct pump_pool *pool);
  * are copied. returns: 0 or -ENOMEM. To be called at most once.
  */
 int pump_prime(struct pump *pump, const uint8_t *bytes, size_t len);
+
+/*
+ * Delivers what waits and reads nothing: for the start, when the socket has just been emptied
+ * along with the header.
+ */
+enum pump_wait pump_flush(struct pump *pump, struct pump_pool *pool);
 
 /*
  * Moves what can be moved now, up to a share that keeps a worker fair to its other

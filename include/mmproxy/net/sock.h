@@ -3,16 +3,24 @@
 #ifndef MMPROXY_NET_SOCK_H
 #define MMPROXY_NET_SOCK_H
 
+#include <stdbool.h>
+
 #include "mmproxy/base/addr.h"
 
 /*
  * Opens a non-blocking listening TCP socket. What accepted sockets inherit from it is set
  * here once instead of at each of them: TCP_NODELAY, keepalive (seconds; 0 = off), urgent
- * bytes kept in line. An IPv6 wildcard takes IPv6 only.
+ * bytes kept in line. An IPv6 wildcard takes IPv6 only. shares_port: as sock_share_port.
  * returns: the descriptor (close-on-exec), or -errno: EADDRINUSE, EADDRNOTAVAIL, EACCES
  * (a port below 1024 without CAP_NET_BIND_SERVICE), ...
  */
-int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s);
+int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s, bool shares_port);
+
+/*
+ * Lets a wildcard and one of its addresses listen on the same port, where both sockets have
+ * it; whoever listens goes on when it is taken away again. returns: 0 or -errno.
+ */
+int sock_share_port(int fd, bool on);
 
 /*
  * The same options and another backlog for a socket that listens already. An option that
@@ -20,7 +28,10 @@ int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s)
  */
 void sock_set_up_again(int fd, unsigned backlog, unsigned keepalive_s);
 
-/* TCP keepalive after so many seconds of silence; 0 = off. Inherited by accepted sockets. */
+/*
+ * TCP keepalive after so many seconds of silence; 0 = off. How often and how many probes then
+ * go out is the host's setting (tcp_keepalive_intvl, _probes).
+ */
 int sock_set_keepalive(int fd, unsigned seconds);
 
 /* Sets an int option. returns: 0 or -errno. */

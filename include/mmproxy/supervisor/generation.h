@@ -47,6 +47,8 @@ struct generation {
     uint64_t next_news_ms; /* for the owner: age at which its draining is told of next */
     bool is_killed;
     unsigned deaths_in_a_row; /* of workers that did not live long: the measure of back-off */
+    unsigned round;           /* of starts: a death of the latest begins a new one */
+    const char *failure;      /* after on_failed: why; static */
     int start_error;          /* errno of the fork that failed while STARTING; 0 = none */
     unsigned missing;         /* workers that could not be started, or died */
     /* STARTING: until on_failed. SERVING: until missing ones are tried. DRAINING: on_gone. */

@@ -14,8 +14,11 @@
  */
 int load_first(struct supervisor *supervisor);
 
-/* Begins a reload, or remembers it where a load is under way. */
+/* Begins a reload, or remembers it where a load or an upgrade is under way. */
 void load_again(struct supervisor *supervisor);
+
+/* A load or an upgrade has ended: begins what was asked for meanwhile. */
+void load_next(struct supervisor *supervisor);
 
 /* Rolls a load back that is under way. */
 void load_abort(struct supervisor *supervisor);

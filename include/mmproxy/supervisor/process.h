@@ -23,6 +23,7 @@ struct process {
     pid_t pid;
     int channel; /* our end; owned */
     unsigned slot;
+    unsigned round; /* of its generation's starts */
     enum process_state state;
     bool has_answered; /* the last PING */
     uint64_t started_ms;

@@ -12,10 +12,13 @@
 
 #include "mmproxy/base/addr.h"
 
+/* Is there one that listens at all? */
+bool service_has_manager(void);
+
 void service_ready(void);
 void service_reloading(void);
 void service_stopping(void);
-void service_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void service_status(const char *text); /* one line */
 void service_watchdog(void);
 
 /* How often service_watchdog is expected, in milliseconds; 0 = not at all. */

@@ -39,7 +39,10 @@ struct sockets_failure {
 int sockets_open_missing(struct sockets *sockets, const struct config *config,
                          struct sockets_failure *failure);
 
-/* Takes a listening socket from outside. returns: 0, -ENOMEM or -errno of a useless one. */
+/*
+ * Takes a listening socket from outside. returns: 0, -ENOMEM, -EINVAL or another -errno of one
+ * that is of no use, -EEXIST: there is one with its address already.
+ */
 int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside);
 
 /* Forgets what sockets_open_missing opened. */

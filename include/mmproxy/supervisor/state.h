@@ -5,6 +5,7 @@
 
 #include <ev.h>
 #include <stdbool.h>
+#include <time.h>
 
 #include "mmproxy/config/cmdline.h"
 #include "mmproxy/supervisor/generation.h"
@@ -24,6 +25,16 @@ struct upgrade {
     ev_timer timeout;
 };
 
+/* What the service manager is told; see status.h. */
+struct status {
+    char mistake[256]; /* the first of the load under way, or of the last one */
+    bool has_failed;   /* the last load */
+    time_t loaded_at;  /* when the last load ended */
+    bool is_reload;    /* ... which was not the first */
+    char told[640];    /* what the manager knows */
+    ev_timer refresh;
+};
+
 struct supervisor {
     const struct cmdline *cmdline;
     struct ev_loop *loop; /* libev's default one, the only that hears of children */
@@ -32,11 +43,13 @@ struct supervisor {
     struct generation *current;      /* NULL before the first one serves, and when stopping */
     struct generation *pending;      /* a load that is neither committed nor rolled back */
     struct generation_list draining; /* and those that have been killed */
-    bool load_wanted;                /* SIGHUP came during a load */
+    bool load_wanted;                /* SIGHUP came during a load or an upgrade */
+    bool upgrade_wanted;             /* SIGUSR2 came during a load */
     struct managed *return_path;     /* NULL where there is none: nothing can be managed then */
     ev_io return_path_io;
     pid_t preflight; /* 0 = none runs */
     struct upgrade upgrade;
+    struct status status;
     bool is_stopping;
     bool has_handed_over; /* to a new binary: sockets and return path are its business now */
     int exit_status;

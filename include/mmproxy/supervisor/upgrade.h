@@ -11,11 +11,17 @@
 /* Remembers the binary's path and arguments; to be called before anything can replace it. */
 void upgrade_init(struct supervisor *supervisor, char *const argv[]);
 
-/* SIGUSR2: starts the new binary. One at a time; what goes wrong is logged. */
+/* SIGUSR2: starts the new binary, after a load under way. One at a time; logs what goes wrong. */
 void upgrade_begin(struct supervisor *supervisor);
 
 /* In the new process: was it started by upgrade_begin, and has it not told READY yet? */
 bool upgrade_is_under_way(const struct supervisor *supervisor);
+
+/* In the new process: does a service manager have a copy of the i-th socket handed over? */
+bool upgrade_socket_is_kept(size_t i);
+
+/* In the old process: the new one, if it is not READY yet, ends with this one. */
+void upgrade_abort(struct supervisor *supervisor);
 
 /* In the new process: it serves. Does nothing in any other, and the second time. */
 void upgrade_tell_ready(struct supervisor *supervisor);

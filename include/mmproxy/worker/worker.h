@@ -26,8 +26,9 @@ enum worker_message {
 };
 
 struct worker_socket {
-    int fd;            /* listening; inherited, never closed by the worker */
-    unsigned listener; /* index in the configuration */
+    int fd;               /* listening; inherited, never closed by the worker */
+    unsigned listener;    /* index in the configuration */
+    bool is_kept_outside; /* a service manager has a copy: it goes on listening without us */
 };
 
 /* What a worker inherits. Everything in it outlives the call of worker_run. */
@@ -56,6 +57,7 @@ struct worker {
     struct listener *listeners;  /* one per listener of the configuration */
     LIST_HEAD(, session) sessions;
     unsigned n_sessions;
+    bool serving; /* from SERVE to DRAIN or STOP */
     bool draining;
     ev_io channel_io;
     ev_io locals_io;

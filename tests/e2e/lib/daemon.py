@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("MMPROXY_BIN", str(ROOT / "build" / "release" / "mmproxy"))
 
 # A worker that nobody killed must not die; the supervisor says so in words like these.
-WORKER_DIED = re.compile(r"worker .*(killed|signal|died|exited|status)")
+WORKER_DIED = re.compile(r"worker .*(died|can't be started)")
 
 
 def environment(directory):
@@ -53,6 +53,9 @@ class Daemon:
         self.lines = []
         self.may_lose_workers = False
         self._changed = threading.Condition()
+        self._may_read = threading.Event()
+        self._may_read.set()
+        self._is_deaf = False
         self._process = subprocess.Popen(
             namespace.argv(*prefix, BINARY, *map(str, arguments)),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -64,11 +67,25 @@ class Daemon:
     def _read(self):
         with self._process.stderr as stream:
             for raw in stream:
+                self._may_read.wait()
+                if self._is_deaf:
+                    return
                 with self._changed:
                     self.lines.append(raw.decode(errors="backslashreplace").rstrip("\n"))
                     self._changed.notify_all()
 
     # --- the log
+
+    def pause_reading(self):
+        """From the next line on nobody reads its stderr, until resume_reading()."""
+        self._may_read.clear()
+
+    def resume_reading(self):
+        self._may_read.set()
+
+    def end_reading(self):
+        """With the next line its stderr is a pipe that nobody will ever read again."""
+        self._is_deaf = True
 
     def find(self, pattern):
         """Lines that match as a whole."""
@@ -141,6 +158,7 @@ class Daemon:
             assert not WORKER_DIED.search(self.text()), self.text()
 
     def _kill(self):
+        self.resume_reading()
         for pid in [*self.workers(), self.pid] if self.is_running() else []:
             proc.kill(pid)
         self._process.wait()

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * status: the one line that the service manager shows of us: who serves, how many sessions
+ * there are, and how the last load ended. Told when it changes, soon if not at once.
+ */
+#ifndef MMPROXY_SUPERVISOR_STATUS_H
+#define MMPROXY_SUPERVISOR_STATUS_H
+
+#include "mmproxy/supervisor/state.h"
+
+void status_init(struct supervisor *supervisor);
+
+/* A load begins, and has no mistakes yet. */
+void status_load_begins(struct supervisor *supervisor);
+
+/* One of the reasons for which the load under way will fail; the first one is told. */
+void status_mistake(struct supervisor *supervisor, const char *line);
+
+/* It has ended, and is told. */
+void status_load_ended(struct supervisor *supervisor, bool is_good);
+
+/* Tells now what has changed. */
+void status_tell(struct supervisor *supervisor);
+
+#endif

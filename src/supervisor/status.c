@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/supervisor/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mmproxy/supervisor/service.h"
+
+/* Managers pass every change on to whoever watches: sessions come and go more often. */
+enum { REFRESH_S = 2 };
+
+struct line {
+    char text[sizeof(((struct status *)0)->told)];
+    size_t used;
+};
+
+static void add(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add(struct line *line, const char *format, ...)
+{
+    size_t room = sizeof line->text - line->used;
+    va_list args;
+
+    va_start(args, format);
+    int n = vsnprintf(line->text + line->used, room, format, args);
+    va_end(args);
+    if (n > 0)
+        line->used += (size_t)n < room ? (size_t)n : room - 1;
+}
+
+static const char *plural(size_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void add_serving(struct line *line, const struct generation *current)
+{
+    unsigned sessions = generation_sessions(current);
+    size_t listeners = current->config->n_listeners;
+
+    add(line, "generation %u serves %zu listener%s, %u session%s", current->number, listeners,
+        plural(listeners), sessions, plural(sessions));
+}
+
+static void add_draining(struct line *line, const struct supervisor *supervisor)
+{
+    const struct generation *generation;
+    unsigned generations = 0;
+    unsigned sessions = 0;
+
+    TAILQ_FOREACH(generation, &supervisor->draining, link)
+    {
+        generations++;
+        sessions += generation_sessions(generation);
+    }
+    if (generations > 0)
+        add(line, "; %u generation%s drain%s, %u session%s", generations, plural(generations),
+            generations == 1 ? "s" : "", sessions, plural(sessions));
+}
+
+static void add_last_load(struct line *line, const struct status *status)
+{
+    char when[32] = "";
+    struct tm local;
+
+    if (!status->is_reload)
+        return;
+    if (localtime_r(&status->loaded_at, &local))
+        (void)strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &local);
+    if (status->has_failed)
+        add(line, "; reload failed at %s: %s", when, status->mistake);
+    else
+        add(line, "; reloaded at %s", when);
+}
+
+void status_tell(struct supervisor *supervisor)
+{
+    struct line line = { .used = 0 };
+
+    if (supervisor->current)
+        add_serving(&line, supervisor->current);
+    else
+        add(&line, supervisor->is_stopping ? "stopping" : "starting");
+    add_draining(&line, supervisor);
+    if (supervisor->current)
+        add_last_load(&line, &supervisor->status);
+    if (strcmp(line.text, supervisor->status.told) == 0)
+        return;
+    memcpy(supervisor->status.told, line.text, line.used + 1);
+    service_status(line.text);
+}
+
+static void on_refresh(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)revents;
+    status_tell(timer->data);
+}
+
+void status_init(struct supervisor *supervisor)
+{
+    ev_timer *timer = &supervisor->status.refresh;
+
+    ev_timer_init(timer, on_refresh, REFRESH_S, REFRESH_S);
+    timer->data = supervisor;
+    if (service_has_manager())
+        ev_timer_start(supervisor->loop, timer);
+}
+
+void status_load_begins(struct supervisor *supervisor)
+{
+    supervisor->status.mistake[0] = '\0';
+}
+
+void status_mistake(struct supervisor *supervisor, const char *line)
+{
+    struct status *status = &supervisor->status;
+
+    if (status->mistake[0] == '\0')
+        (void)snprintf(status->mistake, sizeof status->mistake, "%s", line);
+}
+
+void status_load_ended(struct supervisor *supervisor, bool is_good)
+{
+    struct status *status = &supervisor->status;
+
+    status->is_reload = status->loaded_at != 0;
+    status->has_failed = !is_good;
+    status->loaded_at = time(NULL);
+    status_tell(supervisor);
+}

@@ -41,10 +41,14 @@ static int watch_fd(const struct managed *managed, int fd)
     return epoll_ctl(managed->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static void set_timer(const struct managed *managed, int first_s)
+/* Until the next look; never where there is nothing to look after. */
+static void set_timer(const struct managed *managed)
 {
+    int first_s = managed->is_due ? 1 : LOOK_EVERY_S;
     struct itimerspec when = { .it_interval.tv_sec = LOOK_EVERY_S, .it_value.tv_sec = first_s };
 
+    if (managed->wanted.n_items == 0)
+        when = (struct itimerspec){ 0 };
     timerfd_settime(managed->timer_fd, 0, &when, NULL);
 }
 
@@ -134,14 +138,18 @@ static int reconcile_locked(struct managed *managed, struct install *install,
         .previous = previous,
         .leftovers = managed->is_first,
     };
+    bool died = false;
     int r = runtime_claim(managed->runtime, &managed->wanted);
 
     if (r == 0)
-        r = runtime_others(managed->runtime, &others, &keep.strangers);
+        r = runtime_others(managed->runtime, &others, &keep.strangers, &died);
+    keep.leftovers |= died;
     if (r == 0) {
         install_missing(install, &managed->wanted);
         install_marks(install, &keep);
-        install_sweep(install, &keep);
+        /* Nothing of ours is in excess since the last time otherwise; looking costs. */
+        if (keep.leftovers || previous != &managed->wanted)
+            install_sweep(install, &keep);
         install_finish(install);
     }
     wanted_close(&others);
@@ -206,7 +214,7 @@ bool managed_apply(struct managed *managed, const struct config *const *configs,
     reconcile(managed, "[+] Return path:", &previous);
     wanted_close(&previous);
     managed->is_first = false;
-    set_timer(managed, LOOK_EVERY_S);
+    set_timer(managed);
     return !managed->has_failed;
 }
 
@@ -237,12 +245,16 @@ void managed_on_readable(struct managed *managed)
         managed->is_due = true;
     if (!managed->is_due || managed->is_first)
         return;
+    if (managed->wanted.n_items == 0) {
+        managed->is_due = false;
+        return;
+    }
     if (!may_repair(managed)) {
-        set_timer(managed, 1);
+        set_timer(managed);
         return;
     }
     managed->is_due = false;
     if (reconcile(managed, "[!] Return path: put back what somebody took away:", &managed->wanted))
         managed->repaired_ms += MS;
-    set_timer(managed, LOOK_EVERY_S);
+    set_timer(managed);
 }

@@ -286,12 +286,13 @@ static DIR *list_folder(const struct runtime *runtime)
     return folder;
 }
 
-int runtime_others(struct runtime *runtime, struct wanted *out, bool *strangers)
+int runtime_others(struct runtime *runtime, struct wanted *out, bool *strangers, bool *died)
 {
     const struct dirent *entry;
     DIR *folder;
     int r = 0;
 
+    *died = false;
     *strangers = presence_of_strangers(runtime->parent);
     if (runtime->error != 0)
         return 0;
@@ -303,10 +304,12 @@ int runtime_others(struct runtime *runtime, struct wanted *out, bool *strangers)
         if (strncmp(entry->d_name, CLAIM, sizeof(CLAIM) - 1) != 0 ||
             strcmp(entry->d_name, runtime->claim_name) == 0)
             continue;
-        if (is_alive(runtime, entry->d_name))
+        if (is_alive(runtime, entry->d_name)) {
             r = read_claim(runtime, entry->d_name, out);
-        else
-            unlinkat(runtime->folder, entry->d_name, 0);
+            continue;
+        }
+        unlinkat(runtime->folder, entry->d_name, 0);
+        *died = true;
     }
     closedir(folder);
     return r;

@@ -41,10 +41,11 @@ static bool sees(struct runtime *runtime, uint32_t mark)
     struct wanted_item item = support_item(WANTED_RULE, AF_INET6, mark, 100);
     struct wanted others = { 0 };
     bool strangers;
+    bool died;
     bool has;
 
     assert_int_equal(runtime_lock(runtime), 0);
-    assert_int_equal(runtime_others(runtime, &others, &strangers), 0);
+    assert_int_equal(runtime_others(runtime, &others, &strangers, &died), 0);
     runtime_unlock(runtime);
     has = wanted_has(&others, &item);
     wanted_close(&others);
@@ -137,6 +138,7 @@ static void a_sysctl_is_remembered_once_and_over_a_crash(void **state)
     struct runtime *b;
     const struct runtime_sysctl *sysctls;
     bool strangers;
+    bool died;
     struct wanted others = { 0 };
     size_t n;
 
@@ -149,7 +151,7 @@ static void a_sysctl_is_remembered_once_and_over_a_crash(void **state)
     runtime_leave(a); /* as a crash would */
     b = runtime_new();
     assert_int_equal(runtime_lock(b), 0);
-    assert_int_equal(runtime_others(b, &others, &strangers), 0);
+    assert_int_equal(runtime_others(b, &others, &strangers, &died), 0);
     sysctls = runtime_sysctls(b, &n);
     assert_int_equal(n, 2);
     assert_string_equal(sysctls[0].name, "net.ipv4.fwmark_reflect");
@@ -168,17 +170,18 @@ static void an_instance_with_another_directory_is_a_stranger(void **state)
     struct runtime *here = runtime_new();
     struct runtime *other;
     bool strangers;
+    bool died;
 
     (void)state;
-    assert_int_equal(runtime_others(here, &others, &strangers), 0);
+    assert_int_equal(runtime_others(here, &others, &strangers, &died), 0);
     assert_false(strangers);
     assert_non_null(mkdtemp(other_folder));
     setenv("RUNTIME_DIRECTORY", other_folder, 1);
     other = runtime_new();
-    assert_int_equal(runtime_others(here, &others, &strangers), 0);
+    assert_int_equal(runtime_others(here, &others, &strangers, &died), 0);
     assert_true(strangers);
     runtime_free(other);
-    assert_int_equal(runtime_others(here, &others, &strangers), 0);
+    assert_int_equal(runtime_others(here, &others, &strangers, &died), 0);
     assert_false(strangers);
     runtime_free(here);
     setenv("RUNTIME_DIRECTORY", folder, 1);

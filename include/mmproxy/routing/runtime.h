@@ -47,9 +47,10 @@ int runtime_claim(struct runtime *runtime, const struct wanted *wanted);
 /*
  * Adds to out what the other living instances claim, and clears dead ones away.
  * *strangers: there are instances in this network namespace whose claims can't be seen here
- * (another runtime directory): what is found may be theirs. returns: 0 or -errno.
+ * (another runtime directory): what is found may be theirs. *died: a dead claim was found.
+ * returns: 0 or -errno.
  */
-int runtime_others(struct runtime *runtime, struct wanted *out, bool *strangers);
+int runtime_others(struct runtime *runtime, struct wanted *out, bool *strangers, bool *died);
 
 /* Remembers a sysctl's value unless it has one already. returns: 0 or -errno. */
 int runtime_remember(struct runtime *runtime, const char *name, int value);

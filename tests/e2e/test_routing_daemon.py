@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The return path by the daemon itself: --rules, --check, and managed from start to stop."""
+
+import signal
+
+import pytest
+
+from lib import conf, daemon, header, proc, routing
+from lib.conn import connect
+from lib.target import EchoTarget
+from lib.topology import CLIENT_OF, ORIGIN_OF
+from lib.wait import until
+
+METHODS = ("loopback", "fwmark", "connmark")
+
+
+@pytest.fixture
+def origin(plain_net):
+    routing.create_mangle(plain_net.origin)
+    return plain_net.origin
+
+
+@pytest.fixture
+def services(origin):
+    made = [EchoTarget(origin, address, conf.SERVICE_PORT) for address in ("127.0.0.1", "::1")]
+    yield made
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def start(origin, launch, directory):
+    """start(config): the daemon with a runtime directory of the test's own."""
+    def make(config):
+        gateway = launch(origin, "-c", config, env=environment(directory))
+        return gateway
+    return make
+
+
+def environment(directory):
+    return {"RUNTIME_DIRECTORY": str(directory / "run")}
+
+
+def write(directory, *listeners, **settings):
+    return conf.write(directory, listeners, **({"workers": 1, "routing": "managed"} | settings))
+
+
+def run(origin, directory, *arguments):
+    """env(1) carries the runtime directory through to the binary."""
+    where = f"RUNTIME_DIRECTORY={directory / 'run'}"
+    return daemon.run(arguments, directory, origin, prefix=("env", where))
+
+
+def session(net, version, port, through=conf.PORT):
+    peer = connect(net.lb, ORIGIN_OF[4], through)
+    peer.send(header.v2(CLIENT_OF[version], port) + b"hello")
+    assert peer.recv(5) == b"hello"
+    return peer
+
+
+@pytest.mark.parametrize("form", ["shell", "undo", "networkd", "interfaces"])
+def test_rules_prints_to_stdout_and_nothing_else(form, origin, directory):
+    path = write(directory, conf.listener(return_path="fwmark"))
+    done = run(origin, directory, f"--rules={form}", "-c", path)
+    expected = routing.run(origin, "rules", path, directory, f"--rules={form}").text
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.usefixtures("services")
+def test_check_tells_by_its_status(method, origin, directory):
+    path = write(directory, conf.listener(return_path=method), routing="manual")
+    done = run(origin, directory, "--check", "-c", path)
+    assert done.returncode == 1 and routing.FAILED in done.stderr
+    routing.shell(origin, run(origin, directory, "--rules", "-c", path).stdout)
+    done = run(origin, directory, "--check", "-c", path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("[+] OK. ") == 6 and routing.FAILED not in done.stderr
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.usefixtures("services")
+def test_check_of_managed_sets_up_for_as_long_as_it_checks(method, origin, directory, start):
+    before = routing.snapshot(origin)
+    path = write(directory, conf.listener(return_path=method))
+    done = run(origin, directory, "--check", "-c", path)
+    assert done.returncode == 0, done.stderr
+    assert routing.snapshot(origin) == before
+    gateway = start(path)
+    gateway.wait_listening(*conf.LISTEN)
+    running = routing.snapshot(origin)
+    assert run(origin, directory, "--check", "-c", path).returncode == 0
+    assert routing.snapshot(origin) == running
+    gateway.stop()
+    assert routing.snapshot(origin) == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_managed_from_start_to_stop(method, origin, plain_net, services, directory, start):
+    before = routing.snapshot(origin)
+    gateway = start(write(directory, conf.listener(return_path=method)))
+    gateway.wait_listening(*conf.LISTEN)
+    for version, service in zip((4, 6), services):
+        session(plain_net, version, 50000).close()
+        assert (CLIENT_OF[version], 50000) in service.sources
+    gateway.wait_line(r"\[\+\] OK\. Target server \[::1\]:22 .* spoofed connection\.")
+    gateway.stop()
+    assert routing.snapshot(origin) == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.usefixtures("services")
+def test_a_crash_is_cleaned_up_by_the_next_start(method, origin, plain_net, directory, start):
+    before = routing.snapshot(origin)
+    first = start(write(directory, conf.listener(return_path=method, mark=7, table=1007)))
+    first.wait_listening(*conf.LISTEN)
+    workers = first.workers()
+    first.may_lose_workers = True
+    first.signal(signal.SIGKILL)
+    first.wait_exit()
+    until(lambda: not any(map(proc.is_alive, workers)), "its workers to be gone")
+    second = start(write(directory, conf.listener(return_path="loopback")))
+    second.wait_listening(*conf.LISTEN)
+    session(plain_net, 4, 50000).close()
+    assert len(routing.own(origin)) == 4
+    second.stop()
+    assert routing.snapshot(origin) == before
+
+
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.usefixtures("services")
+def test_a_drained_session_keeps_its_return_path(method, origin, plain_net, directory, start):
+    before = routing.snapshot(origin)
+    old = conf.listener(name="old", return_path=method, mark=7, table=1007)
+    new = conf.listener(name="new", listen="0.0.0.0:2223", return_path="loopback", target_v6=None)
+    gateway = start(write(directory, old))
+    gateway.wait_listening(*conf.LISTEN, name="old")
+    kept = session(plain_net, 6, 50000)
+    write(directory, new)
+    gateway.signal(signal.SIGHUP)
+    gateway.wait_listening("0.0.0.0:2223", name="new")
+    kept.send(b"still here")
+    assert kept.recv(10) == b"still here"
+    assert any("1007" in line for line in routing.own(origin))
+    session(plain_net, 4, 50001, through=2223).close()
+    kept.close()
+    until(lambda: len(routing.own(origin)) == 2, lambda: str(routing.own(origin)))
+    assert not any("1007" in line for line in routing.own(origin))
+    assert "mmproxy" not in origin.run("nft", "list", "tables")
+    gateway.stop()
+    assert routing.snapshot(origin) == before
+
+
+def test_stop_with_a_session_drains_with_its_return_path(origin, plain_net, services, directory,
+                                                         start):
+    assert services
+    before = routing.snapshot(origin)
+    gateway = start(write(directory, conf.listener(return_path="fwmark")))
+    gateway.wait_listening(*conf.LISTEN)
+    kept = session(plain_net, 4, 50000)
+    gateway.signal(signal.SIGTERM)
+    until(lambda: not origin.is_listening(conf.PORT), "accepting to end")
+    kept.send(b"still here")
+    assert kept.recv(10) == b"still here"
+    assert routing.own(origin)
+    kept.close()
+    assert gateway.wait_exit() == 0
+    assert routing.snapshot(origin) == before

@@ -214,6 +214,8 @@ bool managed_apply(struct managed *managed, const struct config *const *configs,
     reconcile(managed, "[+] Return path:", &previous);
     wanted_close(&previous);
     managed->is_first = false;
+    if (managed->wanted.n_items == 0)
+        runtime_withdraw(managed->runtime);
     set_timer(managed);
     return !managed->has_failed;
 }

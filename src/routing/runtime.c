@@ -352,12 +352,13 @@ static bool has_claims(const struct runtime *runtime)
     return found;
 }
 
-static void remove_files(struct runtime *runtime)
+void runtime_withdraw(struct runtime *runtime)
 {
     if (runtime->error != 0 || runtime_lock(runtime) < 0)
         return;
     if (runtime->claim >= 0)
         unlinkat(runtime->folder, runtime->claim_name, 0);
+    close_fd(&runtime->claim);
     read_sysctls(runtime);
     if (!has_claims(runtime) && runtime->n_sysctls == 0) {
         unlinkat(runtime->folder, SYSCTLS, 0);
@@ -382,7 +383,7 @@ void runtime_free(struct runtime *runtime)
 {
     if (!runtime)
         return;
-    remove_files(runtime);
+    runtime_withdraw(runtime);
     free_all(runtime, false);
 }
 

@@ -129,6 +129,17 @@ def test_a_crash_is_cleaned_up_by_the_next_start(method, origin, plain_net, dire
 
 
 
+def test_a_manual_daemon_leaves_nothing_even_when_it_is_killed(origin, directory, start):
+    before = routing.snapshot(origin)
+    gateway = start(write(directory, conf.listener(), routing="manual"))
+    gateway.wait_listening(*conf.LISTEN)
+    gateway.may_lose_workers = True
+    gateway.signal(signal.SIGKILL)
+    gateway.wait_exit()
+    assert routing.snapshot(origin) == before
+    assert not list((directory / "run").iterdir())
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.usefixtures("services")
 def test_a_drained_session_keeps_its_return_path(method, origin, plain_net, directory, start):

@@ -25,7 +25,7 @@ struct runtime_sysctl {
 /* errors: NULL when memory is short. */
 struct runtime *runtime_new(void);
 
-/* Withdraws the claim and removes the files when no other claim is left. */
+/* runtime_withdraw, and frees. */
 void runtime_free(struct runtime *runtime);
 
 /* In a forked child instead of runtime_free: the claim stands while the child lives. */
@@ -43,6 +43,12 @@ void runtime_unlock(struct runtime *runtime);
 
 /* Replaces this instance's claim. returns: 0 or -errno. */
 int runtime_claim(struct runtime *runtime, const struct wanted *wanted);
+
+/*
+ * Takes this instance's claim back, and removes the files when no other claim is left and no
+ * sysctl is remembered. To be called unlocked; runtime_claim may follow some time.
+ */
+void runtime_withdraw(struct runtime *runtime);
 
 /*
  * Adds to out what the other living instances claim, and clears dead ones away.

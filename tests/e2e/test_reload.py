@@ -396,12 +396,15 @@ def test_mark_and_table(net, reloader, session, target):
 def test_log_settings(reloader, session, target):
     changed = reloader()
     service = target()
-    changed.reload([conf.listener()], log={"level": "notice"})
+    changed.write([conf.listener()], log={"level": "notice"})
+    changed.hup()
     session(service, head())
-    changed.reload([conf.listener()], log={"level": "info", "format": "json"})
+    changed.write([conf.listener()], log={"level": "info", "format": "json"})
+    changed.hup()
     session(service, head())
     changed.gateway.wait_line(r'\{.*"listener":"ssh".*\}')
-    changed.reload([conf.listener()], log={"level": "info", "format": "text"})
+    changed.write([conf.listener()], log={"level": "info", "format": "text"})
+    changed.hup()
     peer, _ = session(service, head())
     changed.gateway.wait_line(re.escape(f"[+] ssh: {peer.local} connected, ") + ".*")
     assert len(changed.gateway.find(r".* connected, .*")) == 2

@@ -10,7 +10,7 @@ import pytest
 from lib import conf, haste, header, proc
 from lib.chatter import Chatter, next_client
 from lib.conn import connect
-from lib.reloading import RELOADED, Reloader
+from lib.reloading import RELOADED, Reloader, client_sessions
 from lib.topology import LB4, LB6, ORIGIN4
 from lib.wait import until
 
@@ -22,6 +22,11 @@ DIED = r"\[!\] worker [0-9]+ of generation [0-9]+ died: killed by signal 9 \(Kil
 
 def head():
     return header.v1(*next_client())
+
+
+@pytest.fixture
+def session(dial):
+    yield from client_sessions(dial)
 
 
 def _is_served(net, data=b"are you there?"):

@@ -12,7 +12,7 @@ import pytest
 from lib import conf, daemon, freeze, header, lines, proc
 from lib.chatter import Chatter, next_client
 from lib.conn import FIN, RST, connect
-from lib.reloading import RELOADED, UNCHANGED, Reloader, drained
+from lib.reloading import RELOADED, UNCHANGED, Reloader, client_sessions, drained
 from lib.topology import LB4, LB6, ORIGIN4, STRANGER4
 from lib.wait import until
 
@@ -27,6 +27,11 @@ def head():
 
 def web(**keys):
     return conf.listener(**({"name": "web", "listen": "0.0.0.0:8080"} | keys))
+
+
+@pytest.fixture
+def session(dial):
+    yield from client_sessions(dial)
 
 
 @pytest.fixture

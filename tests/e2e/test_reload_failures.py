@@ -9,13 +9,18 @@ import pytest
 
 from lib import conf, freeze, haste, header, proc
 from lib.chatter import next_client
-from lib.reloading import FAILED, RELOADED, Reloader
+from lib.reloading import FAILED, RELOADED, Reloader, client_sessions
 from lib.topology import ORIGIN4
 from lib.wait import until
 
 GOES_ON = "[!] reload failed: generation 1 goes on with the configuration it has"
 UNPRIVILEGED = 24680
 AMBIENT = "+net_raw,+net_admin,+net_bind_service"
+
+
+@pytest.fixture
+def session(dial):
+    yield from client_sessions(dial)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from lib import conf, daemon, freeze, haste, header, proc
 from lib.chatter import Chatter, next_client
 from lib.conn import FIN, RST, connect
-from lib.reloading import RELOADED, UNCHANGED
+from lib.reloading import RELOADED, UNCHANGED, client_sessions
 from lib.topology import ORIGIN4
 from lib.wait import until
 
@@ -21,6 +21,11 @@ GOES_ON = "; generation 1 goes on"
 
 def head():
     return header.v1(*next_client())
+
+
+@pytest.fixture
+def session(dial):
+    yield from client_sessions(dial)
 
 
 class Upgradable:

@@ -42,3 +42,24 @@ class Reloader:
         """One generation is left."""
         self.gateway.wait_workers(workers)
         until(lambda: not proc.zombies(self.gateway.pid), "zombies to be reaped")
+
+
+def client_sessions(dial):
+    """
+    What the fixture session makes, where checks may knock at the service at any time: who is
+    not the client that the header names is sent away.
+    """
+    made = []
+
+    def make(service, head, version=4, **options):
+        client = head.split()[2].decode()
+        peer = dial(version, **options)
+        peer.send(head)
+        while (conn := service.accept()).peer_address != client:
+            conn.close()
+        made.append(conn)
+        return peer, conn
+
+    yield make
+    for each in made:
+        each.close()

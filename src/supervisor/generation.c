@@ -197,11 +197,11 @@ int generation_new(struct generation **out, struct config *config, const struct 
         generation_free(generation);
         return err;
     }
+    *out = generation; /* before the forks: each child leaves those before it through this */
     generation->missing = config->n_listeners > 0 ? config->workers : 0;
     generation->start_error = -start_workers(generation);
     bool is_decided = generation->missing > 0 || generation->n_processes == 0;
     start_timer(generation, is_decided ? 0 : START_TIMEOUT_MS);
-    *out = generation;
     return 0;
 }
 

@@ -58,6 +58,7 @@ static void on_child(struct ev_loop *loop, ev_child *child, int revents)
     TAILQ_FOREACH(generation, &supervisor->draining, link)
     if (generation_reaped(generation, pid, child->rstatus))
         return;
+    upgrade_reaped(supervisor, pid);
 }
 
 static void on_watchdog(struct ev_loop *loop, ev_timer *timer, int revents)

@@ -156,6 +156,12 @@ static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
     stop_hand_over(supervisor);
 }
 
+void upgrade_reaped(struct supervisor *supervisor, pid_t pid)
+{
+    if (supervisor->upgrade.ready_fd >= 0 && supervisor->upgrade.pid == pid)
+        failed(supervisor, "ended before it was ready");
+}
+
 static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
 {
     struct supervisor *supervisor = timer->data;

@@ -182,6 +182,8 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
     deadline_queue_open(&worker->quiet, worker->loop, QUIET_MS, on_quiet);
     ev_io_init(&worker->channel_io, on_channel, spec->channel, EV_READ);
     worker->channel_io.data = worker;
+    /* Before listeners: a connection that comes after the order to drain is not ours. */
+    ev_set_priority(&worker->channel_io, EV_MAXPRI);
     ev_io_start(worker->loop, &worker->channel_io);
     ev_io_init(&worker->locals_io, on_locals, locals_fd(worker->locals), EV_READ);
     worker->locals_io.data = worker;

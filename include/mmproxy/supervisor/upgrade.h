@@ -23,6 +23,9 @@ bool upgrade_socket_is_kept(size_t i);
 /* In the old process: the new one, if it is not READY yet, ends with this one. */
 void upgrade_abort(struct supervisor *supervisor);
 
+/* A child was reaped that is no worker: was it the new process? */
+void upgrade_reaped(struct supervisor *supervisor, pid_t pid);
+
 /* In the new process: it serves. Does nothing in any other, and the second time. */
 void upgrade_tell_ready(struct supervisor *supervisor);
 

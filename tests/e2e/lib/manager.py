@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A service manager: the socket of sd_notify(3), and descriptors kept and handed over."""
+
+import array
+import os
+import socket
+import struct
+
+from lib.wait import DEADLINE
+
+
+class Message:
+    """One notification: its lines in order, who sent it, descriptors that came with it."""
+
+    def __init__(self, text, pid, fds):
+        self.text, self.pid, self.fds = text, pid, fds
+        self.fields = dict(line.split("=", 1) for line in text.splitlines())
+
+
+class Manager:
+    def __init__(self, directory):
+        self._path = directory / "notify"
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sock.bind(str(self._path))
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        os.chmod(self._path, 0o777)
+        self.environment = {"NOTIFY_SOCKET": str(self._path)}
+
+    def next(self, deadline=None):
+        self._sock.settimeout(deadline or DEADLINE)
+        text, ancillary, _, _ = self._sock.recvmsg(
+            4096, socket.CMSG_SPACE(12) + socket.CMSG_SPACE(64 * 4))
+        pid, fds = None, array.array("i")
+        for _, kind, data in ancillary:
+            if kind == socket.SCM_CREDENTIALS:
+                pid = struct.unpack("iII", data)[0]
+            elif kind == socket.SCM_RIGHTS:
+                fds.frombytes(data)
+        return Message(text.decode(), pid, list(fds))
+
+    def wait(self, key, value=None):
+        """The next message with that field; value is what it has to be equal to."""
+        while True:
+            message = self.next()
+            if key in message.fields and value in (None, message.fields[key]):
+                return message
+
+    def wait_status(self, matches):
+        """The first status that the function is content with."""
+        while not matches(status := self.wait("STATUS").fields["STATUS"]):
+            pass
+        return status
+
+    def is_silent(self, seconds):
+        """No message in that time; what came before is forgotten."""
+        try:
+            while True:
+                self._sock.settimeout(0.001)
+                self._sock.recv(4096)
+        except TimeoutError:
+            pass
+        self._sock.settimeout(seconds)
+        try:
+            self._sock.recv(4096)
+        except TimeoutError:
+            return True
+        return False
+
+    def close(self):
+        self._sock.close()
+
+
+# Takes its parent's descriptors (pidfd_getfd), puts them where sd_listen_fds(3) has them, execs.
+_HAND_OVER = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+pid, *fds = map(int, sys.argv[1].split(","))
+handle = os.pidfd_open(pid)
+mine = [libc.syscall(438, handle, fd, 0) for fd in fds]
+above = [os.dup2(fd, 100 + i) for i, fd in enumerate(mine)]
+for i, fd in enumerate(above):
+    os.dup2(fd, 3 + i, inheritable=True)
+os.closerange(3 + len(fds), 200)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(fds))}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def handing_over(fds):
+    """What to start a daemon through that is to get copies of these sockets of the test's."""
+    numbers = ",".join(map(str, [os.getpid(), *fds]))
+    return ["/usr/bin/python3", "-c", _HAND_OVER, numbers]
+
+
+def as_watched():
+    """What to start a daemon through whose own number is to be in WATCHDOG_PID."""
+    return ["sh", "-c", "WATCHDOG_PID=$$ exec \"$@\"", "sh"]

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Crashes: a worker's, the supervisor's, over and over."""
+
+import random
+import re
+import time
+
+import pytest
+
+from lib import conf, haste, header, proc
+from lib.chatter import Chatter, next_client
+from lib.conn import connect
+from lib.reloading import RELOADED, Reloader, client_sessions
+from lib.topology import LB4, LB6, ORIGIN4
+from lib.wait import until
+
+KILLS = 50
+WORKERS = 2
+BACK_WITHIN = 1
+DIED = r"\[!\] worker [0-9]+ of generation [0-9]+ died: killed by signal 9 \(Killed\)"
+
+
+def head():
+    return header.v1(*next_client())
+
+
+@pytest.fixture
+def session(dial):
+    yield from client_sessions(dial)
+
+
+def _is_served(net, data=b"are you there?"):
+    """One whole session through the gateway, with an echo service behind it."""
+    try:
+        conn = connect(net.lb, ORIGIN4, 2222)
+    except OSError:
+        return False
+    try:
+        conn.send(head() + data)
+        return conn.recv(len(data)) == data
+    except (OSError, AssertionError):
+        return False
+    finally:
+        conn.close()
+
+
+class Victim:
+    """A gateway that is killed part by part, and started again as a service manager does."""
+
+    def __init__(self, net, launch, path):
+        self._net, self._launch, self._path = net, launch, path
+        self.orphans = set()
+        self.start()
+
+    def start(self):
+        self.gateway = self._launch(self._net.origin, "-c", self._path)
+        self.gateway.may_lose_workers = True
+
+    def kill_worker(self, generator):
+        proc.kill(generator.choice(self.gateway.workers()))
+
+    def kill_supervisor(self):
+        self.orphans |= set(self.gateway.workers())
+        proc.kill(self.gateway.pid)
+        self.gateway.wait_exit()
+        self.start()
+
+
+_SETTINGS = {"workers": WORKERS, "log": {"level": "notice"}}
+
+
+def test_50_kills_at_random_times_under_load(net, launch, directory, echo):
+    """Workers and supervisors; service is back within a second, and nothing else is hurt."""
+    echo()
+    generator = random.Random(50)
+    victim = Victim(net, launch, conf.write(directory, [conf.listener()], **_SETTINGS))
+    until(lambda: _is_served(net), "the first session")
+    chatter = Chatter(net.lb, ORIGIN4, [2222], count=8, may_break=True)
+    for number in range(KILLS):
+        _wait_sessions(chatter, generator.randrange(1, 30))
+        if number % 2:
+            victim.kill_supervisor()
+        else:
+            until(victim.gateway.workers, "a worker to kill")
+            victim.kill_worker(generator)
+        killed = time.monotonic()
+        until(lambda: _is_served(net), "service", 5)
+        assert time.monotonic() - killed < BACK_WITHIN
+    assert not chatter.stop()
+    until(lambda: not any(map(proc.is_alive, victim.orphans)), "the orphans to end")
+    victim.gateway.wait_workers(WORKERS)
+    victim.gateway.stop()
+    assert not net.origin.is_listening(2222)
+    assert not _processes_in(net.origin)
+
+
+def _wait_sessions(chatter, count):
+    """A random moment: until so many more sessions have been served, or cut off."""
+    wanted = chatter.sessions + chatter.broken + count
+    until(lambda: chatter.sessions + chatter.broken >= wanted,
+          lambda: f"{count} sessions: {chatter.failures}")
+
+
+def _processes_in(namespace):
+    return [line for line in namespace.ss("-ltnp") if "mmproxy" in line]
+
+
+@pytest.mark.parametrize("workers", (1, 8))
+def test_all_workers_killed_at_once_are_back_within_a_second(net, serve, echo, workers):
+    """Eight deaths at once are one, not eight in a row."""
+    echo()
+    gateway = serve(settings={"workers": workers})
+    gateway.may_lose_workers = True
+    for pid in gateway.workers():
+        proc.kill(pid)
+    killed = time.monotonic()
+    gateway.wait_line(DIED, workers)
+    gateway.wait_workers(workers)
+    assert _is_served(net)
+    assert time.monotonic() - killed < BACK_WITHIN
+
+
+def test_worker_that_dies_again_and_again_is_started_ever_less_often(serve, directory):
+    """The others serve meanwhile; the clock runs twenty times as fast."""
+    gateway = serve(settings={"workers": 2}, options={"env": haste.environment(directory, 20)})
+    gateway.may_lose_workers = True
+    steady = gateway.workers()[0]
+    waits = []
+    for _ in range(9):
+        (victim,) = (pid for pid in gateway.workers() if pid != steady)
+        proc.kill(victim)
+        died = time.monotonic()
+        until(lambda: [pid for pid in gateway.workers() if pid not in (steady, victim)],
+              "another start")
+        waits.append(20 * (time.monotonic() - died))
+    assert waits[0] < 5
+    # 0, then 0.25 s doubled each time, but never more than half a minute.
+    assert all(wait > 0.25 * 2 ** number for number, wait in enumerate(waits[1:7]))
+    assert max(waits) < 45
+    assert steady in gateway.workers()
+
+
+def test_last_worker_is_not_waited_for(net, serve, echo):
+    """However often it died: nobody else serves."""
+    echo()
+    gateway = serve()
+    gateway.may_lose_workers = True
+    for count in range(1, 7):
+        proc.kill(gateway.workers()[0])
+        killed = time.monotonic()
+        gateway.wait_line(DIED, count)
+        gateway.wait_workers(1)
+        assert time.monotonic() - killed < BACK_WITHIN
+    assert _is_served(net)
+
+
+def test_worker_of_a_draining_generation_killed(serve, directory, session, target):
+    """Nobody replaces it, and the generation that serves is left alone."""
+    gateway = serve()
+    gateway.may_lose_workers = True
+    (old,) = gateway.workers()
+    service = target()
+    session(service, head())
+    reloader = Reloader(gateway, directory)
+    reloader.write([conf.listener(keepalive=61)])
+    reloader.hup(RELOADED)
+    peer, conn = session(service, head())
+    proc.kill(old)
+    gateway.wait_line(re.escape(f"[!] worker {old} of generation 1 died: killed by signal 9 ")
+                      + ".*")
+    reloader.wait_settled()
+    peer.trip(conn)
+    assert gateway.find(r"\[ \] generation 1 has drained")
+
+
+def test_killed_worker_s_sessions_do_not_count_for_ever(serve, session, target):
+    gateway = serve(max_sessions=2)
+    gateway.may_lose_workers = True
+    service = target()
+    for _ in range(2):
+        session(service, head())
+    proc.kill(gateway.workers()[0])
+    gateway.wait_line(DIED)
+    gateway.wait_workers(1)
+    for _ in range(2):
+        peer, conn = session(service, head())
+        peer.trip(conn)
+
+
+def test_restart_at_once_after_the_supervisor_was_killed(net, serve, launch, directory, echo):
+    """The new one does not wait for anything, so the old workers may have the ports still."""
+    echo()
+    gateway = serve(settings={"workers": 8})
+    for _ in range(5):
+        proc.kill(gateway.pid)
+        gateway = launch(net.origin, "-c", directory / "mmproxy.conf")
+        gateway.wait_listening(*conf.LISTEN)
+        until(lambda: _is_served(net), "service", BACK_WITHIN)
+
+
+def test_orphans_serve_their_sessions_to_the_end_and_go(net, serve, session, target):
+    gateway = serve(settings={"workers": 2})
+    service = target()
+    orphans = gateway.workers()
+    pairs = [session(service, head()) for _ in range(8)]
+    proc.kill(gateway.pid)
+    gateway.wait_line(r"\[!\] the supervisor has died: serving [0-9]+ sessions to their end", 2)
+    until(lambda: not net.origin.is_listening(2222), "the ports to be free")
+    for peer, conn in pairs:
+        peer.trip(conn)
+        conn.close()
+        peer.expect_end("FIN")
+        peer.close()
+    until(lambda: not any(map(proc.is_alive, orphans)), "the orphans to go")
+
+
+def test_supervisor_killed_during_a_reload(net, serve, launch, directory, echo):
+    """Two generations are orphans then, one of which never served."""
+    echo()
+    generator = random.Random(7)
+    gateway = serve(settings={"workers": 2})
+    for number in range(10):
+        conf.write(directory, [conf.listener(keepalive=61 + number)],
+                   subnets=f"{LB4}\n{LB6}\n", workers=2)
+        gateway.signal(1)
+        _spin(generator.randrange(2000))
+        orphans = set(gateway.workers())
+        proc.kill(gateway.pid)
+        gateway = launch(net.origin, "-c", directory / "mmproxy.conf")
+        gateway.wait_listening(*conf.LISTEN)
+        until(lambda: _is_served(net), "service", BACK_WITHIN)
+        until(lambda: not any(map(proc.is_alive, orphans)), "the orphans to go")
+
+
+def _spin(turns):
+    """A moment of a length that differs, for races; nothing is waited for."""
+    for _ in range(turns):
+        time.monotonic()

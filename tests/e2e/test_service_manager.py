@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Under a service manager: what it is told, what it hands over, and life without one."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from lib import conf, daemon, header, manager, proc
+from lib.chatter import next_client
+from lib.conn import FIN, connect
+from lib.reloading import FAILED, RELOADED, Reloader, client_sessions
+from lib.topology import ORIGIN4
+from lib.wait import until
+
+WATCHDOG_S = 0.3
+WHEN = r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"
+UNIT = daemon.ROOT / "etc" / "mmproxy.service"
+EXPOSURE = 2.0
+
+
+def head():
+    return header.v1(*next_client())
+
+
+def web(**keys):
+    return conf.listener(**({"name": "web", "listen": "0.0.0.0:8080"} | keys))
+
+
+@pytest.fixture
+def session(dial):
+    yield from client_sessions(dial)
+
+
+@pytest.fixture
+def watching(directory):
+    """A service manager that the daemons of the test are to talk to."""
+    made = manager.Manager(directory)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def managed(net, launch, directory, watching):
+    """managed(env={...}, prefix=[...], listeners=[...]): a daemon that has said READY."""
+    def start(listeners=None, env=None, prefix=()):
+        path = conf.write(directory, listeners or [conf.listener()], workers=2)
+        gateway = launch(net.origin, "-c", path, env=watching.environment | (env or {}),
+                         prefix=prefix)
+        message = watching.wait("READY")
+        assert message.text == "READY=1" and message.pid == gateway.pid
+        return gateway
+    return start
+
+
+# --- what it is told
+
+
+def test_start_reload_and_stop_in_these_very_states(managed, watching, directory):
+    gateway = managed()
+    assert watching.next().text == "STATUS=generation 1 serves 1 listener, 0 sessions"
+    conf.write(directory, [conf.listener(), web()], workers=2)
+    before = time.monotonic_ns() // 1000
+    gateway.signal(signal.SIGHUP)
+    reloading = watching.next()
+    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=[0-9]+", reloading.text)
+    assert before <= int(reloading.fields["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+    assert watching.next().text == "READY=1"
+    assert re.fullmatch(r"STATUS=generation 2 serves 2 listeners, 0 sessions"
+                        r"(; 1 generation drains, 0 sessions)?; reloaded at " + WHEN,
+                        watching.next().text)
+    gateway.signal(signal.SIGTERM)
+    watching.wait("STOPPING", "1")
+    assert watching.next().fields["STATUS"].startswith("stopping")
+    assert gateway.wait_exit() == 0
+
+
+def test_reload_that_changes_nothing(managed, watching):
+    gateway = managed()
+    watching.wait("STATUS")
+    gateway.signal(signal.SIGHUP)
+    assert "RELOADING" in watching.next().fields
+    assert watching.next().text == "READY=1"
+    assert "; reloaded at " in watching.next().text
+
+
+def test_reload_that_fails_says_why(net, managed, watching, directory):
+    gateway = managed()
+    watching.wait("STATUS")
+    path = directory / "mmproxy.conf"
+    path.write_text("nonsense")
+    gateway.signal(signal.SIGHUP)
+    assert "RELOADING" in watching.next().fields
+    assert watching.next().text == "READY=1"
+    assert re.fullmatch(r"STATUS=generation 1 serves 1 listener, 0 sessions; reload failed at "
+                        f"{WHEN}: {path}:[0-9]+: syntax error", watching.next().text)
+    taken = net.origin.socket(socket.AF_INET)
+    taken.bind((ORIGIN4, 8080))
+    taken.listen()
+    conf.write(directory, [conf.listener(), web()], workers=2)
+    gateway.signal(signal.SIGHUP)
+    gateway.wait_line(FAILED, 2)
+    assert re.search(r"; reload failed at .*: can't listen on 0\.0\.0\.0:8080 \(web\): Address "
+                     "already in use$", watching.wait("STATUS").fields["STATUS"])
+    taken.close()
+    gateway.signal(signal.SIGHUP)
+    status = watching.wait("STATUS").fields["STATUS"]
+    assert "reload failed" not in status and "; reloaded at " in status
+
+
+def test_status_follows_the_sessions(managed, watching, session, target, directory):
+    gateway = managed()
+    service = target()
+    pairs = [session(service, head()) for _ in range(3)]
+    watching.wait_status(lambda s: s == "generation 1 serves 1 listener, 3 sessions")
+    conf.write(directory, [conf.listener(keepalive=61)], workers=2)
+    gateway.signal(signal.SIGHUP)
+    gateway.wait_line(RELOADED)
+    watching.wait_status(lambda s: s.startswith(
+        "generation 2 serves 1 listener, 0 sessions; 1 generation drains, 3 sessions; "))
+    gateway.signal(signal.SIGTERM)
+    watching.wait_status(lambda s: re.fullmatch("stopping; [12] generations? drains?, 3 sessions",
+                                                s))
+    for peer, conn in pairs:
+        conn.close()
+        peer.expect_end(FIN)
+        peer.close()
+    assert gateway.wait_exit() == 0
+
+
+def test_watchdog_is_fed_while_all_workers_answer(managed, watching):
+    gateway = managed(env={"WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6))},
+                      prefix=manager.as_watched())
+    gateway.wait_workers(2)
+    for _ in range(3):
+        message = watching.wait("WATCHDOG", "1")
+        assert message.text == "WATCHDOG=1" and message.pid == gateway.pid
+    victim = gateway.workers()[0]
+    os.kill(victim, signal.SIGSTOP)
+    # One answer may be on its way; what counts is that the manager's patience runs out.
+    watching.is_silent(WATCHDOG_S / 2)
+    assert watching.is_silent(WATCHDOG_S * 1.5)
+    os.kill(victim, signal.SIGCONT)
+    watching.wait("WATCHDOG")
+
+
+def test_watchdog_of_another_process_is_left_alone(managed, watching):
+    managed(env={"WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1"})
+    watching.wait("STATUS")
+    assert watching.is_silent(0.2)
+
+
+# --- sockets that it keeps
+
+
+def test_sockets_are_kept_over_a_restart_with_their_queue(net, managed, watching, launch,
+                                                           directory, echo):
+    echo()
+    gateway = managed(env={"FDSTORE": "16"}, listeners=[conf.listener(listen="0.0.0.0:2222")])
+    # Kept before it was READY, so ask again with a listener that is new.
+    conf.write(directory, [conf.listener(listen="0.0.0.0:2223")], workers=2)
+    gateway.signal(signal.SIGHUP)
+    kept = watching.wait("FDSTORE", "1")
+    assert kept.fields["FDNAME"] == "0.0.0.0_2223" and len(kept.fds) == 1
+    assert watching.wait("FDSTOREREMOVE", "1").fields["FDNAME"] == "0.0.0.0_2222"
+    gateway.wait_line(RELOADED)
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit() == 0
+    waiting = [connect(net.lb, ORIGIN4, 2223) for _ in range(50)]
+    for number, conn in enumerate(waiting):
+        conn.send(head() + b"%3d" % number)
+    again = launch(net.origin, "-c", directory / "mmproxy.conf", env=watching.environment,
+                   prefix=manager.handing_over(kept.fds))
+    again.wait_listening("0.0.0.0:2223")
+    for number, conn in enumerate(waiting):
+        assert conn.recv(3) == b"%3d" % number
+        conn.close()
+    for fd in kept.fds:
+        os.close(fd)
+
+
+def test_kept_socket_outlives_a_supervisor_that_is_killed(net, launch, directory, echo):
+    """Its workers free the ports then, but not those that somebody else looks after."""
+    echo()
+    kept = net.origin.socket(socket.AF_INET)
+    kept.bind(("0.0.0.0", 2222))
+    kept.listen()
+    path = conf.write(directory, [conf.listener()], workers=2)
+    for _ in range(2):
+        gateway = launch(net.origin, "-c", path, prefix=manager.handing_over([kept.fileno()]))
+        gateway.wait_listening(*conf.LISTEN)
+        workers = gateway.wait_workers(2)
+        conn = connect(net.lb, ORIGIN4, 2222)
+        conn.send(head() + b"x")
+        assert conn.recv(1) == b"x"
+        conn.close()
+        proc.kill(gateway.pid)
+        until(lambda: not any(map(proc.is_alive, workers)), "the orphans to end")
+        assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    assert not net.origin.ss("-6", "-ltn", "sport", "= :2222")
+    kept.close()
+
+
+def test_rolled_back_socket_is_not_kept(net, managed, watching, directory):
+    gateway = managed(env={"FDSTORE": "16"})
+    taken = net.origin.socket(socket.AF_INET)
+    taken.bind((ORIGIN4, 3333))
+    taken.listen()
+    conf.write(directory, [conf.listener(), web(), web(name="taken", listen="0.0.0.0:3333")])
+    gateway.signal(signal.SIGHUP)
+    for fd in watching.wait("FDSTORE").fds:
+        os.close(fd)
+    assert watching.wait("FDSTOREREMOVE").fields["FDNAME"] == "0.0.0.0_8080"
+    gateway.wait_line(FAILED)
+    assert not net.origin.is_listening(8080)
+    taken.close()
+
+
+def test_upgrade_tells_the_new_main_process(managed, watching):
+    gateway = managed()
+    gateway.signal(signal.SIGUSR2)
+    new = int(watching.wait("MAINPID").fields["MAINPID"])
+    assert new != gateway.pid and proc.is_alive(new)
+    until(lambda: not gateway.is_running(), "the old process to end")
+    os.kill(new, signal.SIGTERM)
+    assert watching.wait("STOPPING").pid == new
+    until(lambda: not proc.is_alive(new), "the new process to end")
+
+
+# --- sockets that it hands over
+
+
+def _activated(launch, net, path, directory, *listen):
+    """Through the real systemd-socket-activate, which waits for the first connection."""
+    env = daemon.environment(directory)
+    keep = [word for key in ("ASAN_OPTIONS", "UBSAN_OPTIONS")
+            for word in ("-E", f"{key}={env[key]}")]
+    gateway = launch(net.origin, "-c", path, prefix=[
+        "systemd-socket-activate", *keep, *(word for each in listen for word in ("-l", each))])
+    until(lambda: net.origin.is_listening(2222), "the activator to listen")
+    return gateway
+
+
+def test_socket_activation_and_what_is_left_over(net, launch, directory, echo):
+    echo()
+    path = conf.write(directory, [conf.listener(listen=[f"{ORIGIN4}:2222", f"{ORIGIN4}:2223"])])
+    gateway = _activated(launch, net, path, directory, f"{ORIGIN4}:2222", f"{ORIGIN4}:4444",
+                         directory / "other.sock")
+    conn = connect(net.lb, ORIGIN4, 2222)
+    conn.send(head() + b"first")
+    assert conn.recv(5) == b"first"
+    conn.close()
+    gateway.wait_line(re.escape(f"[+] Listening on {ORIGIN4}:2222 (ssh)"))
+    gateway.wait_line(re.escape(f"[+] Listening on {ORIGIN4}:2223 (ssh)"))
+    assert len(gateway.find(re.escape(
+        f"[!] a socket listening on {ORIGIN4}:4444 was handed over and no listener wants it"))) == 1
+    assert gateway.find(re.escape("[!] descriptor 5 was handed over but is of no use: ") + ".+")
+    assert not net.origin.is_listening(4444)
+    reloader = Reloader(gateway, directory)
+    reloader.reload([conf.listener(listen=f"{ORIGIN4}:2222", keepalive=61)])
+    again = connect(net.lb, ORIGIN4, 2222)
+    again.send(head() + b"again")
+    assert again.recv(5) == b"again"
+    again.close()
+
+
+# --- without one
+
+
+def test_process_1_of_a_container(net, launch, directory, echo):
+    """Others' orphans are reaped, SIGTERM is honoured, and SIGUSR2 would be the end of it all."""
+    echo()
+    path = conf.write(directory, [conf.listener()], workers=2)
+    outer = launch(net.origin, "-c", path, prefix=[
+        "unshare", "--pid", "--fork", "--mount-proc", "--kill-child"])
+    outer.wait_listening(*conf.LISTEN)
+    (first,) = proc.children(outer.pid)
+    assert proc.status(first)["NSpid"].split()[1] == "1"
+    orphan = subprocess.run(["nsenter", f"--target={first}", "--pid", "sh", "-c",
+                             "sleep 0.01 & echo $!"], capture_output=True, check=True, text=True)
+    assert orphan.stdout.strip().isdigit()
+    until(lambda: not proc.zombies(first) and not _sleeps_below(first), "the orphan to be reaped")
+    os.kill(first, signal.SIGUSR2)
+    outer.wait_line(re.escape("[!] SIGUSR2 is ignored: everything here ends with process 1"))
+    conn = connect(net.lb, ORIGIN4, 2222)
+    conn.send(head() + b"x")
+    assert conn.recv(1) == b"x"
+    conn.close()
+    os.kill(first, signal.SIGTERM)
+    assert outer.wait_exit() == 0
+
+
+def _sleeps_below(pid):
+    return [child for child in proc.children(pid) if proc.status(child)["Name"] == "sleep"]
+
+
+# --- the unit file
+
+
+def test_unit_file_is_clean(directory):
+    """The binary is not where it will be installed, so a copy of the unit names another."""
+    unit = directory / UNIT.name
+    shutil.copy(daemon.BINARY, directory / "mmproxy")
+    unit.write_text(UNIT.read_text().replace("/usr/sbin/mmproxy", str(directory / "mmproxy")))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True,
+                          text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_unit_file_leaves_little_exposed():
+    done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", UNIT],
+                          capture_output=True, text=True, check=False)
+    overall = re.search(r"Overall exposure level for mmproxy.service: ([0-9.]+)", done.stdout)
+    assert overall, done.stdout + done.stderr
+    assert float(overall[1]) <= EXPOSURE, done.stdout

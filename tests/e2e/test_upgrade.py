@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""SIGUSR2: another binary takes over, or does not, and no connection is lost."""
+
+import os
+import re
+import shutil
+import signal
+
+import pytest
+
+from lib import conf, daemon, freeze, haste, header, proc
+from lib.chatter import Chatter, next_client
+from lib.conn import FIN, RST, connect
+from lib.reloading import RELOADED, UNCHANGED, client_sessions
+from lib.topology import ORIGIN4
+from lib.wait import until
+
+UPGRADED = r"\[\+\] upgraded: process ([0-9]+) serves, process [0-9]+ drains"
+GOES_ON = "; generation 1 goes on"
+
+
+def head():
+    return header.v1(*next_client())
+
+
+@pytest.fixture
+def session(dial):
+    yield from client_sessions(dial)
+
+
+class Upgradable:
+    """A daemon run from a copy of the binary that may be replaced, and all its successors."""
+
+    def __init__(self, net, launch, directory, **options):
+        self.path = directory / "mmproxy"
+        shutil.copy(daemon.BINARY, self.path)
+        self.pids = []
+        self.gateway = launch(net.origin, "-c", conf.write(
+            directory, [conf.listener()], workers=2), prefix=[
+                "sh", "-c", f"shift; exec {self.path} \"$@\"", "sh"], **options)
+        self.gateway.wait_listening(*conf.LISTEN)
+        self.gateway.wait_workers(2)
+        self.pids.append(self.gateway.pid)
+
+    @property
+    def pid(self):
+        return self.pids[-1]
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def replace(self, content=None):
+        """As a package manager does: a new file, then a rename. content: not mmproxy's."""
+        new = self.path.with_suffix(".new")
+        if content is None:
+            shutil.copy(daemon.BINARY, new)
+        else:
+            new.write_bytes(content)
+            new.chmod(0o755)
+        new.rename(self.path)
+
+    def upgrade(self):
+        """returns: the process that serves now."""
+        self.signal(signal.SIGUSR2)
+        return self.wait_upgraded()
+
+    def wait_upgraded(self):
+        self.pids.append(int(self.gateway.wait_line(UPGRADED, len(self.pids))[1]))
+        return self.pid
+
+    def wait_workers(self, count=2):
+        until(lambda: len(proc.children(self.pid)) == count, f"{count} workers of {self.pid}")
+
+    def wait_gone(self, pid):
+        until(lambda: not proc.is_alive(pid), f"process {pid} to end\n{self.gateway.text()}")
+
+    def close(self):
+        """Whoever serves stops in an orderly way; so does who drains, now without delay."""
+        for pid in self.pids:
+            for _ in range(2):
+                if proc.is_alive(pid):
+                    os.kill(pid, signal.SIGTERM)
+            self.wait_gone(pid)
+
+
+@pytest.fixture
+def upgradable(net, launch, directory):
+    """upgradable(...) as Daemon: one that serves."""
+    started = []
+
+    def start(**options):
+        started.append(Upgradable(net, launch, directory, **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def test_binary_replaced_under_load_loses_nothing(net, upgradable, target, echo, session):
+    echo()
+    service = upgradable()
+    chatter = Chatter(net.lb, ORIGIN4, [2222])
+    for _ in range(5):
+        old = service.pid
+        service.replace()
+        new = service.upgrade()
+        assert os.stat(f"/proc/{new}/exe").st_ino == service.path.stat().st_ino
+        served = chatter.sessions
+        until(lambda: chatter.sessions >= served + 50, lambda: f"sessions {chatter.failures}")
+        service.wait_gone(old)
+    assert not chatter.stop()
+    service.wait_workers()
+    assert not proc.zombies(service.pid)
+
+
+def test_session_of_the_old_binary_goes_on_then_the_process_ends(upgradable, target, session):
+    service = upgradable()
+    behind = target()
+    peer, conn = session(behind, head())
+    old = service.pid
+    service.upgrade()
+    fresh, fresh_conn = session(behind, head())
+    fresh.trip(fresh_conn)
+    peer.trip(conn)
+    assert proc.is_alive(old)
+    conn.close()
+    peer.expect_end(FIN)
+    peer.close()
+    until(lambda: not service.gateway.is_running(), "the old process to end")
+    assert "Sanitizer" not in service.gateway.text()
+    fresh.trip(fresh_conn)
+
+
+def test_connections_queued_at_the_hand_over_are_served(net, upgradable, echo):
+    echo()
+    service = upgradable()
+    workers = proc.children(service.pid)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    waiting = [connect(net.lb, ORIGIN4, 2222) for _ in range(50)]
+    for number, conn in enumerate(waiting):
+        conn.send(head() + b"%3d" % number)
+    service.upgrade()
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    for number, conn in enumerate(waiting):
+        assert conn.recv(3) == b"%3d" % number
+        conn.close()
+
+
+FAILURES = {
+    "exits 1": (b"#!/bin/sh\nexit 1\n", "ended before it was ready"),
+    "is no program": (b"\x7fnonsense", "ended before it was ready"),
+    "kills itself": (b"#!/bin/sh\nkill -9 $$\n", "ended before it was ready"),
+    "hangs": (b"#!/bin/sh\nexec sleep 1000\n", "was not ready in time"),
+}
+
+
+@pytest.mark.parametrize("content, why", FAILURES.values(), ids=FAILURES)
+def test_new_binary_that_fails_under_load(net, upgradable, echo, directory, content, why):
+    """The old one goes on, and a better one takes over later."""
+    echo()
+    service = upgradable(env=haste.environment(directory, 30))
+    chatter = Chatter(net.lb, ORIGIN4, [2222], count=4)
+    service.replace(content)
+    service.signal(signal.SIGUSR2)
+    service.gateway.wait_line(re.escape(f"[!] upgrade failed: {service.path} {why}{GOES_ON}"))
+    until(lambda: len(proc.children(service.pid)) == 2, "the new process to be gone")
+    until(lambda: not proc.zombies(service.pid), "it to be reaped")
+    served = chatter.sessions
+    until(lambda: chatter.sessions >= served + 50, lambda: f"sessions {chatter.failures}")
+    service.replace()
+    service.upgrade()
+    served = chatter.sessions
+    until(lambda: chatter.sessions >= served + 50, lambda: f"sessions {chatter.failures}")
+    assert not chatter.stop()
+
+
+def test_new_binary_that_is_not_there(upgradable, echo, dial):
+    echo()
+    service = upgradable()
+    service.path.unlink()
+    service.signal(signal.SIGUSR2)
+    service.gateway.wait_line(re.escape(
+        f"[!] {service.path} can't be started: No such file or directory"))
+    service.gateway.wait_line(r"\[!\] upgrade failed: .*")
+    _expect_served(dial)
+
+
+def _expect_served(dial):
+    peer = dial()
+    peer.send(head() + b"x")
+    assert peer.recv(1) == b"x"
+
+
+def test_new_binary_that_does_not_like_the_configuration(upgradable, echo, dial, directory):
+    echo()
+    service = upgradable()
+    path = directory / "mmproxy.conf"
+    path.write_text("nonsense")
+    service.signal(signal.SIGUSR2)
+    service.gateway.wait_line(re.escape(f"{path}:2: syntax error"))
+    service.gateway.wait_line(r"\[!\] upgrade failed: .* ended before it was ready; .*")
+    _expect_served(dial)
+
+
+def test_new_binary_killed_when_it_has_workers_already(upgradable, echo, dial):
+    """They see that their supervisor died, and must not touch the sockets of the old one."""
+    echo()
+    service = upgradable()
+    service.gateway.may_lose_workers = True
+    new = freeze.next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
+    worker = freeze.next_child(new.pid, new.thaw)
+    new.kill()
+    service.gateway.wait_line(r"\[!\] upgrade failed: .* ended before it was ready; .*")
+    worker.thaw()
+    service.wait_gone(worker.pid)
+    for _ in range(8):
+        _expect_served(dial)
+
+
+def test_old_process_killed_while_it_drains(upgradable, target, session):
+    """Its workers are orphans, and must not touch the sockets of the new one."""
+    service = upgradable()
+    service.gateway.may_lose_workers = True
+    behind = target()
+    peer, conn = session(behind, head())
+    old, workers = service.pid, proc.children(service.pid)
+    service.upgrade()
+    proc.kill(old)
+    service.gateway.wait_line(r"\[!\] the supervisor has died: .*")
+    peer.trip(conn)
+    for _ in range(8):
+        other, other_conn = session(behind, head())
+        other.trip(other_conn)
+    conn.close()
+    peer.expect_end(FIN)
+    peer.close()
+    until(lambda: not any(map(proc.is_alive, workers)), "the orphans to end")
+
+
+def test_sighup_during_an_upgrade_reaches_the_new_binary(upgradable, directory, net):
+    service = upgradable()
+    new = freeze.next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
+    worker = freeze.next_child(new.pid, new.thaw)
+    conf.write(directory, [conf.listener(), conf.listener(name="web", listen="0.0.0.0:8080")],
+               workers=2)
+    service.signal(signal.SIGHUP)
+    worker.thaw()
+    service.wait_upgraded()
+    service.gateway.wait_line(RELOADED)
+    assert net.origin.is_listening(8080)
+
+
+def test_sighup_during_an_upgrade_that_fails(upgradable, directory, net):
+    service = upgradable()
+    new = freeze.next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
+    conf.write(directory, [conf.listener(), conf.listener(name="web", listen="0.0.0.0:8080")],
+               workers=2)
+    service.signal(signal.SIGHUP)
+    new.kill()
+    service.gateway.wait_line(RELOADED)
+    assert net.origin.is_listening(8080)
+
+
+def test_sigusr2_during_a_reload_comes_after_it(upgradable, directory, net):
+    service = upgradable()
+    conf.write(directory, [conf.listener(), conf.listener(name="web", listen="0.0.0.0:8080")],
+               workers=2)
+    worker = freeze.next_child(service.pid, lambda: service.signal(signal.SIGHUP))
+    service.signal(signal.SIGUSR2)
+    worker.thaw()
+    service.wait_upgraded()
+    lines = service.gateway.lines
+    assert [each for each in lines if re.fullmatch(f"{RELOADED}|{UPGRADED}", each)] == [
+        service.gateway.find(RELOADED)[0], service.gateway.find(UPGRADED)[0]]
+    assert not service.gateway.find(UNCHANGED)
+    assert net.origin.is_listening(8080)
+
+
+def test_sigterm_during_an_upgrade_ends_both(upgradable, net, target, session):
+    service = upgradable()
+    peer, conn = session(target(), head())
+    new = freeze.next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
+    service.signal(signal.SIGTERM)
+    service.wait_gone(new.pid)
+    until(lambda: not net.origin.is_listening(2222), "the listeners to close")
+    peer.trip(conn)
+    service.signal(signal.SIGTERM)
+    service.wait_gone(service.pid)
+    peer.expect_end(RST)
+
+
+def test_sigterm_to_the_new_binary_before_it_is_ready(upgradable, echo, dial):
+    echo()
+    service = upgradable()
+    new = freeze.next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
+    freeze.next_child(new.pid, new.thaw)
+    os.kill(new.pid, signal.SIGTERM)
+    service.gateway.wait_line(r"\[!\] upgrade failed: .* ended before it was ready; .*")
+    for _ in range(8):
+        _expect_served(dial)
+
+
+def test_second_sigusr2_is_ignored(upgradable):
+    service = upgradable()
+    new = freeze.next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
+    service.signal(signal.SIGUSR2)
+    service.gateway.wait_line(re.escape(
+        "[!] SIGUSR2 is ignored while starting, stopping or upgrading"))
+    new.thaw()
+    service.wait_upgraded()

@@ -243,14 +243,20 @@ static struct piece copy_piece(struct pump *pump, struct pump_pool *pool)
     return (struct piece){ .len = len, .is_all = len < sizeof pool->buffer };
 }
 
-static struct piece splice_piece(struct pump *pump, struct pump_pool *pool, struct pipe *pipe)
+/* is_first: `from` has told that it is readable, and nothing has been read since. */
+static struct piece splice_piece(struct pump *pump, struct pump_pool *pool, struct pipe *pipe,
+                                 bool is_first)
 {
     ssize_t n = result(splice(pump->from, NULL, pipe->write_end, NULL, pipe->size,
                               SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
     if (n <= 0) {
         pipe_give_back(pool, pipe);
-        /* Not always the end of file: splice stops at an urgent byte, which recv reads. */
-        return n == 0 ? copy_piece(pump, pool) : stopped(read_failed(pump, n));
+        /*
+         * Not always the end of file, nor is a readable socket that has nothing always a false
+         * alarm: splice stops at an urgent byte, saying either, and recv reads it.
+         */
+        bool may_be_urgent = n == 0 || (n == -EAGAIN && is_first);
+        return may_be_urgent ? copy_piece(pump, pool) : stopped(read_failed(pump, n));
     }
 
     size_t len = (size_t)n;
@@ -281,10 +287,10 @@ static struct piece splice_piece(struct pump *pump, struct pump_pool *pool, stru
     return (struct piece){ .len = len };
 }
 
-static struct piece move_piece(struct pump *pump, struct pump_pool *pool)
+static struct piece move_piece(struct pump *pump, struct pump_pool *pool, bool is_first)
 {
     struct pipe *pipe = pump->full_reads >= BULKY_AFTER ? pipe_borrow(pool) : NULL;
-    struct piece piece = pipe ? splice_piece(pump, pool, pipe) : copy_piece(pump, pool);
+    struct piece piece = pipe ? splice_piece(pump, pool, pipe, is_first) : copy_piece(pump, pool);
 
     if (piece.len >= BULKY_READ && pump->full_reads < BULKY_AFTER)
         pump->full_reads++;
@@ -301,7 +307,7 @@ enum pump_wait pump_run(struct pump *pump, struct pump_pool *pool)
     if (wait != PUMP_READ)
         return wait;
     while (!pump->at_eof) {
-        struct piece piece = move_piece(pump, pool);
+        struct piece piece = move_piece(pump, pool, moved == 0);
         if (pump->backlog)
             return PUMP_WRITE;
         if (piece.len == 0 && piece.wait != PUMP_DONE)

@@ -112,11 +112,10 @@ class Idle(Mode):
                                  is_compared=False)))
 
     def measure(self, bench, gateway):
-        sessions = 500 if bench.quick else IDLE_SESSIONS
-        raw = run.idle(bench.tools, gateway, sessions, IDLE_BYTES)
+        raw = run.idle(bench.tools, gateway, IDLE_SESSIONS, IDLE_BYTES)
         if not gateway.is_gateway:
             raw = {key: value for key, value in raw.items() if "kernel" in key}
-        return {key: value / (1 if key.endswith("descriptors") else 1024) / sessions
+        return {key: value / (1 if key.endswith("descriptors") else 1024) / IDLE_SESSIONS
                 for key, value in raw.items()}
 
     def finish_round(self, results):

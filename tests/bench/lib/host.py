@@ -56,6 +56,13 @@ def is_listening(port):
     return wanted in pathlib.Path("/proc/thread-self/net/tcp").read_text(encoding="ascii")
 
 
+def segments_sent():
+    """TCP segments that this namespace's sockets have sent, whoever sent them."""
+    lines = pathlib.Path("/proc/thread-self/net/snmp").read_text(encoding="ascii").splitlines()
+    names, values = (line.split() for line in lines if line.startswith("Tcp:"))
+    return int(values[names.index("OutSegs")])
+
+
 # --- processes
 
 DESCRIPTORS = 20000  # enough for 9,000 sessions of two, whichever worker they fall to
@@ -168,8 +175,9 @@ def descriptors(pids):
 
 # The kernel's caches that a session's sockets come from. Not dentry, though each socket has
 # one (0.2 KiB): whoever looks into /proc meanwhile, as this program does, makes more of them.
-SESSION_CACHES = ("TCP", "request_sock_TCP", "tw_sock_TCP", "sock_inode_cache", "filp", "lsm_file",
-                  "ep_head", "eventpoll_", "skbuff_", "kmalloc-")
+SESSION_CACHES = ("TCP", "request_sock_TCP", "tw_sock_TCP", "sock_inode_cache", "lsm_file",
+                  "ep_head", "eventpoll_", "skbuff_", "kmalloc-",
+                  "filp")
 
 
 def slab_bytes():

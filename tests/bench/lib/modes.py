@@ -22,6 +22,7 @@ class Figure:
 CPU_GB = Figure("cpu", "gateway CPU s/GB", 3)
 CPU_TRIP = Figure("cpu", "gateway CPU s/100 k", 3)
 CPU_SESSION = Figure("cpu", "gateway CPU s/10 k", 3)
+SEGMENTS = Figure("segments", "TCP segments a session", 1, is_compared=False)
 LATENCIES = tuple(Figure(key, f"{title} µs", 0, is_compared=key != "p50")
                   for key, title in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9")))
 
@@ -92,11 +93,12 @@ class Echo(Timed):
 class Once(Timed):
     def __init__(self, name, title, gateways, **setup):
         super().__init__(name, title, (Figure("rate", "k sessions/s", 2, True), CPU_SESSION,
-                                       *LATENCIES[:2]), "once", 32, gateways, **setup)
+                                       *LATENCIES[:2], SEGMENTS), "once", 32, gateways, **setup)
 
     def per_unit(self, raw):
         return {"rate": raw["operations"] / raw["seconds"] / 1e3,
-                "cpu": raw["cpu"] / raw["operations"] * 1e4}
+                "cpu": raw["cpu"] / raw["operations"] * 1e4,
+                "segments": raw["segments"] / raw["operations"]}
 
 
 class Idle(Mode):

@@ -100,7 +100,9 @@ def timed(tools, gateway, work, setup, **options):
         pids = pids_of(process)
         load = [target.pid, client.process.pid]
         busy, cpu, own = host.busy_seconds(), host.cpu_seconds(pids), host.cpu_seconds(load)
+        segments = host.segments_sent()
         figures = client.work()
+        figures["segments"] = host.segments_sent() - segments
         figures["cpu"] = host.cpu_seconds(pids) - cpu
         figures["load_cpu"] = host.cpu_seconds(load) - own
         busy = host.busy_seconds() - busy

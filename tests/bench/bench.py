@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The benchmark itself. tools/bench installs, builds, and runs it as root, isolated."""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import time
+
+from lib import gateways, host, modes, report, selftest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        prog="tools/bench", description="Measures mmproxy side by side with HAProxy, nginx and a "
+        "direct connection, and prints Markdown tables.",
+        epilog="A run whose bytes or source addresses are wrong has no figures: it is reported as "
+        "FAILED, and the exit status is 1.")
+    parser.add_argument("--quick", action="store_true",
+                        help="one short round: does it all work? The figures mean nothing")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N",
+                        help="rounds, all gateways in each (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=3, metavar="S",
+                        help="that a run is timed (%(default)g)")
+    parser.add_argument("--modes", metavar="A,B", help="only these (--list names them); a name "
+                        "that ends in * stands for all that begin so")
+    parser.add_argument("--gateways", metavar="A,B", help="only these, in every mode")
+    parser.add_argument("--mmproxy", metavar="NAME=PATH", action="append", default=[],
+                        help="a further build of mmproxy, measured in every mode")
+    parser.add_argument("--cpus", metavar="A,B", help="processors to run everything on (the "
+                        "first two: gateways have two workers)")
+    parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="keep every run's figures")
+    parser.add_argument("--write-docs", action="store_true",
+                        help="put the tables into docs/performance.md")
+    parser.add_argument("--list", action="store_true", help="list modes and gateways, and exit")
+    parser.add_argument("--build", metavar="DIR", type=pathlib.Path, default=ROOT / "build/bench",
+                        help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+class Bench:
+    """What is to be done, and what has come of it."""
+
+    def __init__(self, args):
+        self.quick = args.quick
+        self.rounds = 1 if args.quick else args.rounds
+        self.seconds = 0.3 if args.quick else args.seconds
+        self.warm_up = 0.2 if args.quick else 0.7
+        self.binary = args.build / "mmproxy"
+        self.tools = args.build / "tests/bench"
+        self.cpus = ([int(cpu) for cpu in args.cpus.split(",")] if args.cpus
+                     else sorted(os.sched_getaffinity(0))[:2])
+        others = [tuple(text.split("=", 1)) for text in args.mmproxy]
+        known = gateways.all_gateways(self.binary, others)
+        self.modes = self._choose_modes(args.modes)
+        self._only = args.gateways.split(",") if args.gateways else None
+        self._others = [name for name, _ in others]
+        unknown = [name for name in self._only or () if name not in known]
+        if unknown:
+            sys.exit(f"tools/bench: unknown gateway: {unknown[0]} ({', '.join(known)})")
+        self._known = known
+        names = {name for mode in self.modes.values() for name in self.names(mode)}
+        self.gateways = {name: known[name] for name in known if name in names}
+        self.results = {}
+        self.failures = {}
+
+    @staticmethod
+    def _choose_modes(wanted):
+        known = {mode.name: mode for mode in modes.MODES}
+        if not wanted:
+            return known
+        chosen = {}
+        for pattern in wanted.split(","):
+            names = [name for name in known if name == pattern or
+                     (pattern.endswith("*") and name.startswith(pattern[:-1]))]
+            if not names:
+                sys.exit(f"tools/bench: unknown mode: {pattern} ({', '.join(known)})")
+            chosen.update((name, known[name]) for name in names)
+        return chosen
+
+    def names(self, mode):
+        """The gateways measured in that mode."""
+        if self._only and isinstance(mode, modes.Startup):
+            return [name for name in self._only if name.startswith("mmproxy")] + self._others
+        return list(self._only or mode.gateways) + self._others
+
+    def run_mode(self, mode):
+        """Interleaved: what disturbs a round disturbs all gateways alike."""
+        rounds, failures = [], []
+        for number in range(1, self.rounds + 1):
+            results = {}
+            for name in self.names(mode):
+                progress(f"{mode.name}: round {number} of {self.rounds}: {name}")
+                try:
+                    results[name] = mode.measure(self, self.gateways[name])
+                except host.Failure as failure:
+                    results[name] = None
+                    failures.append((name, str(failure)))
+            mode.finish_round(results)
+            rounds.append(results)
+        progress("")
+        self.results[mode.name] = rounds
+        self.failures[mode.name] = failures
+        return report.table(mode, rounds, failures)
+
+
+def progress(text):
+    """One line that is overwritten; nothing where nobody looks."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def show_list():
+    print("Modes:")
+    for mode in modes.MODES:
+        print(f"  {mode.name:18} {mode.title}")
+    print("\nGateways:")
+    for gateway in gateways.all_gateways("", []).values():
+        print(f"  {gateway.name:18} {gateway.what}")
+
+
+def main():
+    args = arguments()
+    if args.list:
+        show_list()
+        return 0
+    bench = Bench(args)
+    os.sched_setaffinity(0, bench.cpus)
+    host.raise_descriptor_limit()
+    selftest.check(bench.tools)
+
+    began = time.monotonic()
+    texts = [report.preamble(bench)]
+    print(texts[0], flush=True)
+    for mode in bench.modes.values():
+        texts.append(bench.run_mode(mode))
+        print(texts[-1], flush=True)
+    texts.append(report.goals(bench.modes, bench.results))
+    print(texts[-1])
+    print(f"Done in {time.monotonic() - began:.0f} s.", file=sys.stderr)
+
+    if args.json:
+        args.json.write_text(json.dumps(bench.results, indent=1) + "\n", encoding="utf-8")
+    if args.write_docs:
+        report.write_docs(ROOT / "docs/performance.md", "\n".join(filter(None, texts)))
+    return 1 if any(bench.failures.values()) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except host.Failure as problem:
+        sys.exit(f"tools/bench: {problem}")

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+The gateways, each configured for the same work: two workers (or threads), a PROXY protocol
+header required from an allowed load balancer, the target reached from the client's address
+with a port that the kernel picks, nothing logged about connections, everything else as the
+Debian package has it.
+"""
+
+import dataclasses
+import pathlib
+
+from lib import host
+
+TARGET = "127.0.0.1:7000"
+FIRST_PORT = 10000
+WORKERS = 2
+LOAD_BALANCERS = "127.0.0.0/8"  # those of the load generator are 127.1.0.1 to 127.1.0.251
+
+
+@dataclasses.dataclass
+class Setup:
+    """What a gateway is started with."""
+    directory: pathlib.Path
+    listeners: int = 1
+    prefixes: tuple = (LOAD_BALANCERS,)
+    env: dict = dataclasses.field(default_factory=dict)
+
+    def ports(self):
+        return range(FIRST_PORT, FIRST_PORT + self.listeners)
+
+    def write(self, name, text):
+        path = self.directory / name
+        path.write_text(text, encoding="ascii")
+        return path
+
+    def write_prefixes(self):
+        return self.write("allowed", "".join(f"{prefix}\n" for prefix in self.prefixes))
+
+
+class Gateway:
+    """One that can be started; is_gateway False: none, the limit of what can be had."""
+    is_gateway = True
+    expect_port = False
+    header = "v2"
+
+    def __init__(self, name, what):
+        self.name = name
+        self.what = what  # for the table's legend
+
+    def start(self, setup):
+        """Returns the running Process, listening, all its workers there."""
+        process = host.Process(self.command(setup), setup.directory / f"{self.name}.log", setup.env)
+        host.wait(lambda: self._is_ready(process, setup), lambda: f"{self.name}: {process.said()}")
+        return process
+
+    def _is_ready(self, process, setup):
+        process.expect_running()
+        return (len(host.tree(process.pid)) >= self.processes()
+                and host.is_listening(setup.ports()[-1]))
+
+    def processes(self):
+        """How many it has at least when it serves."""
+        return 1 + WORKERS
+
+    def command(self, setup):
+        """Writes the configuration; returns the command line."""
+        raise NotImplementedError
+
+    def to(self, setup):
+        """Where the load generator connects to: the last listener."""
+        return f"127.0.0.1:{setup.ports()[-1]}"
+
+
+class Direct(Gateway):
+    is_gateway = False
+    header = "none"
+
+    def __init__(self):
+        super().__init__("direct", "no gateway: the load generator alone, the limit")
+
+    def start(self, setup):
+        return None
+
+    def to(self, setup):
+        return TARGET
+
+
+class Mmproxy(Gateway):
+    def __init__(self, name, binary, preserve_port=False):
+        port = "preserve" if preserve_port else "any"
+        super().__init__(name, f"workers = {WORKERS}, client_port = \"{port}\"")
+        self.binary = binary
+        self.port = port
+        self.expect_port = preserve_port
+
+    def command(self, setup):
+        return [self.binary, "-c", self.configure(setup)]
+
+    def configure(self, setup, connect_timeout=5):
+        """connect_timeout: something to be changed by a reload."""
+        setup.write_prefixes()
+        listeners = ",\n".join(f"""  {{ name = "bench-{port}"; listen = "127.0.0.1:{port}";
+    allowed_subnets = "allowed"; target_v4 = "{TARGET}";
+    return_path = "loopback"; client_port = "{self.port}";
+    connect_timeout = {connect_timeout}; }}""" for port in setup.ports())
+        return setup.write("mmproxy.conf", f"""\
+workers = {WORKERS};
+log: {{ target = "stderr"; level = "notice"; }};
+listeners = (
+{listeners}
+);
+""")
+
+
+class Haproxy(Gateway):
+    def __init__(self, name, options):
+        super().__init__(name, f"nbthread {WORKERS}, " + (", ".join(
+            f"option {option}" for option in options) or "no splicing"))
+        self.options = options
+
+    def processes(self):
+        return 1
+
+    def command(self, setup):
+        options = "".join(f"    option {option}\n" for option in self.options)
+        # Rules on connections come before the header: src is the load balancer still.
+        allowed = setup.write_prefixes()
+        path = setup.write(f"{self.name}.cfg", f"""\
+global
+    nbthread {WORKERS}
+    maxconn 9200
+    maxpipes 128
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+{options}listen bench
+{"".join(f"    bind 127.0.0.1:{port} accept-proxy backlog 4096{chr(10)}" for port in setup.ports())}\
+    tcp-request connection reject unless {{ src -f {allowed} }}
+    source 0.0.0.0 usesrc clientip
+    server target {TARGET}
+""")
+        return ["/usr/sbin/haproxy", "-db", "-f", path]
+
+
+class Nginx(Gateway):
+    def __init__(self):
+        super().__init__("nginx", f"stream, worker_processes {WORKERS}, proxy_bind transparent")
+
+    def command(self, setup):
+        # Its way to say who may name a client. One that may not is not refused, it is taken
+        # for the client itself: less work than the others', if any difference.
+        allowed = "".join(f"    set_real_ip_from {prefix};\n" for prefix in setup.prefixes)
+        listen = "".join(f"        listen 127.0.0.1:{port} proxy_protocol backlog=4096;\n"
+                         for port in setup.ports())
+        path = setup.write("nginx.conf", f"""\
+load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+user root;
+daemon off;
+worker_processes {WORKERS};
+worker_rlimit_nofile {host.DESCRIPTORS};
+pid {setup.directory}/nginx.pid;
+error_log stderr crit;
+events {{ worker_connections {host.DESCRIPTORS - 100}; }}
+stream {{
+{allowed}    server {{
+{listen}        proxy_connect_timeout 5s;
+        proxy_timeout 1h;
+        proxy_bind $remote_addr transparent;
+        proxy_pass {TARGET};
+    }}
+}}
+""")
+        return ["/usr/sbin/nginx", "-c", path, "-p", setup.directory, "-e", "stderr"]
+
+
+def all_gateways(binary, others):
+    """By name. others: [(name, path)] of further builds of mmproxy."""
+    gateways = [
+        Direct(),
+        Mmproxy("mmproxy", binary),
+        Mmproxy("mmproxy-port", binary, preserve_port=True),
+        Haproxy("haproxy", ()),
+        Haproxy("haproxy-splice", ("splice-request", "splice-response")),
+        Haproxy("haproxy-auto", ("splice-auto",)),
+        Nginx(),
+        *(Mmproxy(name, path) for name, path in others),
+    ]
+    return {gateway.name: gateway for gateway in gateways}

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is measured: each mode's work, its gateways, and its figures."""
+
+import dataclasses
+
+from lib import run, startup
+
+IDLE_SESSIONS = 9000
+IDLE_BYTES = 256 * 1024
+ALL = ("direct", "mmproxy", "haproxy", "haproxy-splice", "haproxy-auto", "nginx")
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    key: str
+    title: str
+    digits: int
+    more_is_better: bool = False
+    is_compared: bool = True
+
+
+CPU_GB = Figure("cpu", "gateway CPU s/GB", 3)
+CPU_TRIP = Figure("cpu", "gateway CPU s/100 k", 3)
+CPU_SESSION = Figure("cpu", "gateway CPU s/10 k", 3)
+SEGMENTS = Figure("segments", "TCP segments a session", 1, is_compared=False)
+LATENCIES = tuple(Figure(key, f"{title} µs", 0, is_compared=key != "p50")
+                  for key, title in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9")))
+
+
+class Mode:
+    """One table. measure() returns {key: value} of one run."""
+    gateways = ALL
+
+    def __init__(self, name, title, figures):
+        self.name = name
+        self.title = title
+        self.figures = figures
+
+    def measure(self, bench, gateway):
+        raise NotImplementedError
+
+    def finish_round(self, results):
+        """results: {name: figures} of one round, to be changed in place."""
+
+
+class Timed(Mode):
+    """A work of the load generator for bench.seconds."""
+
+    def __init__(self, name, title, figures, work, connections, gateways=ALL, **setup):
+        super().__init__(name, title, figures)
+        self.gateways = gateways
+        self.work = work
+        self.connections = connections
+        self.setup = setup
+
+    def measure(self, bench, gateway):
+        raw = run.timed(bench.tools, gateway, self.work, self.setup, connections=self.connections,
+                        seconds=bench.seconds, warm_up=bench.warm_up)
+        figures = {f"p{n}": raw[f"p{n}_us"] for n in ("50", "99", "999")}
+        figures["foreign"] = raw["foreign"] / raw["seconds"]
+        figures.update(self.per_unit(raw))
+        if not gateway.is_gateway:
+            del figures["cpu"]
+        return figures
+
+    def per_unit(self, raw):
+        raise NotImplementedError
+
+
+class Bulk(Timed):
+    def __init__(self, direction, title, connections):
+        super().__init__(f"{direction}-{connections}",
+                         f"{title}, {connections} connection{'s' if connections > 1 else ''}",
+                         (Figure("rate", "Gbit/s", 1, True), CPU_GB), direction, connections)
+
+    def per_unit(self, raw):
+        gigabytes = (raw["bytes_up"] + raw["bytes_down"]) / 1e9
+        return {"rate": gigabytes * 8 / raw["seconds"], "cpu": raw["cpu"] / gigabytes}
+
+
+class Echo(Timed):
+    def __init__(self, connections):
+        super().__init__(f"echo-{connections}", f"Ping-pong of 64 bytes, {connections} "
+                         f"connection{'s' if connections > 1 else ''}",
+                         (Figure("rate", "k trips/s", 1, True), CPU_TRIP, *LATENCIES),
+                         "echo", connections)
+
+    def per_unit(self, raw):
+        return {"rate": raw["operations"] / raw["seconds"] / 1e3,
+                "cpu": raw["cpu"] / raw["operations"] * 1e5}
+
+
+class Once(Timed):
+    def __init__(self, name, title, gateways, **setup):
+        super().__init__(name, title, (Figure("rate", "k sessions/s", 2, True), CPU_SESSION,
+                                       *LATENCIES[:2], SEGMENTS), "once", 32, gateways, **setup)
+
+    def per_unit(self, raw):
+        return {"rate": raw["operations"] / raw["seconds"] / 1e3,
+                "cpu": raw["cpu"] / raw["operations"] * 1e4,
+                "segments": raw["segments"] / raw["operations"]}
+
+
+class Idle(Mode):
+    def __init__(self):
+        kib = ("KiB a session", 2)
+        super().__init__("idle", f"Memory of {IDLE_SESSIONS:,} idle sessions, before and after "
+                         f"{IDLE_BYTES // 1024} KiB each way through each",
+                         (Figure("before_user", f"user space before, {kib[0]}", kib[1]),
+                          Figure("after_user", f"after, {kib[0]}", kib[1]),
+                          Figure("before_kernel", f"kernel before, {kib[0]}", kib[1]),
+                          Figure("after_kernel", f"after, {kib[0]}", kib[1]),
+                          Figure("after_descriptors", "descriptors a session", 2,
+                                 is_compared=False)))
+
+    def measure(self, bench, gateway):
+        raw = run.idle(bench.tools, gateway, IDLE_SESSIONS, IDLE_BYTES)
+        if not gateway.is_gateway:
+            raw = {key: value for key, value in raw.items() if "kernel" in key}
+        return {key: value / (1 if key.endswith("descriptors") else 1024) / IDLE_SESSIONS
+                for key, value in raw.items()}
+
+    def finish_round(self, results):
+        """The kernel's part is the machine's: what direct connections cost is not the gateway's."""
+        direct = results.get("direct") or {}
+        for name, figures in results.items():
+            if name == "direct" or not figures:
+                continue
+            for key in ("before_kernel", "after_kernel"):
+                if key in direct:
+                    figures[key] -= direct[key]
+                else:
+                    del figures[key]
+
+
+class Startup(Mode):
+    gateways = ("mmproxy",)
+
+    def __init__(self, name, title, listeners=1, prefixes=1):
+        super().__init__(name, title, (Figure("start", "start, ms", 1),
+                                       Figure("reload", "reload that changes all, ms", 1),
+                                       Figure("reload_same", "reload without a change, ms", 1)))
+        self.listeners = listeners
+        self.prefixes = prefixes
+
+    def measure(self, bench, gateway):
+        raw = startup.measure(gateway, self.listeners, startup.many_prefixes(self.prefixes))
+        return {key: value * 1e3 for key, value in raw.items()}
+
+
+SESSIONS = "Connect, request, close, 32 at a time"
+WITH_PORT = ALL[:2] + ("mmproxy-port",) + ALL[2:]
+
+MODES = [
+    *(Bulk(direction, title, n)
+      for direction, title in (("up", "Bulk up"), ("down", "Bulk down"),
+                               ("both", "Bulk, both directions"))
+      for n in (1, 4, 64)),
+    *(Echo(n) for n in (1, 32, 1000)),
+    Once("once", SESSIONS, WITH_PORT),
+    Once("once-prefixes", f"{SESSIONS}, 100,000 allowed prefixes", ALL,
+         prefixes=startup.many_prefixes(100_000)),
+    Once("once-listeners", f"{SESSIONS}, the last of 1,000 listeners", ALL, listeners=1000),
+    Idle(),
+    Startup("startup", "Start and reload, 1 listener"),
+    Startup("startup-listeners", "Start and reload, 1,000 listeners", listeners=1000),
+    Startup("startup-prefixes", "Start and reload, 100,000 allowed prefixes", prefixes=100_000),
+]

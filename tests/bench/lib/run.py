@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One run: gateway, target and client started anew in a network of their own, and measured."""
+
+import contextlib
+import json
+import pathlib
+import subprocess
+import tempfile
+
+from lib import host
+from lib.gateways import TARGET, Setup
+
+
+@contextlib.contextmanager
+def stage(**setup):
+    """A Setup in a new network and a new directory, gone with everything in it afterwards."""
+    host.enter_new_network()
+    with tempfile.TemporaryDirectory(prefix="mmproxy-bench-") as directory:
+        path = pathlib.Path(directory)
+        path.chmod(0o755)
+        yield Setup(path, **setup)
+
+
+@contextlib.contextmanager
+def running(process):
+    try:
+        yield process
+    finally:
+        if process:
+            process.stop()
+
+
+def start_target(tools, setup):
+    process = host.Process([tools / "bench_target", TARGET], setup.directory / "target.log")
+    host.wait(lambda: process.expect_running() or host.is_listening(7000), "the target listens")
+    return process
+
+
+class Client:
+    """The load generator: it says when it is ready, and works when it is told to."""
+
+    def __init__(self, tools, gateway, setup, work, **options):
+        arguments = []
+        for name, value in options.items():
+            arguments.append(f"--{name.replace('_', '-')}")
+            if value is not True:
+                arguments.append(str(value))
+        if gateway.expect_port:
+            arguments.append("--expect-port")
+        self.process = host.Process(
+            [tools / "bench_client", "--to", gateway.to(setup), "--header", gateway.header,
+             "--work", work, *arguments],
+            setup.directory / "client.log", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def wait_ready(self):
+        self._line()
+
+    def work(self):
+        """Returns the client's figures."""
+        self.process.popen.stdin.write(b"go\n")
+        self.process.popen.stdin.flush()
+        return json.loads(self._line())
+
+    def _line(self):
+        line = self.process.popen.stdout.readline()
+        if not line:
+            self.process.popen.wait()
+            raise host.Failure(self.process.said() or "the client has ended without a word")
+        return line
+
+    def stop(self):
+        self.process.popen.stdin.close()
+        self.process.stop()
+        self.process.popen.stdout.close()
+
+
+@contextlib.contextmanager
+def session(tools, gateway, setup, work, **options):
+    """Yields (process of the gateway or None, target, client), all ready."""
+    with running(start_target(tools, setup)) as target, running(gateway.start(setup)) as process:
+        with running(Client(tools, gateway, setup, work, **options)) as client:
+            try:
+                client.wait_ready()
+                yield process, target, client
+                target.expect_running()
+            except host.Failure as failure:
+                if not target.is_running() and target.said():
+                    raise host.Failure(f"target: {target.said()}") from failure
+                raise
+
+
+def pids_of(process):
+    return host.tree(process.pid) if process else []
+
+
+def timed(tools, gateway, work, setup, **options):
+    """Runs one work for a time. Returns the client's figures, and cpu and foreign in seconds."""
+    with stage(**setup) as place, session(tools, gateway, place, work, **options) as ready:
+        process, target, client = ready
+        pids = pids_of(process)
+        load = [target.pid, client.process.pid]
+        busy, cpu, own = host.busy_seconds(), host.cpu_seconds(pids), host.cpu_seconds(load)
+        segments = host.segments_sent()
+        figures = client.work()
+        figures["segments"] = host.segments_sent() - segments
+        figures["cpu"] = host.cpu_seconds(pids) - cpu
+        figures["load_cpu"] = host.cpu_seconds(load) - own
+        busy = host.busy_seconds() - busy
+        figures["foreign"] = max(0.0, busy - figures["cpu"] - figures["load_cpu"])
+        if set(pids_of(process)) != set(pids):
+            raise host.Failure(f"{gateway.name}: processes came or went: {process.said()[-300:]}")
+        return figures
+
+
+def idle(tools, gateway, sessions, size):
+    """
+    Holds sessions and lets size bytes flow each way through each. Returns what they cost
+    before and after: bytes in user space and in the kernel, and descriptors, all in total.
+    """
+    with stage() as place:
+        with running(start_target(tools, place)), running(gateway.start(place)) as process:
+            pids = pids_of(process)
+            base = _memory(pids)
+            with running(Client(tools, gateway, place, "hold", connections=sessions,
+                                bytes=size)) as client:
+                client.wait_ready()
+                before = _memory(pids)
+                client.work()
+                after = _memory(pids)
+    return {f"{when}_{key}": sample[key] - base[key]
+            for when, sample in (("before", before), ("after", after)) for key in base}
+
+
+def _memory(pids):
+    return {"kernel": host.settled_slab_bytes(), "user": host.pss_bytes(pids),
+            "descriptors": host.descriptors(pids)}

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""How long mmproxy takes to start and to reload: until it tells the service manager READY."""
+
+import contextlib
+import pathlib
+import signal
+import socket
+import time
+
+from lib import host
+from lib.gateways import LOAD_BALANCERS
+from lib.run import running, stage
+
+
+def many_prefixes(count):
+    """That many, none of which another contains, and in the midst of them the load balancers'."""
+    start = 11 << 24  # 11.0.0.0/28, 11.0.0.32/28, ...: every other one, so nothing can be merged
+    prefixes = [f"{n >> 24}.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}/28"
+                for n in range(start, start + 32 * (count - 1), 32)]
+    prefixes.insert(count // 2, LOAD_BALANCERS)
+    return tuple(prefixes)
+
+
+class Manager:
+    """A service manager's socket."""
+
+    def __init__(self, path):
+        self.path = str(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.path)
+        pathlib.Path(self.path).chmod(0o777)
+        self._socket.settimeout(host.DEADLINE)
+
+    def wait_ready(self, process):
+        try:
+            while b"READY=1" not in self._socket.recv(4096).split(b"\n"):
+                pass
+        except TimeoutError:
+            raise host.Failure(f"not ready: {process.said()[-500:]}") from None
+
+    def close(self):
+        self._socket.close()
+
+
+def measure(gateway, listeners, prefixes):
+    """
+    Returns seconds: start, a reload that changes every listener, one that changes nothing.
+    """
+    with stage(listeners=listeners, prefixes=prefixes) as setup:
+        with contextlib.closing(Manager(setup.directory / "notify")) as manager:
+            setup.env["NOTIFY_SOCKET"] = manager.path
+            command = gateway.command(setup)
+            began = time.monotonic()
+            process = host.Process(command, setup.directory / "mmproxy.log", setup.env)
+            with running(process):
+                manager.wait_ready(process)
+                figures = {"start": time.monotonic() - began}
+                gateway.configure(setup, connect_timeout=4)
+                figures["reload"] = _reload(process, manager)
+                figures["reload_same"] = _reload(process, manager)
+                host.wait(lambda: "nothing has changed" in process.said(), process.said)
+                if "reloaded: generation 2 serves" not in process.said():
+                    raise host.Failure(process.said()[-500:])
+                return figures
+
+
+def _reload(process, manager):
+    began = time.monotonic()
+    process.popen.send_signal(signal.SIGHUP)
+    manager.wait_ready(process)
+    return time.monotonic() - began

@@ -28,6 +28,7 @@ static const struct filter_line lines[] = {
     { .call = "ioctl", .why = REPORT },
     { .call = "mkdir", .why = "gcov's folder" },
     { .call = "fcntl", .why = "gcov locks its file" },
+    { .call = "getdents", .why = LEAKS },
     { .call = "getdents64", .why = LEAKS },
     { .call = "clone", .why = LEAKS },
     { .call = "ptrace", .why = LEAKS },

@@ -73,6 +73,16 @@ void confine_tell(const struct worker_spec *spec)
                     "User and capabilities are still given up");
 }
 
+void confine_begin_routing(void)
+{
+    (void)caps_raise(CAPS_BIT(CAP_NET_ADMIN));
+}
+
+void confine_end_routing(void)
+{
+    (void)caps_lower(CAPS_BIT(CAP_NET_ADMIN));
+}
+
 int confine_worker(const struct worker_spec *spec)
 {
     struct counters_worker *counters = counters_worker(spec->counters, spec->slot);

@@ -20,6 +20,13 @@ int confine_plan(struct jail *out, const struct config *config, char reason[CONF
 /* When the plan takes effect: says it in the log, once, and again when it is another one. */
 void confine_tell(const struct worker_spec *spec);
 
+/*
+ * Around work on the return path, and in the preflight process: the privilege for it, which
+ * nothing else uses. Where it can't be had, what needs it will say so.
+ */
+void confine_begin_routing(void);
+void confine_end_routing(void);
+
 /* A worker's prepare (see worker_run). returns: 0, or -errno; what is wrong has been logged. */
 int confine_worker(const struct worker_spec *spec);
 

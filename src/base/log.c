@@ -269,6 +269,12 @@ int log_open(const struct log_config *config)
     return 0;
 }
 
+void log_descriptors(int out[2])
+{
+    out[0] = log_stderr_descriptor();
+    out[1] = current.fd;
+}
+
 void log_close(void)
 {
     close_target();

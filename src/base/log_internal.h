@@ -51,6 +51,9 @@ void log_stderr_capture(void);
 /* Is it the stream that systemd connected to the journal (JOURNAL_STREAM)? */
 bool log_stderr_is_journal(void);
 
+/* The descriptor that lines go to; -1 where nobody looked yet, or there is none. */
+int log_stderr_descriptor(void);
+
 /* Writes a line of less than LOG_LINE_MAX bytes and its newline. returns: whether all of it
  * was taken. */
 bool log_stderr_write(const char *line, size_t len);

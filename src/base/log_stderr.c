@@ -100,6 +100,11 @@ void log_stderr_capture(void)
         sink.fd = STDERR_FILENO; /* out of descriptors */
 }
 
+int log_stderr_descriptor(void)
+{
+    return sink.fd;
+}
+
 bool log_stderr_is_journal(void)
 {
     log_stderr_capture();

@@ -11,6 +11,7 @@
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
+#include "mmproxy/jail/trap.h"
 
 enum {
     START_TIMEOUT_MS = 10 * 1000, /* READY takes milliseconds; who takes longer is stuck */
@@ -267,9 +268,15 @@ void generation_kill(struct generation *generation)
 
 static void tell_death(const struct process *process, int status)
 {
+    struct counters *counters = process->generation->start.spec.counters;
+    uint32_t forbidden = atomic_load(&counters_worker(counters, process->slot)->forbidden);
     unsigned number = process->generation->number;
+    char call[TRAP_NAME_MAX];
 
-    if (WIFSIGNALED(status))
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS && forbidden != 0)
+        log_error("[!] worker %d of generation %u died: the jail forbids the system call %s",
+                  (int)process->pid, number, trap_name(forbidden, call));
+    else if (WIFSIGNALED(status))
         log_error("[!] worker %d of generation %u died: killed by signal %d (%s)",
                   (int)process->pid, number, WTERMSIG(status), strsignal(WTERMSIG(status)));
     else

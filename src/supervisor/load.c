@@ -10,7 +10,7 @@
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
-#include "mmproxy/net/spoof.h"
+#include "mmproxy/supervisor/confine.h"
 #include "mmproxy/supervisor/preflight.h"
 #include "mmproxy/supervisor/return_path.h"
 #include "mmproxy/supervisor/service.h"
@@ -58,21 +58,6 @@ static int load_failed(struct supervisor *supervisor, int exit_status)
     service_ready();
     status_load_ended(supervisor, false);
     return EX_OK;
-}
-
-static int check_privilege(struct supervisor *supervisor, const struct config *config)
-{
-    if (config->n_listeners == 0)
-        return EX_OK;
-    int err = spoof_probe(config->listeners[0].mark);
-    if (err == 0)
-        return EX_OK;
-    if (err == -EPERM)
-        report(supervisor, "the system refuses IP_TRANSPARENT or SO_MARK: run it as root, or "
-                           "with CAP_NET_ADMIN or (since Linux 5.17) CAP_NET_RAW");
-    else
-        report(supervisor, "a connection can't be spoofed here: %s", strerror(-err));
-    return err == -EPERM ? EX_NOPERM : EX_OSERR;
 }
 
 /*
@@ -128,6 +113,7 @@ static void commit(struct generation *generation)
     int err = log_open(&config->log);
     if (err < 0)
         log_error("[!] the log can't be opened as configured: %s", strerror(-err));
+    confine_tell(&generation->start.spec);
     if (old)
         stop_drain(supervisor, old);
     return_path_update(supervisor);
@@ -164,14 +150,9 @@ static void roll_back(struct generation *generation)
     supervisor->is_stopping = true; /* the end follows when the workers have been reaped */
 }
 
-static int no_jail(const struct worker_spec *spec)
-{
-    (void)spec;
-    return 0;
-}
-
 /* config: owned. returns: an exit status. */
-static int start_generation(struct supervisor *supervisor, struct config *config)
+static int start_generation(struct supervisor *supervisor, struct config *config,
+                            const struct jail *jail)
 {
     static const struct generation_events events = {
         .on_ready = commit,
@@ -181,9 +162,10 @@ static int start_generation(struct supervisor *supervisor, struct config *config
     struct process_start template = {
         .loop = supervisor->loop,
         .spec.counters = supervisor->counters,
+        .spec.jail = *jail,
         .leave = supervisor_leave,
         .context = supervisor,
-        .prepare = no_jail,
+        .prepare = confine_worker,
     };
 
     int err =
@@ -205,12 +187,23 @@ static void nothing_changed(struct supervisor *supervisor)
     status_load_ended(supervisor, true);
 }
 
+static int plan_jail(struct supervisor *supervisor, const struct config *config, struct jail *out)
+{
+    char reason[CONFINE_REASON_MAX];
+
+    int status = confine_plan(out, config, reason);
+    if (status != EX_OK)
+        report(supervisor, "%s", reason);
+    return status;
+}
+
 static int load(struct supervisor *supervisor)
 {
     const struct config_sink sink = { .context = supervisor, .report = report_mistake };
     bool is_usage_error;
 
     status_load_begins(supervisor);
+    struct jail jail;
     struct config *config = cmdline_config(supervisor->cmdline, &sink, &is_usage_error);
     if (!config)
         return is_usage_error ? EX_USAGE : EX_CONFIG;
@@ -220,14 +213,14 @@ static int load(struct supervisor *supervisor)
         nothing_changed(supervisor);
         return EX_OK;
     }
-    int status = check_privilege(supervisor, config);
+    int status = plan_jail(supervisor, config, &jail);
     if (status == EX_OK)
         status = open_sockets(supervisor, config);
     if (status != EX_OK) {
         config_free(config);
         return status;
     }
-    return start_generation(supervisor, config);
+    return start_generation(supervisor, config, &jail);
 }
 
 int load_first(struct supervisor *supervisor)

@@ -11,6 +11,7 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/routing/check.h"
 #include "mmproxy/routing/verify.h"
+#include "mmproxy/supervisor/confine.h"
 #include "mmproxy/supervisor/process.h"
 
 /* Whatever hangs in there (iptables' lock, say): nobody waits for its answer any more. */
@@ -45,6 +46,7 @@ static _Noreturn void be_preflight(struct supervisor *supervisor)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     alarm(LIFETIME_S);
+    confine_begin_routing(); /* iptables, nftables; SO_MARK before Linux 5.17 */
     exit(preflight_run(config, is_verifying, &sink) ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 

@@ -6,12 +6,15 @@
 
 #include "mmproxy/base/log.h"
 #include "mmproxy/routing/managed.h"
+#include "mmproxy/supervisor/confine.h"
 
 static void on_change(struct ev_loop *loop, ev_io *io, int revents)
 {
     (void)loop;
     (void)revents;
+    confine_begin_routing();
     managed_on_readable(io->data);
+    confine_end_routing();
 }
 
 int return_path_open(struct supervisor *supervisor)
@@ -45,7 +48,9 @@ void return_path_update(struct supervisor *supervisor)
         configs[n++] = supervisor->current->config;
     TAILQ_FOREACH(generation, &supervisor->draining, link)
     configs[n++] = generation->config;
+    confine_begin_routing();
     (void)managed_apply(supervisor->return_path, configs, n);
+    confine_end_routing();
     free(configs);
 }
 
@@ -54,7 +59,9 @@ void return_path_close(struct supervisor *supervisor)
     if (!supervisor->return_path)
         return;
     ev_io_stop(supervisor->loop, &supervisor->return_path_io);
+    confine_begin_routing();
     managed_remove(supervisor->return_path);
+    confine_end_routing();
     managed_free(supervisor->return_path);
     supervisor->return_path = NULL;
 }

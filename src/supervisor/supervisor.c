@@ -11,6 +11,7 @@
 
 #include "mmproxy/base/log.h"
 #include "mmproxy/net/spoof.h"
+#include "mmproxy/supervisor/confine.h"
 #include "mmproxy/supervisor/load.h"
 #include "mmproxy/supervisor/preflight.h"
 #include "mmproxy/supervisor/return_path.h"
@@ -188,6 +189,8 @@ int supervisor_run(const struct cmdline *cmdline, char *const argv[])
 
     upgrade_init(&supervisor, argv);
     supervisor.exit_status = supervisor_open(&supervisor, cmdline);
+    if (supervisor.exit_status == EX_OK)
+        supervisor.exit_status = confine_supervisor();
     if (supervisor.exit_status == EX_OK)
         supervisor.exit_status = load_first(&supervisor);
     if (supervisor.exit_status == EX_OK)

@@ -56,6 +56,12 @@ struct log_field {
  */
 int log_open(const struct log_config *config);
 
+/*
+ * The descriptors that it owns, for a jail that wants to know them: out[0] is stderr's, out[1]
+ * the target's; -1 for one that there is not.
+ */
+void log_descriptors(int out[2]);
+
 /* Back to stderr, text, level info. */
 void log_close(void);
 

@@ -24,6 +24,7 @@ struct counters_worker {
     _Atomic uint64_t failed;        /* target not reached */
     _Atomic uint64_t bytes_in;      /* to the targets, of sessions that have ended */
     _Atomic uint64_t bytes_out;     /* from the targets, the same */
+    _Atomic uint32_t forbidden;     /* what the jail ended the worker for; see jail/trap.h */
     /* Sessions at the moment, by listener: what is taken off when the worker dies. */
     _Atomic uint32_t by_listener[COUNTERS_LISTENERS];
 };

@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "mmproxy/config/config.h"
+#include "mmproxy/jail/jail.h"
 #include "mmproxy/net/hangup.h"
 #include "mmproxy/net/locals.h"
 #include "mmproxy/net/pump.h"
@@ -37,6 +38,7 @@ struct worker_spec {
     const struct worker_socket *sockets;
     size_t n_sockets;
     const unsigned *places; /* of the configuration's listeners in the counters */
+    struct jail jail;       /* for prepare */
     struct counters *counters;
     unsigned slot;       /* its own, in the counters */
     unsigned generation; /* from 1 */

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * filter: system call filters (seccomp) from tables that have a reason on every line.
+ *
+ * What a filter does not let through ends the process with SIGSYS, and the call's number is
+ * told before (trap.h): the kernel's own KILL_PROCESS would leave nobody who knows it. The
+ * call is not carried out in either case. A call of another architecture than the program's
+ * is KILL_PROCESS at once.
+ */
+#ifndef MMPROXY_JAIL_FILTER_H
+#define MMPROXY_JAIL_FILTER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* All of them look at the low 32 bits of an argument, as the kernel does for an int. */
+enum filter_test {
+    FILTER_ANY,     /* the end of a line's arguments */
+    FILTER_IS,      /* the argument is the value */
+    FILTER_LACKS,   /* none of the value's bits is set */
+    FILTER_HAS,     /* all of the value's bits are set */
+    FILTER_ABOVE,   /* the argument, as a whole, is greater */
+    FILTER_OWN_PID, /* the argument is the id of the process that loads the filter */
+};
+
+struct filter_arg {
+    unsigned index; /* from 0 */
+    enum filter_test test;
+    uint32_t value;
+};
+
+enum { FILTER_ARGS_MAX = 3 };
+
+/* One call that is meant, and only with such arguments. */
+struct filter_line {
+    const char *call;
+    const char *why;
+    struct filter_arg args[FILTER_ARGS_MAX]; /* all of them hold */
+    int error; /* lists of what is denied: refuse with this errno; 0 = end the process */
+};
+
+struct filter_table {
+    const struct filter_line *lines;
+    size_t n;
+};
+
+/* What a worker may do, once everything is open. */
+struct filter_table filter_worker_calls(void);
+
+/* What no process of ours may do, nor any program that it runs. */
+struct filter_table filter_supervisor_calls(void);
+
+/*
+ * What sanitizers and gcov need on top, in a build that has them in; n is 0 in every other.
+ * It opens files: such a build is for tests.
+ */
+struct filter_table filter_instrument_calls(void);
+
+/*
+ * Allows what the tables name and nothing else, for ever. Sets no_new_privs.
+ * returns: 0, or -errno: EINVAL, ENOSYS (no seccomp here), ENOMEM, ...
+ */
+int filter_allow(const struct filter_table *tables, size_t n_tables);
+
+/* Denies what the table names, for ever; the same otherwise. */
+int filter_deny(const struct filter_table *table);
+
+#endif

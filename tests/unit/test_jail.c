@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Everything that the jail forbids a worker is tried in a jailed process. Needs root. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/if_packet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+#include "jail_child.h"
+#include "mmproxy/net/spoof.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+enum { CALLS = 470 };
+
+static bool names(struct filter_table table, const char *call)
+{
+    for (size_t i = 0; i < table.n; i++)
+        if (strcmp(table.lines[i].call, call) == 0)
+            return true;
+    return false;
+}
+
+static void every_line_of_every_table_names_a_call_and_a_reason(void **state)
+{
+    struct filter_table tables[] = { filter_worker_calls(), filter_supervisor_calls(),
+                                     filter_instrument_calls() };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(tables); i++) {
+        for (size_t j = 0; j < tables[i].n; j++) {
+            const struct filter_line *line = &tables[i].lines[j];
+            if (seccomp_syscall_resolve_name(line->call) == __NR_SCMP_ERROR)
+                fail_msg("libseccomp knows no call %s", line->call);
+            assert_true(line->why && line->why[0]);
+        }
+    }
+}
+
+/*
+ * Linux shows no filter the two calls of its own uprobe trampolines (uretprobe, uprobe); made
+ * from anywhere else they do nothing, or end the process.
+ */
+static bool is_seen_by_no_filter(long call)
+{
+#ifdef __x86_64__
+    return call == 335 || call == 336;
+#else
+    (void)call;
+    return false;
+#endif
+}
+
+/* Also those that libseccomp has no name for. */
+static void every_call_that_is_not_in_the_table_ends_a_worker(void **state)
+{
+    unsigned tried = 0;
+    unsigned wider = 0;
+
+    (void)state;
+    for (long call = 0; call < CALLS; call++) {
+        struct deed deed = { .act = act_call, .call = call };
+        char expected[TRAP_NAME_MAX];
+        trap_name((uint32_t)call + 1, expected);
+        if (names(filter_worker_calls(), expected) || is_seen_by_no_filter(call))
+            continue;
+        if (names(filter_instrument_calls(), expected)) {
+            wider++;
+            continue;
+        }
+        const char *told = child_dies_of(&deed);
+        if (strcmp(told, expected) != 0)
+            fail_msg("%s (%ld) is not forbidden, or told as \"%s\"", expected, call, told);
+        tried++;
+    }
+    print_message("%u calls tried\n", tried);
+    if (wider > 0)
+        print_message("%u calls not tried: this build is instrumented, its jail is wider\n", wider);
+    assert_true(tried > 200);
+}
+
+static int bind_channel(const struct deed *deed, int channel)
+{
+    struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "/tmp/mmproxy-test-jail" };
+
+    (void)deed;
+    return bind(channel, (struct sockaddr *)&name, sizeof name) < 0;
+}
+
+static int connect_channel(const struct deed *deed, int channel)
+{
+    struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
+
+    (void)deed;
+    return connect(channel, (struct sockaddr *)&name, sizeof name) < 0;
+}
+
+static int signal_parent(const struct deed *deed, int channel)
+{
+    (void)deed;
+    (void)channel;
+    return (int)syscall(SYS_tgkill, getppid(), getppid(), 0);
+}
+
+#define CALL(nr, ...) .deed = { .act = act_call, .call = (nr), .args = { __VA_ARGS__ } }
+#define TCP_TYPE      (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+
+static const struct {
+    const char *name;
+    const char *call;
+    struct deed deed;
+} misuses[] = {
+    { "a Unix socket", "socket", CALL(SYS_socket, AF_UNIX, TCP_TYPE, 0) },
+    { "a netlink socket", "socket", CALL(SYS_socket, AF_NETLINK, SOCK_RAW, 0) },
+    { "a packet socket", "socket", CALL(SYS_socket, AF_PACKET, SOCK_RAW, 0) },
+    { "a raw IP socket", "socket", CALL(SYS_socket, AF_INET, SOCK_RAW, IPPROTO_ICMP) },
+    { "a UDP socket", "socket", CALL(SYS_socket, AF_INET, SOCK_DGRAM, IPPROTO_UDP) },
+    { "TCP by default", "socket", CALL(SYS_socket, AF_INET, TCP_TYPE, 0) },
+    { "a socket that blocks", "socket", CALL(SYS_socket, AF_INET6, SOCK_STREAM, IPPROTO_TCP) },
+    { "MPTCP", "socket", CALL(SYS_socket, AF_INET, TCP_TYPE, 262) },
+    { "another interface", "setsockopt", CALL(SYS_setsockopt, 0, SOL_SOCKET, SO_BINDTODEVICE) },
+    { "a filter", "setsockopt", CALL(SYS_setsockopt, 0, SOL_SOCKET, SO_ATTACH_FILTER) },
+    { "a BPF program", "setsockopt", CALL(SYS_setsockopt, 0, SOL_SOCKET, SO_ATTACH_BPF) },
+    { "larger buffers", "setsockopt", CALL(SYS_setsockopt, 0, SOL_SOCKET, SO_RCVBUFFORCE) },
+    { "TCP repair", "setsockopt", CALL(SYS_setsockopt, 0, IPPROTO_TCP, TCP_REPAIR) },
+    { "iptables", "setsockopt", CALL(SYS_setsockopt, 0, IPPROTO_IP, 64) },
+    { "a level for an option", "setsockopt", CALL(SYS_setsockopt, 0, IPPROTO_IPV6, SO_MARK) },
+    { "credentials", "getsockopt", CALL(SYS_getsockopt, 0, SOL_SOCKET, SO_PEERCRED) },
+    { "iptables' rules", "getsockopt", CALL(SYS_getsockopt, 0, IPPROTO_IP, 64) },
+    { "other descriptor flags", "fcntl", CALL(SYS_fcntl, 0, F_SETFL, 0) },
+    { "another descriptor", "fcntl", CALL(SYS_fcntl, 0, F_DUPFD, 0) },
+    { "signals from a descriptor", "fcntl", CALL(SYS_fcntl, 0, F_SETOWN, 1) },
+    { "executable memory", "mmap", CALL(SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE) },
+    { "a pipe of packets", "pipe2", CALL(SYS_pipe2, 0, O_DIRECT) },
+    { "init's end", "tgkill", CALL(SYS_tgkill, 1, 1, SIGKILL) },
+    { "its parent's end", "tgkill", { .act = signal_parent } },
+    { "a file for its channel", "bind", { .act = bind_channel } },
+    { "another end of its channel", "connect", { .act = connect_channel } },
+    { "a name for standard error", "bind", CALL(SYS_bind, STDERR_FILENO) },
+    { "high bits above an allowed value", "socket",
+      CALL(SYS_socket, AF_UNIX | (1L << 32), TCP_TYPE, IPPROTO_TCP) },
+};
+
+static void every_misuse_of_an_allowed_call_ends_a_worker(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(misuses); i++) {
+        const char *call = misuses[i].call;
+        if (strcmp(call, "fcntl") == 0 && names(filter_instrument_calls(), call)) {
+            print_message("not tried in an instrumented build: %s\n", misuses[i].name);
+            continue;
+        }
+        if (misuses[i].deed.act == signal_parent && !names(filter_instrument_calls(), "getppid")) {
+            /* It dies already of asking who that is. */
+            assert_string_equal(child_dies_of(&misuses[i].deed), "getppid");
+            continue;
+        }
+        const char *told = child_dies_of(&misuses[i].deed);
+        if (strcmp(told, call) != 0)
+            fail_msg("%s: %s is not forbidden, or told as \"%s\"", misuses[i].name, call, told);
+    }
+}
+
+/* A signal from outside is no violation, and no handler of ours keeps it from ending us. */
+static int be_signalled(const struct deed *deed, int channel)
+{
+    (void)deed;
+    (void)channel;
+    return raise(SIGSYS);
+}
+
+static int abort_in_jail(const struct deed *deed, int channel)
+{
+    (void)deed;
+    (void)channel;
+    abort();
+}
+
+static int use_much_memory(const struct deed *deed, int channel)
+{
+    char *much = malloc(300000);
+
+    (void)deed;
+    (void)channel;
+    if (!much)
+        return 1;
+    memset(much, 1, 300000);
+    char *more = realloc(much, 3000000);
+    if (!more)
+        return 2;
+    memset(more, 2, 3000000);
+    free(more);
+    for (int i = 0; i < 1000; i++)
+        free(malloc((size_t)i * 64));
+    return 0;
+}
+
+static int spoof_in_jail(const struct deed *deed, int channel)
+{
+    struct spoof spoof = { .mark = 123, .keepalive_s = 60, .preserve_port = true };
+    bool connected;
+
+    (void)deed;
+    (void)channel;
+    spoof.source.in = (struct sockaddr_in){ .sin_family = AF_INET,
+                                            .sin_addr.s_addr = htonl(0xC0000201),
+                                            .sin_port = htons(40000) };
+    spoof.target.in = (struct sockaddr_in){ .sin_family = AF_INET,
+                                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                            .sin_port = htons(9) };
+    int fd = spoof_connect(&spoof, &connected);
+    /* Whether somebody answers is the routing's matter. */
+    return fd == -EPERM || fd == -EACCES;
+}
+
+static void what_a_worker_needs_works(void **state)
+{
+    static const struct deed memory = { .act = use_much_memory };
+    static const struct deed spoofing = { .act = spoof_in_jail };
+    static const struct deed aborting = { .act = abort_in_jail };
+    static const struct deed signalled = { .act = be_signalled };
+
+    (void)state;
+    assert_int_equal(child_run(&memory, true), 0);
+    assert_int_equal(child_run(&spoofing, true), 0);
+    int status = child_run(&aborting, true);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    status = child_run(&signalled, true);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+    assert_int_equal(atomic_load(child_told), 0);
+}
+
+/* The locks that hold without any filter. returns: the number of the one that does not. */
+static int try_locks(const struct deed *deed, int channel)
+{
+    struct rlimit core;
+    uid_t ids[3];
+
+    (void)deed;
+    (void)channel;
+    if (getresuid(&ids[0], &ids[1], &ids[2]) < 0 || ids[0] == 0 || ids[1] == 0 || ids[2] == 0)
+        return 1;
+    if (setuid(0) == 0 || setgid(0) == 0 || seteuid(0) == 0)
+        return 2;
+    if (getgroups(0, NULL) != 0 || setgroups(0, NULL) == 0)
+        return 3;
+    if (caps_permitted() != CAPS_BIT(CAP_NET_RAW) || caps_raise(CAPS_BIT(CAP_NET_ADMIN)) < 0 ||
+        caps_permitted() != CAPS_BIT(CAP_NET_RAW))
+        return 4;
+    if (prctl(PR_CAPBSET_READ, (long)CAP_SYS_ADMIN, 0L, 0L, 0L) != 0 ||
+        prctl(PR_CAPBSET_READ, (long)CAP_NET_RAW, 0L, 0L, 0L) != 0)
+        return 5;
+    if (prctl(PR_GET_NO_NEW_PRIVS, 0L, 0L, 0L, 0L) != 1 || prctl(PR_GET_DUMPABLE) != 0)
+        return 6;
+    if (prctl(PR_CAP_AMBIENT, (long)PR_CAP_AMBIENT_RAISE, (long)CAP_NET_RAW, 0L, 0L) == 0)
+        return 7;
+    if (getrlimit(RLIMIT_CORE, &core) < 0 || core.rlim_max != 0)
+        return 8;
+    if (open("/etc/shadow", O_RDONLY) >= 0)
+        return 9;
+    if (kill(getppid(), 0) == 0)
+        return 10;
+    return 0;
+}
+
+static void without_a_filter_the_other_locks_hold(void **state)
+{
+    static const struct deed deed = { .act = try_locks };
+
+    (void)state;
+    assert_int_equal(child_run(&deed, false), 0);
+}
+
+static void a_missing_user_is_an_error(void **state)
+{
+    struct user user;
+
+    (void)state;
+    assert_int_equal(user_find(&user, "no-such-user-here"), -ENOENT);
+    assert_int_equal(user_find(&user, "nobody"), 0);
+    assert_true(user.is_switched && user.uid != 0 && user.gid != 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_line_of_every_table_names_a_call_and_a_reason),
+        cmocka_unit_test(every_call_that_is_not_in_the_table_ends_a_worker),
+        cmocka_unit_test(every_misuse_of_an_allowed_call_ends_a_worker),
+        cmocka_unit_test(what_a_worker_needs_works),
+        cmocka_unit_test(without_a_filter_the_other_locks_hold),
+        cmocka_unit_test(a_missing_user_is_an_error),
+    };
+
+    return child_may_run("test_jail") ? cmocka_run_group_tests(tests, child_set_up, NULL) : SKIPPED;
+}

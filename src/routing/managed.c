@@ -222,7 +222,8 @@ bool managed_apply(struct managed *managed, const struct config *const *configs,
 
 void managed_remove(struct managed *managed)
 {
-    managed_apply(managed, NULL, 0);
+    if (!managed->is_first)
+        managed_apply(managed, NULL, 0);
 }
 
 /*

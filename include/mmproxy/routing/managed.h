@@ -30,7 +30,7 @@ struct managed *managed_new(void);
  */
 bool managed_apply(struct managed *managed, const struct config *const *configs, size_t n_configs);
 
-/* Removes all of it, as managed_apply without a configuration. */
+/* Removes all of it, as managed_apply without a configuration; nothing before the first one. */
 void managed_remove(struct managed *managed);
 
 /* For the caller's event loop: readable when managed_on_readable is to be called. Owned. */

@@ -59,6 +59,7 @@ static bool take(const char **text, const char *words)
     size_t len = strlen(words);
     const char *end = *text + len;
 
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): words end there */
     if (strncmp(*text, words, len) != 0 || (*end != '\0' && *end != ' '))
         return false;
     *text = end + strspn(end, " ");

@@ -52,6 +52,8 @@ class Target:
         return sources
 
     def close(self):
+        if self not in self._targets:
+            return
         self._targets.remove(self)
         self.sock.close()
 
@@ -99,6 +101,8 @@ class EchoTarget(Target):
             self.sources.clear()
 
     def close(self):
+        if self not in self._targets:
+            return
         self._targets.remove(self)
         # Wakes the thread, which a mere close would not.
         self.sock.shutdown(socket.SHUT_RDWR)

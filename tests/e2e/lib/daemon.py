@@ -72,6 +72,7 @@ class Daemon:
         env["NOTIFY_SOCKET"] = f"{self.directory}/manager-{id(self)}"
         manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         manager.bind(env["NOTIFY_SOCKET"])
+        os.chmod(env["NOTIFY_SOCKET"], 0o777)  # for whomever the prefix makes it run as
         manager.settimeout(DEADLINE)
         return manager
 

@@ -88,7 +88,7 @@ def test_200_reloads_under_load_lose_nothing(net, launch, directory, echo):
     asan = daemon.environment(directory)["ASAN_OPTIONS"] + ":quarantine_size_mb=0"
     gateway = launch(net.origin, "-c", conf.write(directory, [conf.listener(), web()], workers=2,
                                                   log=_QUIET), env={"ASAN_OPTIONS": asan})
-    until(lambda: all(map(net.origin.is_listening, STEADY_PORTS)), "the listeners")
+    gateway.settle()
     reloader, generator = Reloader(gateway, directory), random.Random(4)
     chatter = Chatter(net.lb, ORIGIN4, STEADY_PORTS)
     began = time.monotonic()

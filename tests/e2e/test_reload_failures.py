@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from lib import conf, freeze, haste, header, proc
+from lib import conf, freeze, haste, header, manager, proc
 from lib.chatter import next_client
 from lib.reloading import FAILED, RELOADED, Reloader, client_sessions
 from lib.topology import ORIGIN4
@@ -165,11 +165,20 @@ def test_no_descriptors_for_another_worker(failing):
     gateway.expect_survival()
 
 
-def test_no_processes_for_another_worker(failing, directory):
+@pytest.fixture
+def watching(directory):
+    made = manager.Manager(directory)
+    yield made
+    made.close()
+
+
+def test_no_processes_for_another_worker(failing, watching):
     """As a user whose processes are limited, which root's are not."""
-    gateway = failing(options={"prefix": [
+    gateway = failing(options={"env": watching.environment, "prefix": [
         "setpriv", f"--reuid={UNPRIVILEGED}", "--clear-groups", f"--inh-caps={AMBIENT}",
         f"--ambient-caps={AMBIENT}"]}, settings={"user": "nobody", "sandbox": False})
+    watching.wait("READY")
+    gateway.wait_checked()
     pid = gateway.gateway.pid
     gateway.write([conf.listener(), web()], user="nobody", sandbox=False)
     as_user = ("setpriv", f"--reuid={UNPRIVILEGED}", "prlimit", f"--pid={pid}")

@@ -273,13 +273,13 @@ def test_socket_activation_and_what_is_left_over(net, launch, directory, echo):
 # --- without one
 
 
-def test_process_1_of_a_container(net, launch, directory, echo):
+def test_process_1_of_a_container(net, launch, directory, echo, watching):
     """Others' orphans are reaped, SIGTERM is honoured, and SIGUSR2 would be the end of it all."""
     echo()
     path = conf.write(directory, [conf.listener()], workers=2)
     outer = launch(net.origin, "-c", path, prefix=[
-        "unshare", "--pid", "--fork", "--mount-proc", "--kill-child"])
-    outer.wait_listening(*conf.LISTEN)
+        "unshare", "--pid", "--fork", "--mount-proc", "--kill-child"], env=watching.environment)
+    watching.wait("READY")
     (first,) = proc.children(outer.pid)
     assert proc.status(first)["NSpid"].split()[1] == "1"
     orphan = subprocess.run(["nsenter", f"--target={first}", "--pid", "sh", "-c",

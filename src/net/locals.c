@@ -18,6 +18,7 @@ struct locals {
     struct mnl_socket *queries;
     struct subnets *set;
     uint32_t sequence;
+    bool is_stale; /* something has changed that could not be read */
 };
 
 static bool is_of_table_local(const struct nlmsghdr *message)
@@ -199,18 +200,20 @@ static int note_change(const struct nlmsghdr *message, void *context)
 int locals_update(struct locals *locals)
 {
     char buffer[BUFFER_SIZE];
-    bool changed = false;
-
     for (;;) {
         ssize_t n = mnl_socket_recvfrom(locals->events, buffer, sizeof buffer);
         if (n > 0)
-            (void)mnl_cb_run(buffer, (size_t)n, 0, 0, note_change, &changed);
+            (void)mnl_cb_run(buffer, (size_t)n, 0, 0, note_change, &locals->is_stale);
         else if (n < 0 && errno == ENOBUFS)
-            changed = true; /* so many at once that some were dropped */
+            locals->is_stale = true; /* so many at once that some were dropped */
         else
             break;
     }
-    return changed ? read_table(locals) : 0;
+    if (!locals->is_stale)
+        return 0;
+    int err = read_table(locals);
+    locals->is_stale = err < 0;
+    return err;
 }
 
 bool locals_contain(const struct locals *locals, const struct addr *addr)

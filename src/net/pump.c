@@ -15,6 +15,7 @@ enum {
     PIPE_SIZE = 256 * 1024, /* asked for; past pipe-user-pages-soft the kernel gives less */
     BULKY_READ = 32 * 1024, /* a read of that much is one that a bulky stream makes */
     BULKY_AFTER = 3,        /* ... and so many in a row are the proof */
+    PIPE_SHORTAGE = 256,    /* pieces that are copied before another pipe is asked for in vain */
     SHARE = 1024 * 1024,    /* bytes moved by one call before other sessions have their turn */
 };
 
@@ -36,6 +37,7 @@ struct pump_pool {
     struct pipe *idle;
     unsigned n_pipes;
     unsigned max_pipes;
+    unsigned shortage; /* pieces to be copied before the system is asked for a pipe again */
     uint8_t buffer[BUFFER_SIZE];
 };
 
@@ -47,6 +49,7 @@ struct pump_pool *pump_pool_new(unsigned max_pipes)
     pool->idle = NULL;
     pool->n_pipes = 0;
     pool->max_pipes = max_pipes;
+    pool->shortage = 0;
     return pool;
 }
 
@@ -77,21 +80,13 @@ uint8_t *pump_pool_buffer(struct pump_pool *pool, size_t *size)
     return pool->buffer;
 }
 
-/* NULL where there is none to be had: the caller copies instead. */
-static struct pipe *pipe_borrow(struct pump_pool *pool)
+/* NULL where the system has none, or only one that is slower than copying: a page or two. */
+static struct pipe *pipe_new(struct pump_pool *pool)
 {
-    struct pipe *pipe = pool->idle;
-    if (pipe) {
-        pool->idle = pipe->next;
-        return pipe;
-    }
-    if (pool->n_pipes == pool->max_pipes)
-        return NULL;
-    pipe = malloc(sizeof *pipe);
+    int ends[2];
+    struct pipe *pipe = malloc(sizeof *pipe);
     if (!pipe)
         return NULL;
-
-    int ends[2];
     if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) {
         free(pipe);
         return NULL;
@@ -102,12 +97,31 @@ static struct pipe *pipe_borrow(struct pump_pool *pool)
     int size = fcntl(pipe->write_end, F_SETPIPE_SZ, PIPE_SIZE);
     if (size < 0)
         size = fcntl(pipe->write_end, F_GETPIPE_SZ);
-    /* A pipe shrunk to a page or two is slower than copying. */
     if (size < BULKY_READ) {
         pipe_free(pool, pipe);
         return NULL;
     }
     pipe->size = (size_t)size;
+    return pipe;
+}
+
+/* NULL where there is none to be had: the caller copies instead. */
+static struct pipe *pipe_borrow(struct pump_pool *pool)
+{
+    struct pipe *pipe = pool->idle;
+    if (pipe) {
+        pool->idle = pipe->next;
+        return pipe;
+    }
+    if (pool->n_pipes == pool->max_pipes)
+        return NULL;
+    if (pool->shortage > 0) {
+        pool->shortage--;
+        return NULL;
+    }
+    pipe = pipe_new(pool);
+    if (!pipe)
+        pool->shortage = PIPE_SHORTAGE;
     return pipe;
 }
 

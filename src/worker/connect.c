@@ -56,6 +56,8 @@ enum session_state connect_run(struct session *session, unsigned ready)
 {
     if (ready & READY_STOP)
         return SESSION_CLOSED;
+    if (ready & READY_REFUSED)
+        return failed(session, -ENOMEM);
     if (ready & READY_DEADLINE)
         return failed(session, -ETIMEDOUT);
     if (session->target_fd < 0)

@@ -125,6 +125,15 @@ static enum session_state judge(struct session *session, const uint8_t *bytes, s
     return SESSION_HEADER;
 }
 
+static enum session_state read_failed(struct session *session, int error)
+{
+    if (error != ECONNRESET)
+        return refused(session, strerror(error));
+    if (session->header_len == 0)
+        return ended_early(session); /* reset before the first byte, as some checks do */
+    return bad_header(session, "connection was reset within the header", NULL);
+}
+
 /* One recv: into the shared buffer at first, behind what is there already later. */
 static enum session_state read_some(struct session *session, bool *is_all)
 {
@@ -142,10 +151,8 @@ static enum session_state read_some(struct session *session, bool *is_all)
     *is_all = n < (ssize_t)(size - had);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return SESSION_HEADER;
-    if (n < 0 && had == 0)
-        return ended_early(session); /* reset before the first byte, as some checks do */
     if (n < 0)
-        return bad_header(session, "connection was reset within the header", NULL);
+        return read_failed(session, errno);
     if (n == 0)
         return ended_early(session);
     if (session->header)
@@ -166,6 +173,8 @@ enum session_state header_run(struct session *session, unsigned ready)
 {
     if (ready & READY_STOP)
         return SESSION_CLOSED;
+    if (ready & READY_REFUSED)
+        return refused(session, strerror(ENOMEM));
     if (ready & READY_DEADLINE)
         return timed_out(session);
     if (ready & READY_OLDEST)

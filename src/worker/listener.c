@@ -129,7 +129,10 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
     struct listener_socket *socket = io->data;
 
     (void)loop;
-    (void)revents;
+    if (revents & EV_ERROR) {
+        pause_accepting(socket->listener, ENOMEM); /* epoll refused it, and libev gave it up */
+        return;
+    }
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         struct addr peer = { 0 };
         socklen_t len = sizeof peer;

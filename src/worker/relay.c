@@ -152,6 +152,8 @@ enum session_state relay_run(struct session *session, unsigned ready)
         return aborted(session, "stopped");
     if (ready & READY_DEADLINE)
         return aborted(session, "idle timeout");
+    if (ready & READY_REFUSED)
+        return aborted(session, strerror(ENOMEM));
     if (ready & READY_ERROR)
         return socket_failed(session);
     if (ready & READY_QUIET) {

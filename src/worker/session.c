@@ -13,18 +13,24 @@ static enum session_state (*const run_state[SESSION_STATES])(struct session *, u
     [SESSION_RELAY] = relay_run,
 };
 
+/* EV_ERROR: epoll refused the descriptor. Trying again at once might go on for ever. */
+static void on_socket(struct session *session, int revents, unsigned read, unsigned write)
+{
+    session_drive(session, (revents & EV_ERROR) ? (unsigned)READY_REFUSED
+                                                : ((revents & EV_READ) ? read : 0u) |
+                                                      ((revents & EV_WRITE) ? write : 0u));
+}
+
 static void on_peer(struct ev_loop *loop, ev_io *io, int revents)
 {
     (void)loop;
-    session_drive(io->data, ((revents & EV_READ) ? READY_PEER_READ : 0u) |
-                                ((revents & EV_WRITE) ? READY_PEER_WRITE : 0u));
+    on_socket(io->data, revents, READY_PEER_READ, READY_PEER_WRITE);
 }
 
 static void on_target(struct ev_loop *loop, ev_io *io, int revents)
 {
     (void)loop;
-    session_drive(io->data, ((revents & EV_READ) ? READY_TARGET_READ : 0u) |
-                                ((revents & EV_WRITE) ? READY_TARGET_WRITE : 0u));
+    on_socket(io->data, revents, READY_TARGET_READ, READY_TARGET_WRITE);
 }
 
 /* What the state waits for, as libev's events. */

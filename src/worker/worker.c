@@ -10,12 +10,14 @@
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
+#include "mmproxy/net/loopmem.h"
 #include "mmproxy/worker/listener.h"
 #include "mmproxy/worker/session.h"
 
 enum {
     MAX_PIPES = 64,  /* 16 MiB of pipe buffers at the most; further bulk streams are copied */
     QUIET_MS = 1000, /* until a socket that is not being read is watched for errors */
+    LOCALS_RETRY_MS = 1000, /* until this host's addresses are read again after a failure */
 };
 
 static void for_each_listener(struct worker *worker, void (*act)(struct listener *))
@@ -61,12 +63,12 @@ static void stop(struct worker *worker)
         session_drive(LIST_FIRST(&worker->sessions), READY_STOP);
 }
 
-static void send_message(struct worker *worker, enum worker_message message)
+/* A supervisor that does not read is one that has died: end of file will tell. */
+static int send_message(struct worker *worker, enum worker_message message)
 {
     char byte = (char)message;
 
-    /* A supervisor that does not read is one that has died: end of file will tell. */
-    (void)send(worker->spec->channel, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return send(worker->spec->channel, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 /*
@@ -106,12 +108,13 @@ static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
     (void)loop;
     (void)revents;
     ssize_t n = recv(io->fd, &message, 1, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    /* Only what can mean nothing else: being an orphan takes the listeners from everybody. */
+    if (n < 0 && errno != ECONNRESET)
         return;
     if (n <= 0)
         on_orphaned(worker);
     else if (message == WORKER_PING)
-        send_message(worker, WORKER_ALIVE);
+        (void)send_message(worker, WORKER_ALIVE);
     else if (message == WORKER_SERVE)
         serve(worker);
     else if (message == WORKER_DRAIN)
@@ -120,15 +123,34 @@ static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
         stop(worker);
 }
 
+static void update_locals(struct worker *worker)
+{
+    int err = locals_update(worker->locals);
+    if (err == 0) {
+        worker->locals_failed = false;
+        return;
+    }
+    /* Until it works, a header might name an address that has become this host's own. */
+    if (!worker->locals_failed)
+        log_warning("[!] this host's addresses could not be read again: %s", strerror(-err));
+    worker->locals_failed = true;
+    ev_timer_stop(worker->loop, &worker->locals_retry);
+    ev_timer_set(&worker->locals_retry, LOCALS_RETRY_MS / 1000., 0.);
+    ev_timer_start(worker->loop, &worker->locals_retry);
+}
+
 static void on_locals(struct ev_loop *loop, ev_io *io, int revents)
 {
-    struct worker *worker = io->data;
-
     (void)loop;
     (void)revents;
-    int err = locals_update(worker->locals);
-    if (err < 0)
-        log_warning("[!] this host's addresses could not be read again: %s", strerror(-err));
+    update_locals(io->data);
+}
+
+static void on_locals_retry(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)revents;
+    update_locals(timer->data);
 }
 
 static void on_held_back(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -163,11 +185,21 @@ static int open_listeners(struct worker *worker)
     return 0;
 }
 
+/* Now, while a failure is only one to start: libev gives up a watcher that epoll refuses. */
+static int begin_watching(struct worker *worker)
+{
+    ev_run(worker->loop, EVRUN_NOWAIT);
+    bool are_watched = ev_is_active(&worker->channel_io) && ev_is_active(&worker->locals_io) &&
+                       ev_is_active(&worker->hangup.io);
+    return are_watched ? 0 : -ENOMEM;
+}
+
 static int worker_open(struct worker *worker, const struct worker_spec *spec)
 {
     worker->spec = spec;
     worker->counters = counters_worker(spec->counters, spec->slot);
     LIST_INIT(&worker->sessions);
+    loopmem_open();
     worker->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     worker->pool = pump_pool_new(MAX_PIPES);
     if (!worker->loop || !worker->pool)
@@ -186,12 +218,14 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
     ev_set_priority(&worker->channel_io, EV_MAXPRI);
     ev_io_start(worker->loop, &worker->channel_io);
     ev_io_init(&worker->locals_io, on_locals, locals_fd(worker->locals), EV_READ);
-    ev_set_priority(&worker->locals_io, EV_MAXPRI); /* a claim is judged by what holds by then */
     worker->locals_io.data = worker;
     ev_io_start(worker->loop, &worker->locals_io);
+    ev_timer_init(&worker->locals_retry, on_locals_retry, 0., 0.);
+    worker->locals_retry.data = worker;
     ev_timer_init(&worker->held_back_timer, on_held_back, 0., 0.);
     worker->held_back_timer.data = worker;
-    return open_listeners(worker);
+    err = open_listeners(worker);
+    return err < 0 ? err : begin_watching(worker);
 }
 
 /* Takes any half-opened worker. */
@@ -235,10 +269,11 @@ int worker_run(const struct worker_spec *spec, int (*prepare)(const struct worke
         log_error("[!] a worker could not start: %s", strerror(-err));
     else if (prepare(spec) < 0)
         err = -EPERM; /* prepare has said why */
-    if (err == 0) {
-        send_message(&worker, WORKER_READY);
+    if (err == 0 && (err = send_message(&worker, WORKER_READY)) < 0)
+        log_error("[!] a worker can't tell that it is ready: %s", strerror(-err));
+    /* The order to drain may have come already. */
+    if (err == 0 && !worker.draining)
         ev_run(worker.loop, 0);
-    }
     worker_close(&worker);
     return err < 0 ? EX_OSERR : EX_OK;
 }

@@ -23,7 +23,10 @@ void locals_free(struct locals *locals);
 /* Readable when something changed: then call locals_update. Owned by locals. */
 int locals_fd(const struct locals *locals);
 
-/* Never blocks. returns: 0, or -errno with the old knowledge kept. */
+/*
+ * Never blocks. returns: 0, or -errno with the old knowledge kept; another call, after a while,
+ * tries again whether or not something has changed since.
+ */
 int locals_update(struct locals *locals);
 
 /* port does not count; unmap first. */

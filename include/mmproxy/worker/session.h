@@ -38,6 +38,8 @@ enum session_ready {
     READY_STOP = 1 << 7,     /* the worker ends */
     READY_OLDEST = 1 << 8,   /* max_pending is reached and no header is older than this one */
     READY_ENTERED = 1 << 9,  /* the state was just entered: whatever can be done */
+    READY_REFUSED = 1 << 10, /* the kernel won't tell when a socket is ready: no memory left for
+                                that, or fs.epoll.max_user_watches reached */
 };
 
 struct session {

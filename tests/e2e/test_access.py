@@ -2,14 +2,17 @@
 """Who gets in: peers by the allowed subnets, clients by what their address would pass for."""
 
 import itertools
+import os
 import re
+import signal
 
 import pytest
 
 from lib import conf, header, lines
-from lib.conn import RST, connect
+from lib.conn import RST, connect, is_acknowledged
 from lib.topology import (BROADCAST4, CLIENT4, CLIENT6, LB4, LB6, ORIGIN4, ORIGIN6, ORIGIN_OF,
                           STRANGER_OF)
+from lib.wait import until
 
 HEAD = header.v1(CLIENT4, 51234)
 PORTS = itertools.count(30000)
@@ -158,6 +161,22 @@ def test_address_that_becomes_local_later_is_refused(net, serve, target, dial, s
     net.origin.ip("address add 10.77.0.1/32 dev lo")
     refused = dial()
     refused.send(header.v1("10.77.0.1", 51235))
+    refused.expect_end(RST)
+    gateway.wait_line(lines.told("?", re.escape(refused.local)))
+    assert service.is_untouched()
+
+
+def test_address_that_became_local_while_the_worker_was_busy_is_refused(net, serve, target, dial):
+    """The news and the connection are there at the same time: the news goes first."""
+    gateway = serve()
+    service = target()
+    (worker,) = gateway.workers()
+    os.kill(worker, signal.SIGSTOP)
+    net.origin.ip("address add 10.77.0.1/32 dev lo")
+    refused = dial()
+    refused.send(header.v1("10.77.0.1", 51235))
+    until(lambda: is_acknowledged(refused), "the header to arrive")
+    os.kill(worker, signal.SIGCONT)
     refused.expect_end(RST)
     gateway.wait_line(lines.told("?", re.escape(refused.local)))
     assert service.is_untouched()

@@ -78,7 +78,7 @@ def _reload_often(reloader, first, last, generator):
     for number in range(first, last):
         reloader.write(_changed(generator, number), workers=2, log=_QUIET,
                        subnets=f"{LB4}\n{LB6}\n10.0.0.{number}\n")
-        reloader.hup()
+        reloader.hup_only()
 
 
 def test_200_reloads_under_load_lose_nothing(net, launch, directory, echo):
@@ -137,6 +137,7 @@ def test_sighups_during_a_reload_are_one_reload_after_it(net, reloader):
     assert not held.gateway.find(RELOADED)
     worker.thaw()
     held.gateway.wait_line(RELOADED, 2)
+    held.wait_checked()
     held.wait_settled()
     assert net.origin.is_listening(8081) and not net.origin.is_listening(8080)
     assert len(held.gateway.find(RELOADED)) == 2 and not held.gateway.find(UNCHANGED)

@@ -54,6 +54,7 @@ def managed(net, launch, directory, watching):
                          prefix=prefix)
         message = watching.wait("READY")
         assert message.text == "READY=1" and message.pid == gateway.pid
+        Reloader(gateway, directory).wait_checked()
         return gateway
     return start
 

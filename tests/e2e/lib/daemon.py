@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import threading
 
@@ -56,13 +57,24 @@ class Daemon:
         self._may_read = threading.Event()
         self._may_read.set()
         self._is_deaf = False
+        env = dict(env or {})
+        # Tests that are the service manager themselves bring a socket of their own.
+        self._manager = None if "NOTIFY_SOCKET" in env else self._be_manager(env)
         self._process = subprocess.Popen(
             namespace.argv(*prefix, BINARY, *map(str, arguments)),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env=environment(directory) | (env or {}))
+            env=environment(directory) | env)
         self.pid = self._process.pid
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def _be_manager(self, env):
+        env["NOTIFY_SOCKET"] = f"{self.directory}/manager-{id(self)}"
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        manager.bind(env["NOTIFY_SOCKET"])
+        os.chmod(env["NOTIFY_SOCKET"], 0o777)  # for whomever the prefix makes it run as
+        manager.settimeout(DEADLINE)
+        return manager
 
     def _read(self):
         with self._process.stderr as stream:
@@ -111,6 +123,23 @@ class Daemon:
         suffix = f" ({name})" if name else ""
         for address in addresses:
             self.wait_line(re.escape(f"[+] Listening on {address}{suffix}"))
+        self.settle()
+
+    def settle(self):
+        """
+        Waits until it is ready and has tried its targets, which it does once after a start; the
+        connections of these checks are not for the test, which sees none of them.
+        """
+        if not self._manager:
+            return
+        with self._manager:
+            while b"READY=1" not in self._manager.recv(4096).splitlines():
+                pass
+        self._manager = None
+        until(lambda: self.workers() == proc.children(self.pid),
+              lambda: f"the checks to end, {proc.children(self.pid)} run\n{self.text()}")
+        for target in self.namespace.targets:
+            target.forget()
 
     # --- the processes
 
@@ -118,7 +147,8 @@ class Daemon:
         return self._process.poll() is None
 
     def workers(self):
-        return proc.children(self.pid)
+        """They leave SIGTERM to the supervisor; the short-lived process that checks does not."""
+        return [pid for pid in proc.children(self.pid) if proc.ignores(pid, signal.SIGTERM)]
 
     def wait_workers(self, count):
         return until(lambda: len(w := self.workers()) == count and w,
@@ -159,6 +189,8 @@ class Daemon:
 
     def _kill(self):
         self.resume_reading()
-        for pid in [*self.workers(), self.pid] if self.is_running() else []:
+        if self._manager:
+            self._manager.close()
+        for pid in [*proc.children(self.pid), self.pid] if self.is_running() else []:
             proc.kill(pid)
         self._process.wait()

@@ -24,6 +24,7 @@ class Namespace:
     def __init__(self):
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._fd = self.call(self._enter_new)
+        self.targets = []  # the services of the test that live here
 
     @staticmethod
     def _enter_new():

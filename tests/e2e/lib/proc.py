@@ -78,6 +78,13 @@ def status(pid):
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
 
 
+def ignores(pid, number):
+    try:
+        return bool(int(status(pid)["SigIgn"], 16) & 1 << number - 1)
+    except (OSError, KeyError):
+        return False  # gone meanwhile
+
+
 def kill(pid):
     try:
         os.kill(pid, signal.SIGKILL)

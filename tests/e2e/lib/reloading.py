@@ -27,10 +27,24 @@ class Reloader:
         return conf.write(self.directory, listeners, workers=workers, **settings)
 
     def hup(self, outcome=RELOADED):
-        """SIGHUP; returns the line that tells of the outcome."""
+        """SIGHUP; returns the line that tells of the outcome when the targets have been tried."""
+        line = self.hup_only(outcome)
+        self.wait_checked()
+        return line
+
+    def hup_only(self, outcome=RELOADED):
+        """The same, at once."""
         count = len(self.gateway.find(outcome)) + 1
         self.gateway.signal(signal.SIGHUP)
         return self.gateway.wait_line(outcome, count)[0]
+
+    def wait_checked(self):
+        """The checks have knocked at the targets, and the test does not get to see it."""
+        pid = self.gateway.pid
+        until(lambda: self.gateway.workers() == proc.children(pid),
+              lambda: f"the checks to end, {proc.children(pid)} run\n{self.gateway.text()}")
+        for target in self.gateway.namespace.targets:
+            target.forget()
 
     def reload(self, listeners, workers=1, **settings):
         """To a configuration that is good and new; waits until nothing of the old one is left."""

@@ -7,7 +7,7 @@ import socket
 import threading
 
 from lib.conn import Conn, family_of
-from lib.wait import DEADLINE
+from lib.wait import DEADLINE, until
 
 
 class Target:
@@ -23,6 +23,8 @@ class Target:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.bind((address, port))
         self.sock.listen(backlog)
+        self._targets = namespace.targets
+        self._targets.append(self)
 
     def accept(self):
         self.sock.settimeout(DEADLINE)
@@ -33,17 +35,26 @@ class Target:
         return bool(select.select([self.sock], [], [], 0)[0])
 
     def is_untouched(self):
-        """Nobody has connected that was not accepted yet."""
+        """Nobody has connected that was not accepted yet; drops who has."""
+        dropped = self.forget()
+        if dropped:
+            print("target reached from", dropped)
+        return not dropped
+
+    def forget(self):
+        """Drops the connections that wait; returns where they came from."""
+        sources = []
         self.sock.setblocking(False)
-        try:
+        while self.has_waiting():
             conn, source = self.sock.accept()
-        except BlockingIOError:
-            return True
-        conn.close()
-        print("target reached from", source)
-        return False
+            conn.close()
+            sources.append(source)
+        return sources
 
     def close(self):
+        if self not in self._targets:
+            return
+        self._targets.remove(self)
         self.sock.close()
 
 
@@ -54,7 +65,6 @@ class EchoTarget(Target):
         super().__init__(*args, **options)
         self.sources = []
         self.open = 0
-        self.most_open = 0
         self._lock = threading.Lock()
         self._conns = set()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -62,15 +72,15 @@ class EchoTarget(Target):
 
     def _serve(self):
         while True:
-            try:
-                sock, source = self.sock.accept()
-            except OSError:
-                return
+            select.select([self.sock], [], [])
             with self._lock:
+                try:
+                    sock, source = self.sock.accept()
+                except OSError:
+                    return
                 self.sources.append(source[:2])
                 self._conns.add(sock)
                 self.open += 1
-                self.most_open = max(self.most_open, self.open)
             threading.Thread(target=self._echo, args=(sock,), daemon=True).start()
 
     def _echo(self, sock):
@@ -84,8 +94,17 @@ class EchoTarget(Target):
             self.open -= 1
         sock.close()
 
+    def forget(self):
+        """Forgets where those connections came from that are there already."""
+        until(lambda: not self.has_waiting(), "connections to be taken")
+        with self._lock:
+            self.sources.clear()
+
     def close(self):
-        # Wakes the accept, which a mere close would not.
+        if self not in self._targets:
+            return
+        self._targets.remove(self)
+        # Wakes the thread, which a mere close would not.
         self.sock.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self.sock.close()

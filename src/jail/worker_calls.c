@@ -63,8 +63,6 @@ static const struct filter_line lines[] = {
     { .call = "setsockopt", .why = "urgent bytes in line", OPTION(SOL_SOCKET, SO_OOBINLINE) },
     { .call = "setsockopt", .why = "keepalive", OPTION(SOL_SOCKET, SO_KEEPALIVE) },
     { .call = "setsockopt", .why = "... after how long", OPTION(IPPROTO_TCP, TCP_KEEPIDLE) },
-    { .call = "setsockopt", .why = "... how often", OPTION(IPPROTO_TCP, TCP_KEEPINTVL) },
-    { .call = "setsockopt", .why = "... how many", OPTION(IPPROTO_TCP, TCP_KEEPCNT) },
     { .call = "setsockopt", .why = "failure is told by RST", OPTION(SOL_SOCKET, SO_LINGER) },
     { .call = "getsockopt",
       .why = "which of the two sockets failed, and how",

@@ -123,10 +123,10 @@ static void commit(struct generation *generation)
 
     if (config->n_listeners == 0)
         log_notice("[!] no listener is configured in %s: waiting for a reload", config->path);
+    preflight_start(supervisor);
     if (old)
         log_notice("[+] reloaded: generation %u serves, generation %u drains", generation->number,
                    old->number);
-    preflight_start(supervisor);
     service_ready();
     status_load_ended(supervisor, true);
     load_next(supervisor);
@@ -180,9 +180,9 @@ static int start_generation(struct supervisor *supervisor, struct config *config
 
 static void nothing_changed(struct supervisor *supervisor)
 {
+    preflight_start(supervisor);
     log_notice("[+] reloaded: nothing has changed, generation %u goes on",
                supervisor->current->number);
-    preflight_start(supervisor);
     service_ready();
     status_load_ended(supervisor, true);
 }

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "netns_support.h"
+
+#include <netinet/tcp.h>
+#include <sys/wait.h>
+
+#include "mmproxy/net/sock.h"
+#include "mmproxy/net/spoof.h"
+
+static int set_up(void **state)
+{
+    if (support_enter_netns(state) < 0)
+        return -1;
+    support_ip("rule add from 127.0.0.0/8 iif lo lookup 100");
+    support_ip("route add local 0.0.0.0/0 dev lo table 100");
+    support_ip("-6 rule add from ::1/128 iif lo lookup 100");
+    support_ip("-6 route add local ::/0 dev lo table 100");
+    return 0;
+}
+
+static const struct world {
+    const char *target;
+    const char *client;
+    const char *wildcard;
+} worlds[] = {
+    { "127.0.0.1", "198.51.100.7:5555", "0.0.0.0" },
+    { "::1", "[2001:db8::7]:5555", "::" },
+};
+
+struct service {
+    int listening;
+    struct spoof spoof;
+};
+
+static struct service service_open(const struct world *world)
+{
+    struct addr addr = support_host(world->target);
+    struct service service = { .listening = sock_listen(&addr, 16, 0, false) };
+
+    assert_return_code(service.listening, errno);
+    service.spoof = (struct spoof){ .source = support_addr(world->client),
+                                    .target = support_name(service.listening),
+                                    .mark = 123,
+                                    .preserve_port = true };
+    return service;
+}
+
+static int accept_from(const struct service *service, struct addr *peer)
+{
+    support_wait(service->listening, POLLIN);
+    int fd = accept4(service->listening, NULL, NULL, SOCK_CLOEXEC);
+    assert_return_code(fd, errno);
+    *peer = support_peer(fd);
+    return fd;
+}
+
+/* Connects, accepts, tells whom the service saw. returns: the accepted end; *fd is the other. */
+static int connect_through(const struct service *service, int *fd, struct addr *seen)
+{
+    bool is_connected;
+
+    *fd = spoof_connect(&service->spoof, &is_connected);
+    assert_return_code(*fd, errno);
+    int accepted = accept_from(service, seen);
+    support_wait(*fd, POLLOUT);
+    if (!is_connected)
+        assert_int_equal(spoof_finish(*fd, &service->spoof.target), 0);
+    return accepted;
+}
+
+static void the_service_sees_the_client_s_address_and_port(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(worlds); i++) {
+        struct service service = service_open(&worlds[i]);
+        struct addr seen;
+        int fd;
+        int accepted = connect_through(&service, &fd, &seen);
+        char byte;
+
+        assert_true(addr_equal(&seen, &service.spoof.source));
+        assert_int_equal(send(fd, "x", 1, 0), 1);
+        assert_int_equal(recv(accepted, &byte, 1, 0), 1);
+        assert_int_equal(send(accepted, "y", 1, 0), 1);
+        support_wait(fd, POLLIN);
+        assert_int_equal(recv(fd, &byte, 1, 0), 1);
+        close(fd);
+        close(accepted);
+        close(service.listening);
+    }
+}
+
+static void the_port_is_the_kernel_s_choice_where_it_is_not_to_be_preserved(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(worlds) * 2; i++) {
+        struct service service = service_open(&worlds[i / 2]);
+        struct addr seen;
+        int fd;
+
+        if (i % 2 == 0)
+            service.spoof.preserve_port = false;
+        else
+            addr_set_port(&service.spoof.source, 0); /* preserving nothing */
+        int accepted = connect_through(&service, &fd, &seen);
+        assert_true(addr_equal_host(&seen, &service.spoof.source));
+        assert_int_not_equal(addr_port(&seen), 5555);
+        close(fd);
+        close(accepted);
+        close(service.listening);
+    }
+}
+
+static void a_port_that_a_wildcard_listener_has_is_replaced(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(worlds); i++) {
+        struct service service = service_open(&worlds[i]);
+        struct addr wildcard = support_host(worlds[i].wildcard);
+        struct addr seen;
+        int fd;
+
+        addr_set_port(&wildcard, 5555);
+        int other = sock_listen(&wildcard, 1, 0, false);
+        assert_return_code(other, errno);
+        int accepted = connect_through(&service, &fd, &seen);
+        assert_true(addr_equal_host(&seen, &service.spoof.source));
+        assert_int_not_equal(addr_port(&seen), 5555);
+        close(fd);
+        close(accepted);
+        close(other);
+        close(service.listening);
+    }
+}
+
+static void the_same_client_twice_gets_another_port_the_second_time(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(worlds); i++) {
+        struct service service = service_open(&worlds[i]);
+        struct addr seen[2];
+        int fds[4];
+
+        fds[0] = connect_through(&service, &fds[1], &seen[0]);
+        fds[2] = connect_through(&service, &fds[3], &seen[1]);
+        assert_true(addr_equal(&seen[0], &service.spoof.source));
+        assert_true(addr_equal_host(&seen[1], &service.spoof.source));
+        assert_false(addr_equal(&seen[1], &seen[0]));
+        for (size_t j = 0; j < COUNT(fds); j++)
+            close(fds[j]);
+        close(service.listening);
+    }
+}
+
+static void a_port_in_time_wait_can_be_had_again(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(worlds); i++) {
+        struct service first = service_open(&worlds[i]);
+        struct service second = service_open(&worlds[i]);
+        struct addr seen;
+        int fd;
+        int accepted = connect_through(&first, &fd, &seen);
+
+        close(fd);
+        support_wait(accepted, POLLIN);
+        close(accepted);
+        accepted = connect_through(&second, &fd, &seen);
+        assert_true(addr_equal(&seen, &second.spoof.source));
+        close(fd);
+        close(accepted);
+        close(first.listening);
+        close(second.listening);
+    }
+}
+
+static void the_socket_has_what_the_session_needs(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(worlds); i++) {
+        struct service service = service_open(&worlds[i]);
+        struct addr seen;
+        int fd;
+
+        service.spoof.keepalive_s = i == 0 ? 0 : 77;
+        int accepted = connect_through(&service, &fd, &seen);
+        assert_int_equal(support_option(fd, SOL_SOCKET, SO_MARK), 123);
+        assert_int_equal(support_option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+        assert_int_equal(support_option(fd, SOL_SOCKET, SO_OOBINLINE), 1);
+        assert_int_equal(support_option(fd, SOL_SOCKET, SO_KEEPALIVE), i != 0);
+        assert_true(i == 0 || support_option(fd, IPPROTO_TCP, TCP_KEEPIDLE) == 77);
+        assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+        assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+        close(fd);
+        close(accepted);
+        close(service.listening);
+    }
+}
+
+static void a_target_that_does_not_answer_is_waited_for(void **state)
+{
+    struct service service = service_open(&worlds[0]);
+    struct addr seen;
+    bool is_connected;
+    int fds[8];
+    size_t n = 0;
+
+    (void)state;
+    /* A full queue: the kernel drops what comes on top of it. */
+    assert_return_code(listen(service.listening, 0), errno);
+    do {
+        assert_true(n < COUNT(fds));
+        fds[n] = spoof_connect(&service.spoof, &is_connected);
+        assert_return_code(fds[n], errno);
+        n++;
+    } while (is_connected);
+    assert_int_equal(spoof_finish(fds[n - 1], &service.spoof.target), -EALREADY);
+
+    for (size_t i = 0; i < n; i++)
+        close(accept_from(&service, &seen));
+    support_wait(fds[n - 1], POLLOUT);
+    assert_int_equal(spoof_finish(fds[n - 1], &service.spoof.target), 0);
+    for (size_t i = 0; i < n; i++)
+        close(fds[i]);
+    close(service.listening);
+}
+
+static void a_failure_says_why_and_leaves_nothing_open(void **state)
+{
+    static const struct {
+        const char *source;
+        const char *target;
+        int err;
+    } cases[] = {
+        { "198.51.100.7:5555", "127.0.0.1:1", -ECONNREFUSED },
+        { "[2001:db8::7]:5555", "[::1]:1", -ECONNREFUSED },
+        { "198.51.100.7:5555", "203.0.113.1:1", -ENETUNREACH },
+        { "[2001:db8::7]:5555", "[2001:db8:ffff::1]:1", -ENETUNREACH },
+    };
+    unsigned before = support_descriptors("");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct spoof spoof = { .source = support_addr(cases[i].source),
+                               .target = support_addr(cases[i].target),
+                               .preserve_port = true };
+        bool is_connected;
+
+        assert_int_equal(spoof_connect(&spoof, &is_connected), cases[i].err);
+        assert_int_equal(support_descriptors(""), before);
+    }
+}
+
+static void who_may_not_spoof_is_told_so(void **state)
+{
+    int status;
+
+    (void)state;
+    assert_int_equal(spoof_probe(123), 0);
+    if (geteuid() != 0)
+        return; /* nobody else to become: a user namespace of one's own */
+    pid_t pid = fork();
+    assert_return_code(pid, errno);
+    if (pid == 0)
+        _exit(setuid(65534) == 0 && spoof_probe(123) == -EPERM ? 0 : 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_service_sees_the_client_s_address_and_port),
+        cmocka_unit_test(the_port_is_the_kernel_s_choice_where_it_is_not_to_be_preserved),
+        cmocka_unit_test(a_port_that_a_wildcard_listener_has_is_replaced),
+        cmocka_unit_test(the_same_client_twice_gets_another_port_the_second_time),
+        cmocka_unit_test(a_port_in_time_wait_can_be_had_again),
+        cmocka_unit_test(the_socket_has_what_the_session_needs),
+        cmocka_unit_test(a_target_that_does_not_answer_is_waited_for),
+        cmocka_unit_test(a_failure_says_why_and_leaves_nothing_open),
+        cmocka_unit_test(who_may_not_spoof_is_told_so),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}

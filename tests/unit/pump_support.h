@@ -5,7 +5,7 @@
 
 #include "net_support.h"
 
-#include <linux/sockios.h>
+#include <linux/tcp.h>
 
 #include "mmproxy/net/pump.h"
 
@@ -142,12 +142,14 @@ static inline enum pump_wait rig_fill(struct rig *rig)
 /* Bytes that have left the sockets before the pump and are not in those behind it. */
 static inline size_t rig_held(const struct rig *rig)
 {
-    int unsent = 0;
+    struct tcp_info info;
+    socklen_t len = sizeof info;
     int unread = 0;
 
-    assert_return_code(ioctl(rig->sender, SIOCOUTQ, &unsent), errno);
+    /* Not what the sender counts: that still has what was read but not acknowledged yet. */
+    assert_return_code(getsockopt(rig->from, IPPROTO_TCP, TCP_INFO, &info, &len), errno);
     assert_return_code(ioctl(rig->from, FIONREAD, &unread), errno);
-    return rig->sent - (size_t)unsent - (size_t)unread - (size_t)rig->pump.bytes;
+    return (size_t)info.tcpi_bytes_received - (size_t)unread - (size_t)rig->pump.bytes;
 }
 
 #endif

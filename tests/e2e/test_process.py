@@ -86,12 +86,11 @@ def test_replacement_serves_after_every_death(serve, target, session):
     gateway = serve()
     gateway.may_lose_workers = True
     service = target()
-    dead = set()
     for count in range(1, 4):
-        dead.add(gateway.workers()[0])
-        proc.kill(max(dead))
+        (worker,) = gateway.workers()
+        proc.kill(worker)
         gateway.wait_line(WORKER_KILLED, count)
-        until(lambda: (w := gateway.workers()) and not dead & set(w), "a replacement")
+        until(lambda: len(w := gateway.workers()) == 1 and w != [worker], "a replacement")
         peer, conn = session(service, head())
         peer.trip(conn)
 

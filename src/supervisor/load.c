@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -220,6 +221,8 @@ static int load(struct supervisor *supervisor)
         config_free(config);
         return status;
     }
+    if (!supervisor->current && !upgrade_is_under_way(supervisor))
+        sockets_drop_unwanted(&supervisor->sockets, config);
     return start_generation(supervisor, config, &jail);
 }
 
@@ -230,6 +233,8 @@ int load_first(struct supervisor *supervisor)
 
 void load_again(struct supervisor *supervisor)
 {
+    if (supervisor->has_handed_over)
+        upgrade_pass_on(supervisor, SIGHUP);
     if (supervisor->is_stopping)
         return;
     if (supervisor->pending || supervisor->upgrade.ready_fd >= 0) {

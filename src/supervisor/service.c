@@ -34,9 +34,10 @@ static bool notify_with_fd(const char *state, int fd)
     return false;
 }
 
-static int sd_listen_fds(int unset_environment)
+static int sd_listen_fds_with_names(int unset_environment, char ***names)
 {
     (void)unset_environment;
+    *names = NULL;
     return 0;
 }
 
@@ -94,9 +95,29 @@ uint64_t service_watchdog_interval_ms(void)
     return sd_watchdog_enabled(0, &usec) > 0 ? usec / 2000 : 0;
 }
 
+/* What our names in the store begin with; those of socket units are units' names. */
+#define STORE_PREFIX "mmproxy-"
+
+enum { STORE_NAME_LEN = ADDR_STRLEN + sizeof STORE_PREFIX };
+
+static char **names;
+
+bool service_is_stored(size_t i)
+{
+    return names && strncmp(names[i], STORE_PREFIX, strlen(STORE_PREFIX)) == 0;
+}
+
+void service_close(void)
+{
+    for (char **name = names; name && *name; name++)
+        free(*name);
+    free(names);
+    names = NULL;
+}
+
 int service_sockets(int *first)
 {
-    int n = sd_listen_fds(1);
+    int n = sd_listen_fds_with_names(1, &names);
 
     *first = SD_LISTEN_FDS_START;
     for (int fd = *first; fd < *first + n; fd++)
@@ -113,9 +134,11 @@ void service_main_pid(pid_t pid)
 }
 
 /* A name for the manager's store, where a colon may not be. */
-static void store_name(const struct addr *addr, char name[ADDR_STRLEN])
+static void store_name(const struct addr *addr, char name[STORE_NAME_LEN])
 {
-    addr_format(addr, name);
+    char text[ADDR_STRLEN];
+
+    (void)snprintf(name, STORE_NAME_LEN, STORE_PREFIX "%s", addr_format(addr, text));
     for (char *c = name; *c; c++)
         if (*c == ':')
             *c = '_';
@@ -123,8 +146,8 @@ static void store_name(const struct addr *addr, char name[ADDR_STRLEN])
 
 bool service_keep_socket(int fd, const struct addr *addr)
 {
-    char name[ADDR_STRLEN];
-    char state[ADDR_STRLEN + 32];
+    char name[STORE_NAME_LEN];
+    char state[STORE_NAME_LEN + 32];
 
     /* Set by systemd 254 and later, and by our unit for the earlier ones. */
     if (!getenv("FDSTORE"))
@@ -136,8 +159,8 @@ bool service_keep_socket(int fd, const struct addr *addr)
 
 void service_forget_socket(const struct addr *addr)
 {
-    char name[ADDR_STRLEN];
-    char state[ADDR_STRLEN + 32];
+    char name[STORE_NAME_LEN];
+    char state[STORE_NAME_LEN + 32];
 
     store_name(addr, name);
     (void)snprintf(state, sizeof state, "FDSTOREREMOVE=1\nFDNAME=%s", name);

@@ -82,10 +82,10 @@ static int open_one(struct sockets *sockets, const struct config *config,
     int fd = listen_anyway(sockets, config, listener, addr);
     if (fd < 0)
         return fd;
-    /* Kept before any worker inherits it: they have to know. */
-    *socket = (struct listen_socket){
-        .addr = *addr, .fd = fd, .is_new = true, .is_kept_outside = service_keep_socket(fd, addr)
-    };
+    *socket = (struct listen_socket){ .addr = *addr, .fd = fd, .is_new = true };
+    /* Stored before any worker inherits it: they have to know. */
+    socket->is_stored = service_keep_socket(fd, addr);
+    socket->is_kept_outside = socket->is_stored;
     sockets->n++;
     return 0;
 }
@@ -106,7 +106,7 @@ int sockets_open_missing(struct sockets *sockets, const struct config *config,
     return 0;
 }
 
-int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside)
+int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside, bool is_stored)
 {
     struct addr addr = { 0 };
     socklen_t len = sizeof addr;
@@ -123,9 +123,11 @@ int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside)
     struct listen_socket *socket = append(sockets);
     if (!socket)
         return -ENOMEM;
-    *socket = (struct listen_socket){
-        .addr = addr, .fd = fd, .is_kept_outside = is_kept_outside, .is_adopted = true
-    };
+    *socket = (struct listen_socket){ .addr = addr,
+                                      .fd = fd,
+                                      .is_kept_outside = is_kept_outside || is_stored,
+                                      .is_stored = is_stored,
+                                      .is_adopted = true };
     sockets->n++;
     return 0;
 }
@@ -148,7 +150,7 @@ void sockets_rollback(struct sockets *sockets)
     for (size_t i = sockets->n; i-- > 0;) {
         if (!sockets->all[i].is_new)
             continue;
-        if (sockets->all[i].is_kept_outside)
+        if (sockets->all[i].is_stored)
             service_forget_socket(&sockets->all[i].addr);
         remove_at(sockets, i);
     }
@@ -174,9 +176,20 @@ static void drop(const struct listen_socket *socket)
                     addr_format(&socket->addr, text));
     else
         tell("[-] No longer listening on", "not_listening", &socket->addr, "");
-    if (socket->is_kept_outside)
+    if (socket->is_stored)
         service_forget_socket(&socket->addr);
-    shut_down(socket);
+    if (socket->is_stored || !socket->is_kept_outside)
+        (void)shutdown(socket->fd, SHUT_RD);
+}
+
+void sockets_drop_unwanted(struct sockets *sockets, const struct config *config)
+{
+    for (size_t i = sockets->n; i-- > 0;) {
+        if (!sockets->all[i].is_kept_outside || wanted_by(config, &sockets->all[i].addr))
+            continue;
+        drop(&sockets->all[i]);
+        remove_at(sockets, i);
+    }
 }
 
 void sockets_commit(struct sockets *sockets, const struct config *config)

@@ -117,9 +117,11 @@ static void take_sockets(struct supervisor *supervisor)
     int n = service_sockets(&first);
 
     for (int fd = first; fd < first + n; fd++) {
-        bool is_kept =
-            !upgrade_is_under_way(supervisor) || upgrade_socket_is_kept((size_t)(fd - first));
-        int err = sockets_adopt(&supervisor->sockets, fd, is_kept);
+        size_t i = (size_t)(fd - first);
+        int err = upgrade_is_under_way(supervisor)
+                      ? sockets_adopt(&supervisor->sockets, fd, upgrade_socket_is_kept(i),
+                                      upgrade_socket_is_stored(i))
+                      : sockets_adopt(&supervisor->sockets, fd, true, service_is_stored(i));
         if (err == 0)
             continue;
         log_warning("[!] descriptor %d was handed over but is of no use: %s", fd,
@@ -158,6 +160,7 @@ static void supervisor_close(struct supervisor *supervisor)
     counters_free(supervisor->counters);
     if (supervisor->loop)
         ev_loop_destroy(supervisor->loop);
+    service_close();
     log_close();
 }
 

@@ -18,10 +18,10 @@
 
 /* The environment variable that names the descriptor on which the new process says READY. */
 #define READY_FD_VARIABLE "MMPROXY_UPGRADE_FD"
-/* A character for each socket handed over: does a service manager have a copy of it? */
+/* A character for each socket handed over: has a service manager a copy, and is it from us? */
 #define KEPT_VARIABLE "MMPROXY_UPGRADE_KEPT"
 
-enum { IS_KEPT = '1', IS_OURS_ALONE = '0' };
+enum { IS_OURS_ALONE = '0', IS_KEPT = '1', IS_STORED = '2' };
 
 enum {
     READY_TIMEOUT_S = 30,
@@ -55,11 +55,21 @@ bool upgrade_is_under_way(const struct supervisor *supervisor)
     return supervisor->upgrade.tell_fd >= 0;
 }
 
-bool upgrade_socket_is_kept(size_t i)
+static int keeper(size_t i)
 {
     const char *kept = getenv(KEPT_VARIABLE);
 
-    return kept && i < strlen(kept) && kept[i] == IS_KEPT;
+    return kept && i < strlen(kept) ? kept[i] : IS_OURS_ALONE;
+}
+
+bool upgrade_socket_is_kept(size_t i)
+{
+    return keeper(i) != IS_OURS_ALONE;
+}
+
+bool upgrade_socket_is_stored(size_t i)
+{
+    return keeper(i) == IS_STORED;
 }
 
 static int set_kept(const struct sockets *sockets)
@@ -68,8 +78,10 @@ static int set_kept(const struct sockets *sockets)
     if (!kept)
         return -ENOMEM;
 
-    for (size_t i = 0; i < sockets->n; i++)
-        kept[i] = sockets->all[i].is_kept_outside ? IS_KEPT : IS_OURS_ALONE;
+    for (size_t i = 0; i < sockets->n; i++) {
+        const struct listen_socket *socket = &sockets->all[i];
+        kept[i] = socket->is_stored ? IS_STORED : socket->is_kept_outside ? IS_KEPT : IS_OURS_ALONE;
+    }
     int err = setenv(KEPT_VARIABLE, kept, 1) < 0 ? -errno : 0;
     free(kept);
     return err;
@@ -147,18 +159,27 @@ static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
         failed(supervisor, "ended before it was ready");
         return;
     }
-    log_notice("[+] upgraded: process %d serves, process %d drains", (int)supervisor->upgrade.pid,
-               (int)getpid());
     service_main_pid(supervisor->upgrade.pid);
     if (supervisor->load_wanted) /* it may have read the configuration before it changed */
-        (void)kill(supervisor->upgrade.pid, SIGHUP);
+        upgrade_pass_on(supervisor, SIGHUP);
     upgrade_close(supervisor);
     stop_hand_over(supervisor);
+    log_notice("[+] upgraded: process %d serves, process %d drains", (int)supervisor->upgrade.pid,
+               (int)getpid());
+}
+
+void upgrade_pass_on(const struct supervisor *supervisor, int number)
+{
+    if (supervisor->upgrade.pid > 0)
+        (void)kill(supervisor->upgrade.pid, number);
 }
 
 void upgrade_reaped(struct supervisor *supervisor, pid_t pid)
 {
-    if (supervisor->upgrade.ready_fd >= 0 && supervisor->upgrade.pid == pid)
+    if (supervisor->upgrade.pid != pid)
+        return;
+    supervisor->upgrade.pid = 0;
+    if (supervisor->upgrade.ready_fd >= 0)
         failed(supervisor, "ended before it was ready");
 }
 

@@ -167,9 +167,10 @@ def test_sockets_are_kept_over_a_restart_with_their_queue(net, managed, watching
     conf.write(directory, [conf.listener(listen="0.0.0.0:2223")], workers=2)
     gateway.signal(signal.SIGHUP)
     kept = watching.wait("FDSTORE", "1")
-    assert kept.fields["FDNAME"] == "0.0.0.0_2223" and len(kept.fds) == 1
-    assert watching.wait("FDSTOREREMOVE", "1").fields["FDNAME"] == "0.0.0.0_2222"
+    assert kept.fields["FDNAME"] == "mmproxy-0.0.0.0_2223" and len(kept.fds) == 1
+    assert watching.wait("FDSTOREREMOVE", "1").fields["FDNAME"] == "mmproxy-0.0.0.0_2222"
     gateway.wait_line(RELOADED)
+    assert not net.origin.is_listening(2222)
     gateway.signal(signal.SIGTERM)
     assert gateway.wait_exit() == 0
     waiting = [connect(net.lb, ORIGIN4, 2223) for _ in range(50)]
@@ -216,7 +217,7 @@ def test_rolled_back_socket_is_not_kept(net, managed, watching, directory):
     gateway.signal(signal.SIGHUP)
     for fd in watching.wait("FDSTORE").fds:
         os.close(fd)
-    assert watching.wait("FDSTOREREMOVE").fields["FDNAME"] == "0.0.0.0_8080"
+    assert watching.wait("FDSTOREREMOVE").fields["FDNAME"] == "mmproxy-0.0.0.0_8080"
     gateway.wait_line(FAILED)
     assert not net.origin.is_listening(8080)
     taken.close()

@@ -58,8 +58,8 @@ struct generation {
 /*
  * Makes a generation and forks its workers, which accept nothing before generation_serve. Takes
  * config, on success only. template: loop, leave, context, prepare and spec.counters.
- * returns: 0 with *out for generation_free (set before leave is called), or -errno; -ENOSPC: more listeners than counters.
- * Workers that can't be forked are on_failed's matter.
+ * returns: 0 with *out for generation_free (set before leave is called), or -errno; -ENOSPC: more
+ * listeners than counters. Workers that can't be forked are on_failed's matter.
  */
 int generation_new(struct generation **out, struct config *config, const struct sockets *sockets,
                    const struct process_start *template, const struct generation_events *events);

@@ -30,6 +30,12 @@ uint64_t service_watchdog_interval_ms(void);
  */
 int service_sockets(int *first);
 
+/* Is the i-th of them one that service_keep_socket has put there? */
+bool service_is_stored(size_t i);
+
+/* Frees what service_sockets has learnt; for the end. */
+void service_close(void);
+
 /* Another process is the main one from now on. */
 void service_main_pid(pid_t pid);
 

@@ -17,7 +17,8 @@ struct listen_socket {
     int fd;
     bool is_new;          /* opened for a configuration that has not been committed */
     bool is_adopted;      /* came from outside, and no commit has had a use for it yet */
-    bool is_kept_outside; /* a service manager has a copy: never shut down, only closed */
+    bool is_kept_outside; /* a service manager has a copy: not shut down at the end, only closed */
+    bool is_stored;       /* ... and it has it from us: shut down when no listener wants it */
 };
 
 struct sockets {
@@ -43,7 +44,13 @@ int sockets_open_missing(struct sockets *sockets, const struct config *config,
  * Takes a listening socket from outside. returns: 0, -ENOMEM, -EINVAL or another -errno of one
  * that is of no use, -EEXIST: there is one with its address already.
  */
-int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside);
+int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside, bool is_stored);
+
+/*
+ * At a start: gives up what a service manager handed over and config has no use for, before
+ * workers inherit it and keep it open.
+ */
+void sockets_drop_unwanted(struct sockets *sockets, const struct config *config);
 
 /* Forgets what sockets_open_missing opened. */
 void sockets_rollback(struct sockets *sockets);

@@ -20,8 +20,14 @@ bool upgrade_is_under_way(const struct supervisor *supervisor);
 /* In the new process: does a service manager have a copy of the i-th socket handed over? */
 bool upgrade_socket_is_kept(size_t i);
 
+/* ... and does it have it because we asked it to? */
+bool upgrade_socket_is_stored(size_t i);
+
 /* In the old process: the new one, if it is not READY yet, ends with this one. */
 void upgrade_abort(struct supervisor *supervisor);
+
+/* In the old process: a signal that is the new one's business. */
+void upgrade_pass_on(const struct supervisor *supervisor, int number);
 
 /* A child was reaped that is no worker: was it the new process? */
 void upgrade_reaped(struct supervisor *supervisor, pid_t pid);

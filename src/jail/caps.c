@@ -66,9 +66,10 @@ static uint64_t get_flag(cap_t caps, cap_flag_t flag)
 static int get_sets(struct sets *sets)
 {
     cap_t caps = cap_get_proc();
+
+    *sets = (struct sets){ 0 };
     if (!caps)
         return -errno;
-
     sets->permitted = get_flag(caps, CAP_PERMITTED);
     sets->effective = get_flag(caps, CAP_EFFECTIVE);
     sets->inheritable = get_flag(caps, CAP_INHERITABLE);

@@ -197,8 +197,10 @@ static int use_much_memory(const struct deed *deed, int channel)
         return 1;
     memset(much, 1, 300000);
     char *more = realloc(much, 3000000);
-    if (!more)
+    if (!more) {
+        free(much);
         return 2;
+    }
     memset(more, 2, 3000000);
     free(more);
     for (int i = 0; i < 1000; i++)

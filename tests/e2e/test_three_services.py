@@ -105,7 +105,7 @@ def test_permit_mynetworks_does_not_take_a_client_for_a_local_user(world, gatewa
             with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
                 smtp.sendmail("sender@example.net", relay, "Subject: may not\r\n\r\n")
             assert b"Relay access denied" in refused.value.recipients[relay[0]][1]
-        wait_log(world, "mail.log", rf"RCPT from {in_brackets(client)}: 454 .* Relay access denied")
+        wait_log(world, "mail.log", rf"RCPT from {in_brackets(client)}: .* Relay access denied")
     assert gateway.is_running()
 
 

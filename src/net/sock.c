@@ -24,6 +24,18 @@ int sock_set_keepalive(int fd, unsigned seconds)
     return sock_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle);
 }
 
+static int set_linger(int fd, bool is_abortive)
+{
+    struct linger linger = { .l_onoff = is_abortive, .l_linger = 0 };
+
+    return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) < 0 ? -errno : 0;
+}
+
+int sock_set_abortive(int fd)
+{
+    return set_linger(fd, true);
+}
+
 /* What accepted sockets inherit. */
 static int set_inherited(int fd, unsigned keepalive_s)
 {
@@ -31,6 +43,8 @@ static int set_inherited(int fd, unsigned keepalive_s)
     /* A relay has no use for urgency; out of line, the urgent byte would be lost. */
     if (err == 0)
         err = sock_set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+    if (err == 0)
+        err = sock_set_abortive(fd);
     return err < 0 ? err : sock_set_keepalive(fd, keepalive_s);
 }
 
@@ -80,8 +94,12 @@ void sock_set_up_again(int fd, unsigned backlog, unsigned keepalive_s)
 
 void sock_reset(int fd)
 {
-    struct linger now = { .l_onoff = 1, .l_linger = 0 };
+    (void)set_linger(fd, true);
+    close(fd);
+}
 
-    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+void sock_finish(int fd)
+{
+    (void)set_linger(fd, false);
     close(fd);
 }

@@ -25,6 +25,8 @@ static int set_options(int fd, const struct spoof *spoof)
         err = sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (err == 0)
         err = sock_set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+    if (err == 0)
+        err = sock_set_abortive(fd);
     if (err == 0 && spoof->keepalive_s > 0)
         err = sock_set_keepalive(fd, spoof->keepalive_s);
     return err;

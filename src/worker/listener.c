@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/subnets.h"
-#include "mmproxy/net/sock.h"
 #include "mmproxy/worker/session.h"
 
 enum {
@@ -37,7 +37,7 @@ static void make_room_for_pending(struct listener *listener)
 static void refuse(struct listener *listener, int fd)
 {
     counters_add(&listener->worker->counters->refused, 1);
-    sock_reset(fd);
+    close(fd); /* a reset: see sock_listen */
 }
 
 static void take_connection(struct listener *listener, int fd, struct addr *peer)

@@ -110,9 +110,9 @@ static void set_deadline(struct session *session)
 static void hang_up(const struct session *session, int fd)
 {
     if (fd >= 0 && session->ends_with_fin)
-        close(fd);
+        sock_finish(fd);
     else if (fd >= 0)
-        sock_reset(fd);
+        close(fd);
 }
 
 static void session_free(struct session *session)
@@ -136,7 +136,7 @@ int session_start(struct listener *listener, int fd, const struct addr *peer)
 {
     struct session *session = calloc(1, sizeof *session);
     if (!session) {
-        sock_reset(fd);
+        close(fd);
         return -ENOMEM;
     }
     session->listener = listener;

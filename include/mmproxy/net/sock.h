@@ -37,7 +37,17 @@ int sock_set_keepalive(int fd, unsigned seconds);
 /* Sets an int option. returns: 0 or -errno. */
 int sock_set(int fd, int level, int option, int value);
 
-/* Closes with RST instead of FIN, so that the other end can tell failure from success. */
+/*
+ * From now on whatever closes the socket resets the connection, the end of a process that was
+ * killed included: a cut-off transfer must not look complete. Listening sockets of sock_listen
+ * hand this down to the sockets accepted from them. returns: 0 or -errno.
+ */
+int sock_set_abortive(int fd);
+
+/* Closes with RST a socket that has not been set abortive. */
 void sock_reset(int fd);
+
+/* Closes with FIN, after all that was sent: for a session that has come to its regular end. */
+void sock_finish(int fd);
 
 #endif

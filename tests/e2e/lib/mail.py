@@ -19,7 +19,7 @@ UID = GID = 8  # Debian's user and group "mail"
 
 POSTFIX_SERVICES = """
 smtp inet n - n - - smtpd
-submission inet n - n - - smtpd
+submission inet n - n - - smtpd -o syslog_name=postfix/submission
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr

@@ -288,48 +288,52 @@ bool log_enabled(enum log_level level)
     return level <= current.config.level;
 }
 
-void log_error(const char *format, ...)
+static void write_event(enum log_level level, const char *event, bool is_report, const char *format,
+                        va_list arguments)
 {
-    struct log_record record = { .level = LOG_LEVEL_ERROR };
+    struct log_field field = LOG_TEXT("event", event);
+    struct log_record record = { .level = level, .fields = &field, .n_fields = event ? 1 : 0 };
+
+    write_line(&record, is_report, format, arguments);
+}
+
+void log_error(const char *event, const char *format, ...)
+{
     va_list arguments;
     va_start(arguments, format);
-    write_line(&record, false, format, arguments);
+    write_event(LOG_LEVEL_ERROR, event, false, format, arguments);
     va_end(arguments);
 }
 
-void log_warning(const char *format, ...)
+void log_warning(const char *event, const char *format, ...)
 {
-    struct log_record record = { .level = LOG_LEVEL_WARNING };
     va_list arguments;
     va_start(arguments, format);
-    write_line(&record, false, format, arguments);
+    write_event(LOG_LEVEL_WARNING, event, false, format, arguments);
     va_end(arguments);
 }
 
-void log_notice(const char *format, ...)
+void log_notice(const char *event, const char *format, ...)
 {
-    struct log_record record = { .level = LOG_LEVEL_NOTICE };
     va_list arguments;
     va_start(arguments, format);
-    write_line(&record, false, format, arguments);
+    write_event(LOG_LEVEL_NOTICE, event, false, format, arguments);
     va_end(arguments);
 }
 
-void log_info(const char *format, ...)
+void log_info(const char *event, const char *format, ...)
 {
-    struct log_record record = { .level = LOG_LEVEL_INFO };
     va_list arguments;
     va_start(arguments, format);
-    write_line(&record, false, format, arguments);
+    write_event(LOG_LEVEL_INFO, event, false, format, arguments);
     va_end(arguments);
 }
 
-void log_debug(const char *format, ...)
+void log_debug(const char *event, const char *format, ...)
 {
-    struct log_record record = { .level = LOG_LEVEL_DEBUG };
     va_list arguments;
     va_start(arguments, format);
-    write_line(&record, false, format, arguments);
+    write_event(LOG_LEVEL_DEBUG, event, false, format, arguments);
     va_end(arguments);
 }
 
@@ -343,11 +347,10 @@ void log_event(enum log_level level, const struct log_field *fields, size_t n_fi
     va_end(arguments);
 }
 
-void log_report(enum log_level level, const char *format, ...)
+void log_report(enum log_level level, const char *event, const char *format, ...)
 {
-    struct log_record record = { .level = level };
     va_list arguments;
     va_start(arguments, format);
-    write_line(&record, true, format, arguments);
+    write_event(level, event, true, format, arguments);
     va_end(arguments);
 }

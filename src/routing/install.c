@@ -25,20 +25,20 @@ static bool may_tell(struct install *install)
 static void tell(struct install *install, const char *what, const char *command)
 {
     if (may_tell(install))
-        log_notice("%s %s", what, command);
+        log_notice("return_path", "%s %s", what, command);
 }
 
 static void tell_failed(struct install *install, const char *command, int error)
 {
     install->failed = true;
     if (!install->hush_failures && may_tell(install))
-        log_error("[!] Return path: %s failed: %s", command, strerror(-error));
+        log_error("return_path", "[!] Return path: %s failed: %s", command, strerror(-error));
 }
 
 void install_finish(const struct install *install)
 {
     if (install->n_lines > INSTALL_LINES_MAX)
-        log_notice("[ ] Return path: ... and %u changes more",
+        log_notice("return_path", "[ ] Return path: ... and %u changes more",
                    install->n_lines - INSTALL_LINES_MAX);
 }
 
@@ -133,8 +133,8 @@ static void install_route(struct install *install, const struct wanted_item *ite
         /* The administrator's: not ours to remove. */
         install->failed = true;
         if (!install->hush_failures && may_tell(install))
-            log_error("[!] Return path: %s: %s; this mends it: %s", command, judgement->reason,
-                      judgement->mends[0]);
+            log_error("return_path", "[!] Return path: %s: %s; this mends it: %s", command,
+                      judgement->reason, judgement->mends[0]);
         return;
     }
     r = rtnl_route_add(install->rtnl, &route);

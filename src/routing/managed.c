@@ -171,7 +171,8 @@ static bool reconcile(struct managed *managed, const char *added, const struct w
         r = reconcile_locked(managed, &install, previous);
     runtime_unlock(managed->runtime);
     if (r < 0 && !managed->has_failed)
-        log_error("[!] Return path: the runtime directory can't be used: %s", strerror(-r));
+        log_error("return_path", "[!] Return path: the runtime directory can't be used: %s",
+                  strerror(-r));
     managed->has_failed = r < 0 || install.failed;
     return install.n_lines > 0;
 }
@@ -192,7 +193,8 @@ static int collect(struct managed *managed, const struct config *const *configs,
 static void tell_runtime(const struct managed *managed)
 {
     if (managed->is_first && managed->wanted.n_items > 0 && runtime_error(managed->runtime) < 0)
-        log_warning("[!] Return path: the runtime directory can't be used (%s): after a crash "
+        log_warning("return_path",
+                    "[!] Return path: the runtime directory can't be used (%s): after a crash "
                     "sysctls would not go back to what they were",
                     strerror(-runtime_error(managed->runtime)));
 }
@@ -204,7 +206,7 @@ bool managed_apply(struct managed *managed, const struct config *const *configs,
     int r = collect(managed, configs, n_configs, &wanted);
 
     if (r < 0) {
-        log_error("[!] Return path: %s", strerror(-r));
+        log_error("return_path", "[!] Return path: %s", strerror(-r));
         wanted_close(&wanted);
         return false;
     }

@@ -18,7 +18,7 @@ int confine_supervisor(void)
     int err = jail_confine(&failure);
     if (err == 0)
         return EX_OK;
-    log_error("mmproxy: can't %s: %s", failure.what, strerror(-err));
+    log_error("jail", "mmproxy: can't %s: %s", failure.what, strerror(-err));
     return EX_OSERR;
 }
 
@@ -63,12 +63,13 @@ void confine_tell(const struct worker_spec *spec)
     if (config->n_listeners == 0 || strcmp(text, last) == 0)
         return;
     (void)snprintf(last, sizeof last, "%s", text);
-    log_info("[ ] jail of the workers: %s", text);
+    log_info("jail", "[ ] jail of the workers: %s", text);
     if (jail->user.is_unmapped)
-        log_warning("[!] this user namespace has no user %s: workers stay user 0 of it",
+        log_warning("jail", "[!] this user namespace has no user %s: workers stay user 0 of it",
                     config->user);
     if (!jail->has_filter)
-        log_warning("[!] THE SANDBOX IS OFF (sandbox = false or --do-not-sandbox): nothing limits "
+        log_warning("jail",
+                    "[!] THE SANDBOX IS OFF (sandbox = false or --do-not-sandbox): nothing limits "
                     "the system calls of processes that strangers talk to; for debugging only. "
                     "User and capabilities are still given up");
 }
@@ -90,6 +91,6 @@ int confine_worker(const struct worker_spec *spec)
 
     int err = jail_close(&spec->jail, spec->channel, &counters->forbidden, &failure);
     if (err < 0)
-        log_error("[!] a worker can't %s: %s", failure.what, strerror(-err));
+        log_error("jail", "[!] a worker can't %s: %s", failure.what, strerror(-err));
     return err;
 }

@@ -112,7 +112,7 @@ static void on_message(struct process *process, enum worker_message message)
 static void start_failed(struct generation *generation, const char *why)
 {
     generation->failure = why;
-    log_error("[!] generation %u could not start: %s", generation->number, why);
+    log_error("worker", "[!] generation %u could not start: %s", generation->number, why);
     generation->events.on_failed(generation);
 }
 
@@ -140,7 +140,7 @@ static void start_missing(struct generation *generation)
     int err = start_workers(generation);
     if (err == 0)
         return;
-    log_error("[!] a worker can't be started: %s", strerror(-err));
+    log_error("worker", "[!] a worker can't be started: %s", strerror(-err));
     generation->deaths_in_a_row++;
     retry_later(generation);
 }
@@ -274,14 +274,15 @@ static void tell_death(const struct process *process, int status)
     char call[TRAP_NAME_MAX];
 
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS && forbidden != 0)
-        log_error("[!] worker %d of generation %u died: the jail forbids the system call %s",
+        log_error("worker",
+                  "[!] worker %d of generation %u died: the jail forbids the system call %s",
                   (int)process->pid, number, trap_name(forbidden, call));
     else if (WIFSIGNALED(status))
-        log_error("[!] worker %d of generation %u died: killed by signal %d (%s)",
+        log_error("worker", "[!] worker %d of generation %u died: killed by signal %d (%s)",
                   (int)process->pid, number, WTERMSIG(status), strsignal(WTERMSIG(status)));
     else
-        log_error("[!] worker %d of generation %u died: exit status %d", (int)process->pid, number,
-                  WEXITSTATUS(status));
+        log_error("worker", "[!] worker %d of generation %u died: exit status %d",
+                  (int)process->pid, number, WEXITSTATUS(status));
 }
 
 /* Workers that were started together and die together have died once, not in a row. */

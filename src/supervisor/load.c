@@ -27,10 +27,10 @@ enum {
 static void report_mistake(void *context, bool is_error, const char *line)
 {
     if (!is_error) {
-        log_warning("%s", line);
+        log_warning("config", "%s", line);
         return;
     }
-    log_error("%s", line);
+    log_error("config", "%s", line);
     status_mistake(context, line);
 }
 
@@ -45,7 +45,7 @@ static void report(struct supervisor *supervisor, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    log_error("mmproxy: %s", line);
+    log_error("start", "mmproxy: %s", line);
     status_mistake(supervisor, line);
 }
 
@@ -54,7 +54,7 @@ static int load_failed(struct supervisor *supervisor, int exit_status)
 {
     if (!supervisor->current)
         return exit_status;
-    log_error("[!] reload failed: generation %u goes on with the configuration it has",
+    log_error("reload", "[!] reload failed: generation %u goes on with the configuration it has",
               supervisor->current->number);
     service_ready();
     status_load_ended(supervisor, false);
@@ -113,7 +113,7 @@ static void commit(struct generation *generation)
     supervisor->current = generation;
     int err = log_open(&config->log);
     if (err < 0)
-        log_error("[!] the log can't be opened as configured: %s", strerror(-err));
+        log_error("reload", "[!] the log can't be opened as configured: %s", strerror(-err));
     confine_tell(&generation->start.spec);
     if (old)
         stop_drain(supervisor, old);
@@ -123,11 +123,12 @@ static void commit(struct generation *generation)
     generation_serve(generation);
 
     if (config->n_listeners == 0)
-        log_notice("[!] no listener is configured in %s: waiting for a reload", config->path);
+        log_notice("reload", "[!] no listener is configured in %s: waiting for a reload",
+                   config->path);
     preflight_start(supervisor);
     if (old)
-        log_notice("[+] reloaded: generation %u serves, generation %u drains", generation->number,
-                   old->number);
+        log_notice("reload", "[+] reloaded: generation %u serves, generation %u drains",
+                   generation->number, old->number);
     service_ready();
     status_load_ended(supervisor, true);
     load_next(supervisor);
@@ -182,7 +183,7 @@ static int start_generation(struct supervisor *supervisor, struct config *config
 static void nothing_changed(struct supervisor *supervisor)
 {
     preflight_start(supervisor);
-    log_notice("[+] reloaded: nothing has changed, generation %u goes on",
+    log_notice("reload", "[+] reloaded: nothing has changed, generation %u goes on",
                supervisor->current->number);
     service_ready();
     status_load_ended(supervisor, true);

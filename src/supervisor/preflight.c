@@ -27,7 +27,7 @@ bool preflight_run(const struct config *config, bool is_verifying, const struct 
 static void report(void *context, enum log_level level, const char *line)
 {
     (void)context;
-    log_report(level, "%s", line);
+    log_report(level, "check", "%s", line);
 }
 
 static _Noreturn void be_preflight(struct supervisor *supervisor)
@@ -59,7 +59,7 @@ void preflight_start(struct supervisor *supervisor)
     if (pid == 0)
         be_preflight(supervisor);
     if (pid < 0)
-        log_warning("[!] the targets can't be checked: %s", strerror(errno));
+        log_warning("check", "[!] the targets can't be checked: %s", strerror(errno));
     else
         supervisor->preflight = pid;
 }
@@ -70,7 +70,8 @@ bool preflight_reaped(struct supervisor *supervisor, pid_t pid, int status)
         return false;
     supervisor->preflight = 0;
     if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM)
-        log_warning("[!] the check of the targets ended early: %s", strsignal(WTERMSIG(status)));
+        log_warning("check", "[!] the check of the targets ended early: %s",
+                    strsignal(WTERMSIG(status)));
     return true;
 }
 

@@ -40,7 +40,8 @@ void return_path_update(struct supervisor *supervisor)
     n++;
     const struct config **configs = calloc(n > 0 ? n : 1, sizeof(*configs));
     if (!configs) {
-        log_error("[!] the return path could not be brought up to date: out of memory");
+        log_error("return_path",
+                  "[!] the return path could not be brought up to date: out of memory");
         return;
     }
     n = 0;

@@ -3,37 +3,20 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "mmproxy/base/clock.h"
 
 #if MMPROXY_SYSTEMD
 #include <systemd/sd-daemon.h>
-
-static void notify(const char *state)
-{
-    (void)sd_notify(0, state);
-}
-
-static bool notify_with_fd(const char *state, int fd)
-{
-    return sd_pid_notify_with_fds(0, 0, state, &fd, 1) > 0;
-}
 #else
-static void notify(const char *state)
-{
-    (void)state;
-}
-
-static bool notify_with_fd(const char *state, int fd)
-{
-    (void)state;
-    (void)fd;
-    return false;
-}
-
 static int sd_listen_fds_with_names(int unset_environment, char ***names)
 {
     (void)unset_environment;
@@ -51,9 +34,71 @@ static int sd_watchdog_enabled(int unset_environment, uint64_t *usec)
 #define SD_LISTEN_FDS_START 3
 #endif
 
+/* For what a manager must not miss; the rest is said again, or not, rather than waited for. */
+enum { PATIENCE_MS = 100 };
+
+enum urgency { URGENT, IN_PASSING };
+
+/* NOTIFY_SOCKET's address, an abstract one if it begins with "@". returns: its length or 0. */
+static socklen_t manager_address(struct sockaddr_un *addr)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    size_t len = path ? strlen(path) : 0;
+
+    if (len < 2 || len >= sizeof addr->sun_path || (path[0] != '/' && path[0] != '@'))
+        return 0;
+    *addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    memcpy(addr->sun_path, path, len);
+    if (path[0] == '@')
+        addr->sun_path[0] = '\0';
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+}
+
+static bool send_state(int manager, struct msghdr *message, enum urgency urgency)
+{
+    struct timeval patience = { .tv_usec = PATIENCE_MS * 1000 };
+
+    (void)setsockopt(manager, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    return sendmsg(manager, message, MSG_NOSIGNAL | (urgency == IN_PASSING ? MSG_DONTWAIT : 0)) >=
+           0;
+}
+
+/*
+ * As sd_notify(3) does it, but that waits for as long as a manager does not read, and this
+ * process waits for nobody. fd: goes along; -1 = none.
+ */
+static bool notify(const char *state, int fd, enum urgency urgency)
+{
+    struct sockaddr_un addr;
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof fd)];
+    } control = { 0 };
+    struct iovec text = { .iov_base = (void *)(uintptr_t)state, .iov_len = strlen(state) };
+    struct msghdr message = { .msg_name = &addr, .msg_iov = &text, .msg_iovlen = 1 };
+
+    message.msg_namelen = manager_address(&addr);
+    if (message.msg_namelen == 0)
+        return false;
+    if (fd >= 0) {
+        message.msg_control = control.bytes;
+        message.msg_controllen = sizeof control.bytes;
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN(sizeof fd);
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    }
+    int manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (manager < 0)
+        return false;
+    bool is_sent = send_state(manager, &message, urgency);
+    close(manager);
+    return is_sent;
+}
+
 void service_ready(void)
 {
-    notify("READY=1");
+    (void)notify("READY=1", -1, URGENT);
 }
 
 void service_reloading(void)
@@ -61,12 +106,12 @@ void service_reloading(void)
     char state[64];
 
     snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
-    notify(state);
+    (void)notify(state, -1, URGENT);
 }
 
 void service_stopping(void)
 {
-    notify("STOPPING=1");
+    (void)notify("STOPPING=1", -1, URGENT);
 }
 
 void service_status(const char *text)
@@ -74,7 +119,7 @@ void service_status(const char *text)
     char state[1024];
 
     (void)snprintf(state, sizeof state, "STATUS=%s", text);
-    notify(state);
+    (void)notify(state, -1, IN_PASSING);
 }
 
 bool service_has_manager(void)
@@ -84,7 +129,7 @@ bool service_has_manager(void)
 
 void service_watchdog(void)
 {
-    notify("WATCHDOG=1");
+    (void)notify("WATCHDOG=1", -1, IN_PASSING);
 }
 
 uint64_t service_watchdog_interval_ms(void)
@@ -130,7 +175,7 @@ void service_main_pid(pid_t pid)
     char state[32];
 
     (void)snprintf(state, sizeof state, "MAINPID=%ld", (long)pid);
-    notify(state);
+    (void)notify(state, -1, URGENT);
 }
 
 /* A name for the manager's store, where a colon may not be. */
@@ -154,7 +199,7 @@ bool service_keep_socket(int fd, const struct addr *addr)
         return false;
     store_name(addr, name);
     (void)snprintf(state, sizeof state, "FDSTORE=1\nFDNAME=%s", name);
-    return notify_with_fd(state, fd);
+    return notify(state, fd, URGENT);
 }
 
 void service_forget_socket(const struct addr *addr)
@@ -164,5 +209,5 @@ void service_forget_socket(const struct addr *addr)
 
     store_name(addr, name);
     (void)snprintf(state, sizeof state, "FDSTOREREMOVE=1\nFDNAME=%s", name);
-    notify(state);
+    (void)notify(state, -1, URGENT);
 }

@@ -172,7 +172,8 @@ static void drop(const struct listen_socket *socket)
     char text[ADDR_STRLEN];
 
     if (socket->is_adopted)
-        log_warning("[!] a socket listening on %s was handed over and no listener wants it",
+        log_warning("listening",
+                    "[!] a socket listening on %s was handed over and no listener wants it",
                     addr_format(&socket->addr, text));
     else
         tell("[-] No longer listening on", "not_listening", &socket->addr, "");

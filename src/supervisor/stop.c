@@ -61,7 +61,7 @@ static void be_more_urgent(struct supervisor *supervisor)
     supervisor->stop_urgency++;
     if (supervisor->stop_urgency == URGENCY_STOP) {
         if (sessions > 0)
-            log_notice("[!] resetting the sessions that are left: %u", sessions);
+            log_notice("drain", "[!] resetting the sessions that are left: %u", sessions);
         for_each_generation(supervisor, generation_stop);
         set_timer(supervisor, STOP_GRACE_S);
     } else {
@@ -102,7 +102,7 @@ static void begin(struct supervisor *supervisor)
     if (!supervisor->is_stopping)
         retire_current(supervisor);
     supervisor->stop_urgency = URGENCY_DRAIN;
-    log_notice("[+] stopping: %u s for the sessions that are left: %u",
+    log_notice("drain", "[+] stopping: %u s for the sessions that are left: %u",
                supervisor->drain_timeout_ms / 1000, sessions_left(supervisor));
     status_tell(supervisor);
     if (supervisor->drain_timeout_ms == 0)
@@ -136,7 +136,7 @@ static void tell_if_due(struct generation *generation)
     uint64_t step =
         generation->next_news_ms < NEWS_MAX_MS ? generation->next_news_ms : (uint64_t)NEWS_MAX_MS;
     generation->next_news_ms += step;
-    log_info("[ ] generation %u has been draining for %" PRIu64 " s: %u sessions are left",
+    log_info("drain", "[ ] generation %u has been draining for %" PRIu64 " s: %u sessions are left",
              generation->number, age_ms / 1000, generation_sessions(generation));
 }
 
@@ -172,7 +172,7 @@ void stop_generation_gone(struct generation *generation)
 
     TAILQ_REMOVE(&supervisor->draining, generation, link);
     if (!generation->is_killed && !supervisor->is_stopping)
-        log_info("[ ] generation %u has drained", generation->number);
+        log_info("drain", "[ ] generation %u has drained", generation->number);
     generation_free(generation);
     if (!supervisor->is_stopping)
         return_path_update(supervisor);

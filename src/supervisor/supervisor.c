@@ -107,7 +107,7 @@ static void raise_descriptor_limit(void)
         return;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        log_warning("[!] the limit of open files stays as it is: %s", strerror(errno));
+        log_warning("start", "[!] the limit of open files stays as it is: %s", strerror(errno));
 }
 
 /* From a service manager, which keeps a copy, or from the process that this one replaces. */
@@ -124,7 +124,7 @@ static void take_sockets(struct supervisor *supervisor)
                       : sockets_adopt(&supervisor->sockets, fd, true, service_is_stored(i));
         if (err == 0)
             continue;
-        log_warning("[!] descriptor %d was handed over but is of no use: %s", fd,
+        log_warning("start", "[!] descriptor %d was handed over but is of no use: %s", fd,
                     err == -EEXIST ? "another one listens on its address" : strerror(-err));
         close(fd);
     }
@@ -137,13 +137,13 @@ static int supervisor_open(struct supervisor *supervisor, const struct cmdline *
     supervisor->loop = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
     supervisor->counters = counters_new();
     if (!supervisor->loop || !supervisor->counters) {
-        log_error("mmproxy: no event loop or no memory to start with");
+        log_error("start", "mmproxy: no event loop or no memory to start with");
         return EX_OSERR;
     }
     raise_descriptor_limit();
     int err = return_path_open(supervisor);
     if (err < 0)
-        log_warning("[!] the return path can't be managed: %s", strerror(-err));
+        log_warning("start", "[!] the return path can't be managed: %s", strerror(-err));
     take_sockets(supervisor);
     watch_all(supervisor);
     stop_init(supervisor);

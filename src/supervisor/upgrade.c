@@ -133,13 +133,13 @@ static _Noreturn void be_new_binary(const struct supervisor *supervisor, int rea
         execv(binary, supervisor->upgrade.argv);
         err = -errno;
     }
-    log_error("[!] %s can't be started: %s", binary, strerror(-err));
+    log_error("upgrade", "[!] %s can't be started: %s", binary, strerror(-err));
     _exit(EXIT_FAILURE);
 }
 
 static void failed(struct supervisor *supervisor, const char *why)
 {
-    log_error("[!] upgrade failed: %s %s; generation %u goes on", binary, why,
+    log_error("upgrade", "[!] upgrade failed: %s %s; generation %u goes on", binary, why,
               supervisor->current->number);
     upgrade_close(supervisor);
     load_next(supervisor);
@@ -164,8 +164,8 @@ static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
         upgrade_pass_on(supervisor, SIGHUP);
     upgrade_close(supervisor);
     stop_hand_over(supervisor);
-    log_notice("[+] upgraded: process %d serves, process %d drains", (int)supervisor->upgrade.pid,
-               (int)getpid());
+    log_notice("upgrade", "[+] upgraded: process %d serves, process %d drains",
+               (int)supervisor->upgrade.pid, (int)getpid());
 }
 
 void upgrade_pass_on(const struct supervisor *supervisor, int number)
@@ -212,11 +212,11 @@ void upgrade_begin(struct supervisor *supervisor)
     int ends[2];
 
     if (supervisor->is_stopping || !supervisor->current || upgrade->ready_fd >= 0) {
-        log_warning("[!] SIGUSR2 is ignored while starting, stopping or upgrading");
+        log_warning("upgrade", "[!] SIGUSR2 is ignored while starting, stopping or upgrading");
         return;
     }
     if (getpid() == 1) {
-        log_warning("[!] SIGUSR2 is ignored: everything here ends with process 1");
+        log_warning("upgrade", "[!] SIGUSR2 is ignored: everything here ends with process 1");
         return;
     }
     if (supervisor->pending) {
@@ -224,7 +224,7 @@ void upgrade_begin(struct supervisor *supervisor)
         return;
     }
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
-        log_error("[!] upgrade failed: %s", strerror(errno));
+        log_error("upgrade", "[!] upgrade failed: %s", strerror(errno));
         return;
     }
     upgrade->pid = process_fork();
@@ -234,10 +234,10 @@ void upgrade_begin(struct supervisor *supervisor)
     close(ends[1]);
     if (upgrade->pid < 0) {
         close(ends[0]);
-        log_error("[!] upgrade failed: %s", strerror(err));
+        log_error("upgrade", "[!] upgrade failed: %s", strerror(err));
         return;
     }
-    log_notice("[ ] upgrading: %s starts as process %d", binary, (int)upgrade->pid);
+    log_notice("upgrade", "[ ] upgrading: %s starts as process %d", binary, (int)upgrade->pid);
     upgrade->ready_fd = ends[0];
     watch(supervisor);
 }

@@ -97,8 +97,8 @@ static void pause_accepting(struct listener *listener, int error)
         now_ms - listener->pause_told_ms < (uint64_t)PAUSE_TOLD_EVERY_S * 1000)
         return;
     listener->pause_told_ms = now_ms;
-    log_error("[!] %saccepting no connections for lack of resources: %s", listener->label,
-              strerror(error));
+    log_error("no_resources", "[!] %saccepting no connections for lack of resources: %s",
+              listener->label, strerror(error));
 }
 
 /* returns: whether to go on accepting. */

@@ -85,7 +85,7 @@ static void free_ports(const struct worker *worker)
 
 static void on_orphaned(struct worker *worker)
 {
-    log_warning("[!] the supervisor has died: serving %u sessions to their end",
+    log_warning("worker", "[!] the supervisor has died: serving %u sessions to their end",
                 worker->n_sessions);
     ev_io_stop(worker->loop, &worker->channel_io);
     free_ports(worker);
@@ -132,7 +132,8 @@ static void update_locals(struct worker *worker)
     }
     /* Until it works, a header might name an address that has become this host's own. */
     if (!worker->locals_failed)
-        log_warning("[!] this host's addresses could not be read again: %s", strerror(-err));
+        log_warning("worker", "[!] this host's addresses could not be read again: %s",
+                    strerror(-err));
     worker->locals_failed = true;
     ev_timer_stop(worker->loop, &worker->locals_retry);
     ev_timer_set(&worker->locals_retry, LOCALS_RETRY_MS / 1000., 0.);
@@ -267,11 +268,11 @@ int worker_run(const struct worker_spec *spec, int (*prepare)(const struct worke
     if (err == 0)
         err = worker_open(&worker, spec);
     if (err < 0)
-        log_error("[!] a worker could not start: %s", strerror(-err));
+        log_error("worker", "[!] a worker could not start: %s", strerror(-err));
     else if (prepare(spec) < 0)
         err = -EPERM; /* prepare has said why */
     if (err == 0 && (err = send_message(&worker, WORKER_READY)) < 0)
-        log_error("[!] a worker can't tell that it is ready: %s", strerror(-err));
+        log_error("worker", "[!] a worker can't tell that it is ready: %s", strerror(-err));
     /* The order to drain may have come already. */
     if (err == 0 && !worker.draining)
         ev_run(worker.loop, 0);

@@ -17,8 +17,8 @@ static void before_log_open_lines_go_to_stderr_as_text_at_level_info(void **stat
 {
     (void)state;
     int fd = stderr_become_pipe();
-    log_info("[+] Listening on %s (%s)", "0.0.0.0:2222", "ssh");
-    log_debug("not this");
+    log_info(NULL, "[+] Listening on %s (%s)", "0.0.0.0:2222", "ssh");
+    log_debug(NULL, "not this");
     assert_string_equal(drain(fd), "[+] Listening on 0.0.0.0:2222 (ssh)\n");
     close(fd);
 }
@@ -40,11 +40,11 @@ static void a_level_lets_itself_and_the_more_severe_through(void **state)
     int fd = stderr_become_pipe();
     for (size_t i = 0; i < COUNT(filters); i++) {
         open_stderr(filters[i].level, LOG_FORMAT_TEXT);
-        log_error("0");
-        log_warning("1");
-        log_notice("2");
-        log_info("3");
-        log_debug("4");
+        log_error(NULL, "0");
+        log_warning(NULL, "1");
+        log_notice(NULL, "2");
+        log_info(NULL, "3");
+        log_debug(NULL, "4");
         for (int level = LOG_LEVEL_ERROR; level <= LOG_LEVEL_DEBUG; level++) {
             log_event((enum log_level)level, NULL, 0, "%d", level + 5);
             assert_int_equal(log_enabled((enum log_level)level), level <= (int)filters[i].level);
@@ -77,7 +77,7 @@ static void a_message_longer_than_a_line_is_cut_to_2048_bytes(void **state)
     int fd = stderr_become_pipe();
     for (int format = LOG_FORMAT_TEXT; format <= LOG_FORMAT_JSON; format++) {
         open_stderr(LOG_LEVEL_INFO, (enum log_format)format);
-        log_info("%s %0*d %s", "start", 5000, 1, "end");
+        log_info(NULL, "%s %0*d %s", "start", 5000, 1, "end");
         const char *line = drain(fd);
         assert_int_equal(strlen(line), 2048);
         assert_non_null(strstr(line, "start 000"));
@@ -92,8 +92,8 @@ static void a_report_is_written_once_where_the_log_is_stderr(void **state)
     (void)state;
     int fd = stderr_become_pipe();
     open_stderr(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
-    log_report(LOG_LEVEL_INFO, "[+] OK. %d", 1);
-    log_report(LOG_LEVEL_DEBUG, "not this");
+    log_report(LOG_LEVEL_INFO, NULL, "[+] OK. %d", 1);
+    log_report(LOG_LEVEL_DEBUG, NULL, "not this");
     assert_string_equal(drain(fd), "[+] OK. 1\n");
     close(fd);
 }
@@ -105,20 +105,20 @@ static void after_log_close_lines_go_to_stderr_as_text(void **state)
     open_stderr(LOG_LEVEL_ERROR, LOG_FORMAT_JSON);
     log_close();
     log_close();
-    log_info("still here");
+    log_info(NULL, "still here");
     assert_string_equal(drain(fd), "still here\n");
     close(fd);
 }
 
 static void log_everything(void)
 {
-    log_error("%s", strerror(errno));
-    log_warning("w");
-    log_notice("n");
-    log_info("i");
-    log_debug("d");
+    log_error(NULL, "%s", strerror(errno));
+    log_warning(NULL, "w");
+    log_notice(NULL, "n");
+    log_info(NULL, "i");
+    log_debug(NULL, "d");
     log_event(LOG_LEVEL_ERROR, NULL, 0, "e");
-    log_report(LOG_LEVEL_ERROR, "r");
+    log_report(LOG_LEVEL_ERROR, NULL, "r");
 }
 
 static void errno_survives_every_line(void **state)

@@ -93,7 +93,7 @@ static void syslog_lines_are_as_rfc_3164_has_them(void **state)
     (void)state;
     int fd = daemon_start(syslog_path);
     assert_int_equal(open_log(LOG_TARGET_SYSLOG, LOG_FORMAT_TEXT), 0);
-    log_info("[+] Listening on %s\n", "[::]:2222");
+    log_info(NULL, "[+] Listening on %s\n", "[::]:2222");
     assert_string_equal(assert_syslog(received(fd), getpid(), "[+] Listening on [::]:2222\\x0a"),
                         "");
     close(fd);
@@ -120,7 +120,7 @@ static void a_forked_process_signs_with_its_own_pid(void **state)
     assert_int_equal(open_log(LOG_TARGET_SYSLOG, LOG_FORMAT_TEXT), 0);
     pid_t child = fork();
     if (child == 0) {
-        log_info("child");
+        log_info(NULL, "child");
         _exit(0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -133,18 +133,18 @@ static void syslog_that_restarts_is_found_again_and_told_what_it_missed(void **s
     (void)state;
     int fd = daemon_start(syslog_path);
     assert_int_equal(open_log(LOG_TARGET_SYSLOG, LOG_FORMAT_TEXT), 0);
-    log_info("one");
+    log_info(NULL, "one");
     assert_syslog(received(fd), getpid(), "one");
 
     close(fd); /* crashed: its socket file is still there */
     errno = ETIMEDOUT;
-    log_info("two");
+    log_info(NULL, "two");
     unlink(syslog_path);
-    log_info("three");
+    log_info(NULL, "three");
     assert_int_equal(errno, ETIMEDOUT);
 
     fd = daemon_start(syslog_path);
-    log_info("four");
+    log_info(NULL, "four");
     const char *bytes = received(fd);
     assert_memory_equal(bytes, "<28>", 4);
     bytes = strstr(bytes, "]: [!] 2 log lines were lost|");
@@ -159,10 +159,10 @@ static void a_loss_has_its_fields(void **state)
     assert_int_equal(mkdir(journal_path, 0700), 0); /* in the way of the daemon */
     int pipe_fd = stderr_become_pipe();
     assert_int_equal(open_log(LOG_TARGET_JOURNAL, LOG_FORMAT_TEXT), 0);
-    log_info("one");
+    log_info(NULL, "one");
     assert_int_equal(rmdir(journal_path), 0);
     int fd = daemon_start(journal_path);
-    log_info("two");
+    log_info(NULL, "two");
     const char *bytes = received(fd);
     assert_non_null(strstr(bytes, "PRIORITY=4\n"));
     assert_non_null(strstr(bytes, "MESSAGE=[!] 1 log line was lost\n"
@@ -177,9 +177,9 @@ static void a_daemon_that_does_not_read_makes_nobody_wait(void **state)
     int fd = daemon_start(syslog_path);
     assert_int_equal(open_log(LOG_TARGET_SYSLOG, LOG_FORMAT_TEXT), 0);
     for (unsigned i = 0; i < 5000; i++)
-        log_info("%01000u", i);
+        log_info(NULL, "%01000u", i);
     received(fd);
-    log_info("again");
+    log_info(NULL, "again");
     assert_non_null(strstr(received(fd), " log lines were lost|"));
     close(fd);
 }
@@ -198,7 +198,7 @@ static void a_daemon_that_is_not_there_yet_is_a_warning(void **state)
         assert_string_equal(drain(pipe_fd), expected);
 
         int fd = daemon_start(path);
-        log_info("here");
+        log_info(NULL, "here");
         assert_non_null(strstr(received(fd), "here"));
         assert_string_equal(drain(pipe_fd), "");
         daemon_stop(fd, path);
@@ -279,7 +279,7 @@ static void auto_is_the_journal_when_systemd_started_us(void **state)
             daemon_stop(journal, journal_path);
         int stderr_end = stderr_become_stream(autos[i].stream);
         assert_int_equal(open_log(LOG_TARGET_AUTO, LOG_FORMAT_TEXT), 0);
-        log_info("here");
+        log_info(NULL, "here");
         if (autos[i].is_journal)
             assert_non_null(strstr(received(journal), "MESSAGE=here\n"));
         assert_string_equal(drain(stderr_end), autos[i].is_journal ? "" : "here\n");
@@ -315,8 +315,8 @@ static void a_report_goes_to_the_log_and_to_stderr_but_not_twice_to_the_journal(
         assert_int_equal(open_log(reports[i].target, LOG_FORMAT_JSON), 0);
         if (!reports[i].is_reached)
             daemon_stop(fd, path);
-        log_report(LOG_LEVEL_INFO, "[+] OK.\n");
-        log_report(LOG_LEVEL_DEBUG, "not this");
+        log_report(LOG_LEVEL_INFO, NULL, "[+] OK.\n");
+        log_report(LOG_LEVEL_DEBUG, NULL, "not this");
         assert_string_equal(drain(stderr_end), reports[i].copy);
         if (reports[i].is_reached) {
             assert_non_null(strstr(received(fd), "[+] OK."));

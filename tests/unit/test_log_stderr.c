@@ -22,7 +22,7 @@ static unsigned log_until_full(void)
 {
     enum { LINES = 10000 };
     for (unsigned i = 0; i < LINES; i++)
-        log_info("%015u", i);
+        log_info(NULL, "%015u", i);
     return LINES;
 }
 
@@ -42,10 +42,10 @@ static void assert_loss_is_told(int fd, unsigned logged)
     char expected[128];
     unsigned arrived = count_lines(drain(fd));
     assert_true(arrived > 0 && arrived < logged);
-    log_info("again");
+    log_info(NULL, "again");
     snprintf(expected, sizeof(expected), "[!] %u log lines were lost\nagain\n", logged - arrived);
     assert_string_equal(drain(fd), expected);
-    log_info("and again");
+    log_info(NULL, "and again");
     assert_string_equal(drain(fd), "and again\n");
 }
 
@@ -71,7 +71,7 @@ static void a_socket_that_nobody_reads_loses_lines_and_waits_for_nobody(void **s
     assert_int_equal(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0);
 
     close(ends[0]); /* SIGPIPE has its default action here */
-    log_info("to nobody");
+    log_info(NULL, "to nobody");
 }
 
 /* Lets open, socket and dup fail with EMFILE; returns the limit to put back. */
@@ -132,10 +132,10 @@ static void a_stopped_terminal_loses_lines_and_waits_for_nobody(void **state)
     (void)state;
     int master = stderr_become_terminal();
     assert_int_equal(tcflow(STDERR_FILENO, TCOOFF), 0); /* what Control-S does */
-    log_info("one");
-    log_info("two");
+    log_info(NULL, "one");
+    log_info(NULL, "two");
     assert_int_equal(tcflow(STDERR_FILENO, TCOON), 0);
-    log_info("three");
+    log_info(NULL, "three");
     assert_terminal_shows(master, "[!] 2 log lines were lost\r\nthree\r\n");
     assert_int_equal(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0);
     close(master);
@@ -158,7 +158,7 @@ static void a_line_taken_in_part_does_not_join_the_next_one(void **state)
             assert_int_equal(four > text ? four[-1] : last, '\n');
         if (text[0] != '\0')
             last = text[strlen(text) - 1];
-        log_info("four");
+        log_info(NULL, "four");
     }
     close(master);
 }
@@ -168,14 +168,14 @@ static void a_closed_stderr_never_becomes_another_file(void **state)
     char path[] = "/tmp/mmproxy-test-XXXXXX";
     (void)state;
     stderr_become(-1);
-    log_info("before");
+    log_info(NULL, "before");
     int other = mkstemp(path);
     unlink(path);
     assert_int_equal(other, STDERR_FILENO);
-    log_info("after");
+    log_info(NULL, "after");
     open_stderr(LOG_LEVEL_DEBUG);
-    log_error("and after log_open");
-    log_report(LOG_LEVEL_ERROR, "as a report");
+    log_error(NULL, "and after log_open");
+    log_report(LOG_LEVEL_ERROR, NULL, "as a report");
     assert_int_equal(lseek(other, 0, SEEK_END), 0);
 }
 
@@ -184,10 +184,10 @@ static void a_stderr_replaced_later_does_not_get_our_lines(void **state)
     int ends[2];
     (void)state;
     int fd = stderr_become_pipe();
-    log_info("one");
+    log_info(NULL, "one");
     assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
     dup2(ends[1], STDERR_FILENO);
-    log_info("two");
+    log_info(NULL, "two");
     assert_string_equal(drain(fd), "one\ntwo\n");
     assert_string_equal(drain(ends[0]), "");
     close(ends[0]);
@@ -204,9 +204,9 @@ static void lines_in_a_file_and_other_writers_do_not_overwrite_each_other(void *
     unlink(path);
     stderr_become(file);
     assert_int_equal(write(STDERR_FILENO, "them\n", 5), 5);
-    log_info("us");
+    log_info(NULL, "us");
     assert_int_equal(write(STDERR_FILENO, "them\n", 5), 5);
-    log_info("us");
+    log_info(NULL, "us");
     assert_string_equal(drain(reader), "them\nus\nthem\nus\n");
     close(reader);
 }
@@ -240,7 +240,7 @@ static void a_failed_log_open_leaves_the_old_target_in_place(void **state)
         assert_int_equal(log_open(&config), -EMFILE);
     }
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-    log_debug("as before");
+    log_debug(NULL, "as before");
     assert_string_equal(drain(fd), "as before\n");
     close(fd);
 }
@@ -254,12 +254,12 @@ static void a_child_does_not_tell_what_its_parent_lost(void **state)
     drain(fd);
     pid_t child = fork();
     if (child == 0) {
-        log_info("child");
+        log_info(NULL, "child");
         _exit(0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_string_equal(drain(fd), "child\n");
-    log_info("parent");
+    log_info(NULL, "parent");
     assert_memory_equal(drain(fd), "[!] ", 4);
     close(fd);
 }
@@ -272,10 +272,10 @@ static void losses_are_told_at_most_once_a_second(void **state)
     log_until_full();
     drain(fd);
     clock_gettime(CLOCK_MONOTONIC, &from);
-    log_info("told");
+    log_info(NULL, "told");
     log_until_full();
     drain(fd);
-    log_info("next");
+    log_info(NULL, "next");
     clock_gettime(CLOCK_MONOTONIC, &now);
     int64_t elapsed_ms = (now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1000000;
     if (elapsed_ms < 1000) /* else this machine was too slow to see it */

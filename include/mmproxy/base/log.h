@@ -68,11 +68,12 @@ void log_close(void);
 /* Would a line of this level be written? For callers whose arguments are costly to make. */
 bool log_enabled(enum log_level level);
 
-void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* event: the fact of that name (docs/logging.md), NULL for none. */
+void log_error(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_warning(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_notice(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_info(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_debug(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
  * The same with facts; fields may be NULL where n_fields is 0. Control characters in message
@@ -86,8 +87,8 @@ void log_event(enum log_level level, const struct log_field *fields, size_t n_fi
  * log goes elsewhere (once where stderr leads to the same journal). The level counts for both.
  * Not for processes that serve.
  */
-void log_report(enum log_level level, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void log_report(enum log_level level, const char *event, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /*
  * A token bucket for the lines that strangers can cause: 20 lines at once, then 2 a

@@ -127,7 +127,7 @@ static int set_up(void **state)
     world.config = make_config(&addr);
     if (!world.loop || !world.counters || !world.config)
         return -1;
-    return sockets_adopt(&world.sockets, listening, false);
+    return sockets_adopt(&world.sockets, listening, false, false);
 }
 
 static int tear_down(void **state)

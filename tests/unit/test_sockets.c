@@ -208,7 +208,7 @@ static void a_listening_socket_from_outside_is_used_for_its_address(void **state
     struct world world;
 
     (void)state;
-    assert_int_equal(sockets_adopt(&sockets, fd, true), 0);
+    assert_int_equal(sockets_adopt(&sockets, fd, true, false), 0);
     assert_true(sockets.all[0].is_adopted);
     open_missing(&sockets, listening_on(&world, &addr, 1));
     assert_int_equal(sockets.n, 1);
@@ -231,7 +231,7 @@ static void a_socket_that_is_kept_outside_is_closed_but_not_shut_down(void **sta
         struct sockets sockets = { 0 };
 
         assert_return_code(outside, errno);
-        assert_int_equal(sockets_adopt(&sockets, fd, is_kept_outside), 0);
+        assert_int_equal(sockets_adopt(&sockets, fd, is_kept_outside, false), 0);
         sockets_shut_down(&sockets);
         assert_int_equal(sockets.n, 0);
         assert_int_equal(is_served(&addr), is_kept_outside);
@@ -250,13 +250,13 @@ static void what_is_no_listening_tcp_socket_is_not_taken(void **state)
     support_tcp_pair(ends, 0);
     assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), errno);
     int file = open("/dev/null", O_RDWR | O_CLOEXEC);
-    assert_int_equal(sockets_adopt(&sockets, ends[0], false), -EINVAL);
-    assert_int_equal(sockets_adopt(&sockets, pair[0], false), -EINVAL);
-    assert_int_equal(sockets_adopt(&sockets, file, false), -ENOTSOCK);
-    assert_int_equal(sockets_adopt(&sockets, -1, false), -EBADF);
-    assert_int_equal(sockets_adopt(&sockets, listening, false), 0);
+    assert_int_equal(sockets_adopt(&sockets, ends[0], false, false), -EINVAL);
+    assert_int_equal(sockets_adopt(&sockets, pair[0], false, false), -EINVAL);
+    assert_int_equal(sockets_adopt(&sockets, file, false, false), -ENOTSOCK);
+    assert_int_equal(sockets_adopt(&sockets, -1, false, false), -EBADF);
+    assert_int_equal(sockets_adopt(&sockets, listening, false, false), 0);
     int again = dup(listening);
-    assert_int_equal(sockets_adopt(&sockets, again, false), -EEXIST);
+    assert_int_equal(sockets_adopt(&sockets, again, false, false), -EEXIST);
     assert_int_equal(sockets.n, 1);
     close(again);
     close(file);

@@ -276,7 +276,7 @@ def test_no_memory_for_the_event_loop_s_arrays(net, faults, serve, echo):
     gateway = serve(options={"prefix": faults.prefix})
     gateway.service = echo()
     assert serves(net)
-    worker = gateway.workers()
+    worker = gateway.wait_workers(1)
     faults.arm("realloc", "ENOMEM", count=0)
     peers = [dial(net) for _ in range(300)]
     for peer in peers:

@@ -157,6 +157,17 @@ void *realloc(void *memory, size_t size)
     return real(memory, size);
 }
 
+void *reallocarray(void *memory, size_t n, size_t size)
+{
+    size_t bytes;
+
+    if (__builtin_mul_overflow(n, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(memory, bytes);
+}
+
 /* All commands that the daemon uses take an int or nothing. */
 int fcntl(int fd, int command, ...)
 {

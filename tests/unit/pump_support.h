@@ -139,17 +139,17 @@ static inline enum pump_wait rig_fill(struct rig *rig)
     }
 }
 
-/* Bytes that have left the sockets before the pump and are not in those behind it. */
+/* Bytes that the pump has read and not delivered. */
 static inline size_t rig_held(const struct rig *rig)
 {
-    struct tcp_info info;
+    struct tcp_info info = { 0 };
     socklen_t len = sizeof info;
     int unread = 0;
 
-    /* Not what the sender counts: that still has what was read but not acknowledged yet. */
-    assert_return_code(getsockopt(rig->from, IPPROTO_TCP, TCP_INFO, &info, &len), errno);
     assert_return_code(ioctl(rig->from, FIONREAD, &unread), errno);
-    return (size_t)info.tcpi_bytes_received - (size_t)unread - (size_t)rig->pump.bytes;
+    assert_return_code(getsockopt(rig->from, IPPROTO_TCP, TCP_INFO, &info, &len), errno);
+    uint64_t read = (uint64_t)info.tcpi_bytes_received - (unsigned)unread;
+    return read > rig->pump.bytes ? (size_t)(read - rig->pump.bytes) : 0;
 }
 
 #endif

@@ -116,6 +116,7 @@ static void processes_that_hammer_it_never_get_past_the_limit(void **state)
         assert_return_code(pid, errno);
         if (pid == 0) {
             hammer(counters, slots[i], place, witness);
+            counters_free(counters);
             _exit(0);
         }
     }

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "mmproxy/base/log.h"
+#include "mmproxy/net/sock.h"
 #include "mmproxy/supervisor/generation.h"
 
 enum { WORKERS = 2 };
@@ -125,7 +126,7 @@ static int set_up(void **state)
     int listening = support_listen(0);
     struct addr addr = support_name(listening);
     world.config = make_config(&addr);
-    if (!world.loop || !world.counters || !world.config)
+    if (!world.loop || !world.counters || !world.config || sock_set_abortive(listening) < 0)
         return -1;
     return sockets_adopt(&world.sockets, listening, false, false);
 }

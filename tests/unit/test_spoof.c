@@ -203,6 +203,7 @@ static void a_target_that_does_not_answer_is_waited_for(void **state)
     struct addr seen;
     bool is_connected;
     int fds[8];
+    int accepted[COUNT(fds)];
     size_t n = 0;
 
     (void)state;
@@ -217,11 +218,13 @@ static void a_target_that_does_not_answer_is_waited_for(void **state)
     assert_int_equal(spoof_finish(fds[n - 1], &service.spoof.target), -EALREADY);
 
     for (size_t i = 0; i < n; i++)
-        close(accept_from(&service, &seen));
+        accepted[i] = accept_from(&service, &seen);
     support_wait(fds[n - 1], POLLOUT);
     assert_int_equal(spoof_finish(fds[n - 1], &service.spoof.target), 0);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        close(accepted[i]);
         close(fds[i]);
+    }
     close(service.listening);
 }
 

@@ -195,6 +195,22 @@ static int begin_watching(struct worker *worker)
     return are_watched ? 0 : -ENOMEM;
 }
 
+static void open_watchers(struct worker *worker)
+{
+    ev_io_init(&worker->channel_io, on_channel, worker->spec->channel, EV_READ);
+    worker->channel_io.data = worker;
+    /* Before listeners: a connection that comes after the order to drain is not ours. */
+    ev_set_priority(&worker->channel_io, EV_MAXPRI);
+    ev_io_start(worker->loop, &worker->channel_io);
+    ev_io_init(&worker->locals_io, on_locals, locals_fd(worker->locals), EV_READ);
+    worker->locals_io.data = worker;
+    ev_io_start(worker->loop, &worker->locals_io);
+    ev_timer_init(&worker->locals_retry, on_locals_retry, 0., 0.);
+    worker->locals_retry.data = worker;
+    ev_timer_init(&worker->held_back_timer, on_held_back, 0., 0.);
+    worker->held_back_timer.data = worker;
+}
+
 static int worker_open(struct worker *worker, const struct worker_spec *spec)
 {
     worker->spec = spec;
@@ -213,19 +229,7 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
         return err;
 
     deadline_queue_open(&worker->quiet, worker->loop, QUIET_MS, on_quiet);
-    ev_io_init(&worker->channel_io, on_channel, spec->channel, EV_READ);
-    worker->channel_io.data = worker;
-    /* Before listeners: a connection that comes after the order to drain is not ours. */
-    ev_set_priority(&worker->channel_io, EV_MAXPRI);
-    ev_io_start(worker->loop, &worker->channel_io);
-    ev_io_init(&worker->locals_io, on_locals, locals_fd(worker->locals), EV_READ);
-    ev_set_priority(&worker->locals_io, EV_MAXPRI); /* a claim is judged by what holds by then */
-    worker->locals_io.data = worker;
-    ev_io_start(worker->loop, &worker->locals_io);
-    ev_timer_init(&worker->locals_retry, on_locals_retry, 0., 0.);
-    worker->locals_retry.data = worker;
-    ev_timer_init(&worker->held_back_timer, on_held_back, 0., 0.);
-    worker->held_back_timer.data = worker;
+    open_watchers(worker);
     err = open_listeners(worker);
     return err < 0 ? err : begin_watching(worker);
 }

@@ -327,7 +327,7 @@ def accept_client(service):
 
 def test_a_reset_is_heard_where_epoll_refused_to_listen_for_it(net, faults, serve, target):
     """Nobody reads from a client that has ended; only the second watch can tell of its reset."""
-    gateway = serve(options={"prefix": faults.prefix})
+    serve(options={"prefix": faults.prefix})
     service = target()
     for call, error in (("epoll_ctl_add", "ENOSPC"), ("getsockopt", "ENOBUFS")):
         peer = dial(net)

@@ -52,8 +52,12 @@ def gateway(faults, serve, echo, net):
 
 
 def known(calls, reasons):
-    """Parameters; those that fail today, and are to be repaired, say why."""
-    return [pytest.param(call, marks=pytest.mark.xfail(strict=True, reason=reasons[call]))
+    """
+    Parameters; those that fail today, and are to be repaired, say why. What epoll refuses is
+    heard all the same where READY came before the refusal was looked at.
+    """
+    return [pytest.param(call, marks=pytest.mark.xfail(strict=call != "epoll_ctl_add",
+                                                       reason=reasons[call]))
             if call in reasons else call for call in calls]
 
 

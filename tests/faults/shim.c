@@ -84,6 +84,7 @@ static void find_real(void *function, size_t size, const char *name)
     memcpy(function, &found, size);
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): types and lists can't have any. */
 #define FAULTY(type, failure, name, parameters, arguments) \
     type name parameters;                                  \
     type name parameters                                   \
@@ -95,6 +96,7 @@ static void find_real(void *function, size_t size, const char *name)
             find_real(&real, sizeof real, #name);          \
         return real arguments;                             \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /* glibc's headers give the socket calls a transparent union where POSIX has a pointer. */
 FAULTY(int, -1, socket, (int family, int type, int protocol), (family, type, protocol))

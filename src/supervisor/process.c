@@ -9,12 +9,19 @@
 
 #include "mmproxy/base/clock.h"
 
+/* Until a message is sent again that the channel had no room or the system no memory for. */
+#define RETRY_S 0.05
+
 static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
 {
     struct process *process = io->data;
     char message;
 
-    (void)revents;
+    if (revents & EV_ERROR) {
+        /* Nothing would be heard of it: better another one. */
+        (void)kill(process->pid, SIGKILL);
+        return;
+    }
     ssize_t n = recv(io->fd, &message, 1, MSG_DONTWAIT);
     if (n == 1)
         process->on_message(process, (enum worker_message)message);
@@ -69,6 +76,32 @@ static int start_process(struct process *process, const struct process_start *st
     return 0;
 }
 
+static int try_to_send(struct process *process, enum worker_message message)
+{
+    char byte = (char)message;
+
+    return send(process->channel, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+static void send_owed(struct process *process)
+{
+    int err = try_to_send(process, process->owed);
+
+    /* A channel that is closed is a worker's that is dying: SIGCHLD tells. */
+    if (err == 0 || err == -EPIPE || err == -ECONNRESET)
+        return;
+    ev_timer_stop(process->loop, &process->retry);
+    ev_timer_set(&process->retry, RETRY_S, 0.);
+    ev_timer_start(process->loop, &process->retry);
+}
+
+static void on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)revents;
+    send_owed(timer->data);
+}
+
 int process_new(struct process **out, const struct process_start *start)
 {
     struct process *process = calloc(1, sizeof *process);
@@ -92,6 +125,9 @@ int process_new(struct process **out, const struct process_start *start)
     ev_io_init(&process->io, on_channel, process->channel, EV_READ);
     process->io.data = process;
     ev_io_start(start->loop, &process->io);
+    ev_timer_init(&process->retry, on_retry, 0., 0.);
+    process->retry.data = process;
+    process->loop = start->loop;
     *out = process;
     return 0;
 }
@@ -101,6 +137,7 @@ void process_free(struct process *process, struct ev_loop *loop, struct counters
     if (!process)
         return;
     ev_io_stop(loop, &process->io);
+    ev_timer_stop(loop, &process->retry);
     close(process->channel);
     counters_release_worker(counters, process->slot);
     free(process);
@@ -108,9 +145,12 @@ void process_free(struct process *process, struct ev_loop *loop, struct counters
 
 void process_send(struct process *process, enum worker_message message)
 {
-    char byte = (char)message;
-
+    if (message == WORKER_PING) {
+        (void)try_to_send(process, message);
+        return;
+    }
     if (message == WORKER_DRAIN || message == WORKER_STOP)
         process->state = PROCESS_DRAINING;
-    (void)send(process->channel, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    process->owed = message;
+    send_owed(process);
 }

@@ -51,16 +51,6 @@ def gateway(faults, serve, echo, net):
     return started
 
 
-def known(calls, reasons):
-    """
-    Parameters; those that fail today, and are to be repaired, say why. What epoll refuses is
-    heard all the same where READY came before the refusal was looked at.
-    """
-    return [pytest.param(call, marks=pytest.mark.xfail(strict=call != "epoll_ctl_add",
-                                                       reason=reasons[call]))
-            if call in reasons else call for call in calls]
-
-
 def serves(net, port=conf.PORT):
     peer = connect(net.lb, ORIGIN4, port)
     try:
@@ -73,10 +63,7 @@ def serves(net, port=conf.PORT):
         peer.close()
 
 
-@pytest.mark.parametrize("call", known(CALLS, {
-    "send": "SERVE is lost: the new worker never serves, and nobody notices",
-    "epoll_ctl_add": "READY is never heard: the new worker never serves, and nobody notices",
-}))
+@pytest.mark.parametrize("call", CALLS)
 def test_a_worker_is_replaced_although_a_call_fails(gateway, faults, net, call):
     gateway.may_lose_workers = True
     for error in CALLS[call]:
@@ -89,9 +76,7 @@ def test_a_worker_is_replaced_although_a_call_fails(gateway, faults, net, call):
         assert gateway.is_running()
 
 
-@pytest.mark.parametrize("call", known(LOADING, {
-    "send": "DRAIN is lost: the old generation goes on accepting, for ever",
-}))
+@pytest.mark.parametrize("call", LOADING)
 def test_a_reload_works_or_changes_nothing_whatever_fails(gateway, faults, net, directory, call):
     gateway.may_lose_workers = True
     ports = itertools.count(3000)

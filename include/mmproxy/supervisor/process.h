@@ -27,7 +27,10 @@ struct process {
     enum process_state state;
     bool has_answered; /* the last PING */
     uint64_t started_ms;
+    struct ev_loop *loop;
     ev_io io;
+    ev_timer retry;           /* active: owed could not be sent */
+    enum worker_message owed; /* the last message that matters; each makes those before it moot */
     void (*on_message)(struct process *process, enum worker_message message);
 };
 
@@ -51,7 +54,7 @@ void process_free(struct process *process, struct ev_loop *loop, struct counters
 /* fork(2), with all signals blocked in the child, which is to set handlers of its own. */
 pid_t process_fork(void);
 
-/* Never blocks. A worker that does not take a message is one that is dying. */
+/* Never blocks. What can't be sent at once is sent later; a PING is not worth that. */
 void process_send(struct process *process, enum worker_message message);
 
 #endif

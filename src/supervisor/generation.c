@@ -81,9 +81,9 @@ static bool all_are_ready(const struct generation *generation)
 {
     const struct process *process;
 
-    TAILQ_FOREACH(process, &generation->processes, link)
-    if (process->state == PROCESS_STARTING)
-        return false;
+    TAILQ_FOREACH (process, &generation->processes, link)
+        if (process->state == PROCESS_STARTING)
+            return false;
     return true;
 }
 
@@ -233,8 +233,8 @@ static void send_to_all(struct generation *generation, enum worker_message messa
         generation->draining_since_ms = clock_now_ms();
     generation->state = GENERATION_DRAINING;
     ev_timer_stop(generation->start.loop, &generation->timer);
-    TAILQ_FOREACH(process, &generation->processes, link)
-    process_send(process, message);
+    TAILQ_FOREACH (process, &generation->processes, link)
+        process_send(process, message);
     check_gone(generation);
 }
 
@@ -242,8 +242,8 @@ void generation_serve(struct generation *generation)
 {
     struct process *process;
 
-    TAILQ_FOREACH(process, &generation->processes, link)
-    process_send(process, WORKER_SERVE);
+    TAILQ_FOREACH (process, &generation->processes, link)
+        process_send(process, WORKER_SERVE);
 }
 
 void generation_drain(struct generation *generation)
@@ -262,8 +262,8 @@ void generation_kill(struct generation *generation)
 
     generation->is_killed = true;
     generation_stop(generation);
-    TAILQ_FOREACH(process, &generation->processes, link)
-    (void)kill(process->pid, SIGKILL);
+    TAILQ_FOREACH (process, &generation->processes, link)
+        (void)kill(process->pid, SIGKILL);
 }
 
 static void tell_death(const struct process *process, int status)
@@ -323,8 +323,7 @@ bool generation_reaped(struct generation *generation, pid_t pid, int status)
 {
     struct process *process;
 
-    TAILQ_FOREACH(process, &generation->processes, link)
-    {
+    TAILQ_FOREACH (process, &generation->processes, link) {
         if (process->pid == pid) {
             process_gone(generation, process, status);
             return true;
@@ -338,9 +337,9 @@ unsigned generation_sessions(const struct generation *generation)
     const struct process *process;
     unsigned sessions = 0;
 
-    TAILQ_FOREACH(process, &generation->processes, link)
-    sessions +=
-        atomic_load(&counters_worker(generation->start.spec.counters, process->slot)->sessions);
+    TAILQ_FOREACH (process, &generation->processes, link)
+        sessions +=
+            atomic_load(&counters_worker(generation->start.spec.counters, process->slot)->sessions);
     return sessions;
 }
 
@@ -349,8 +348,7 @@ bool generation_ping(struct generation *generation)
     struct process *process;
     bool all_answered = true;
 
-    TAILQ_FOREACH(process, &generation->processes, link)
-    {
+    TAILQ_FOREACH (process, &generation->processes, link) {
         if (process->state != PROCESS_SERVING)
             continue;
         all_answered = all_answered && process->has_answered;
@@ -364,6 +362,6 @@ void generation_leave(struct generation *generation)
 {
     struct process *process;
 
-    TAILQ_FOREACH(process, &generation->processes, link)
-    close(process->channel);
+    TAILQ_FOREACH (process, &generation->processes, link)
+        close(process->channel);
 }

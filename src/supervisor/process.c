@@ -2,9 +2,11 @@
 #include "mmproxy/supervisor/process.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "mmproxy/base/clock.h"
@@ -29,21 +31,36 @@ static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
         ev_io_stop(loop, io); /* it is dying: SIGCHLD tells the rest */
 }
 
-pid_t process_fork(void)
+/* No handler of the supervisor's may run in the child. */
+static pid_t fork_blocked(pid_t (*make)(void))
 {
     sigset_t all;
     sigset_t old;
 
-    /* No handler of the supervisor's may run in the child. */
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &old);
-    pid_t pid = fork();
+    pid_t pid = make();
     if (pid != 0) {
         int err = errno;
         sigprocmask(SIG_SETMASK, &old, NULL);
         errno = err;
     }
     return pid;
+}
+
+static pid_t make_sibling(void)
+{
+    return (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
+pid_t process_fork(void)
+{
+    return fork_blocked(fork);
+}
+
+pid_t process_fork_beside(void)
+{
+    return fork_blocked(make_sibling);
 }
 
 static _Noreturn void be_worker(const struct process_start *start, struct worker_spec *spec)

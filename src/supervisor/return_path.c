@@ -36,8 +36,8 @@ void return_path_update(struct supervisor *supervisor)
 
     if (!supervisor->return_path)
         return;
-    TAILQ_FOREACH(generation, &supervisor->draining, link)
-    n++;
+    TAILQ_FOREACH (generation, &supervisor->draining, link)
+        n++;
     const struct config **configs = calloc(n > 0 ? n : 1, sizeof(*configs));
     if (!configs) {
         log_error("return_path",
@@ -47,8 +47,8 @@ void return_path_update(struct supervisor *supervisor)
     n = 0;
     if (supervisor->current)
         configs[n++] = supervisor->current->config;
-    TAILQ_FOREACH(generation, &supervisor->draining, link)
-    configs[n++] = generation->config;
+    TAILQ_FOREACH (generation, &supervisor->draining, link)
+        configs[n++] = generation->config;
     confine_begin_routing();
     (void)managed_apply(supervisor->return_path, configs, n);
     confine_end_routing();

@@ -48,8 +48,7 @@ static void add_draining(struct line *line, const struct supervisor *supervisor)
     unsigned generations = 0;
     unsigned sessions = 0;
 
-    TAILQ_FOREACH(generation, &supervisor->draining, link)
-    {
+    TAILQ_FOREACH (generation, &supervisor->draining, link) {
         generations++;
         sessions += generation_sessions(generation);
     }

@@ -26,8 +26,8 @@ static void for_each_generation(struct supervisor *supervisor,
 {
     struct generation *generation;
 
-    TAILQ_FOREACH(generation, &supervisor->draining, link)
-    act(generation);
+    TAILQ_FOREACH (generation, &supervisor->draining, link)
+        act(generation);
 }
 
 static void end_if_gone(struct supervisor *supervisor)
@@ -49,8 +49,8 @@ static unsigned sessions_left(const struct supervisor *supervisor)
     const struct generation *generation;
     unsigned sessions = 0;
 
-    TAILQ_FOREACH(generation, &supervisor->draining, link)
-    sessions += generation_sessions(generation);
+    TAILQ_FOREACH (generation, &supervisor->draining, link)
+        sessions += generation_sessions(generation);
     return sessions;
 }
 

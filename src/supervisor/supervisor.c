@@ -56,10 +56,9 @@ static void on_child(struct ev_loop *loop, ev_child *child, int revents)
         return;
     if (supervisor->pending && generation_reaped(supervisor->pending, pid, child->rstatus))
         return;
-    TAILQ_FOREACH(generation, &supervisor->draining, link)
-    if (generation_reaped(generation, pid, child->rstatus))
-        return;
-    upgrade_reaped(supervisor, pid);
+    TAILQ_FOREACH (generation, &supervisor->draining, link)
+        if (generation_reaped(generation, pid, child->rstatus))
+            return;
 }
 
 static void on_watchdog(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -176,8 +175,8 @@ void supervisor_leave(void *context)
         generation_leave(supervisor->current);
     if (supervisor->pending)
         generation_leave(supervisor->pending);
-    TAILQ_FOREACH(generation, &supervisor->draining, link)
-    generation_leave(generation);
+    TAILQ_FOREACH (generation, &supervisor->draining, link)
+        generation_leave(generation);
     ev_loop_destroy(supervisor->loop);
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
@@ -174,13 +175,15 @@ void upgrade_pass_on(const struct supervisor *supervisor, int number)
         (void)kill(supervisor->upgrade.pid, number);
 }
 
-void upgrade_reaped(struct supervisor *supervisor, pid_t pid)
+/* Its end of the pipe may still be open in workers that it has forked. */
+static void on_end(struct ev_loop *loop, ev_io *io, int revents)
 {
-    if (supervisor->upgrade.pid != pid)
-        return;
+    struct supervisor *supervisor = io->data;
+
+    (void)loop;
+    (void)revents;
     supervisor->upgrade.pid = 0;
-    if (supervisor->upgrade.ready_fd >= 0)
-        failed(supervisor, "ended before it was ready");
+    failed(supervisor, "ended before it was ready");
 }
 
 static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -197,6 +200,11 @@ static void watch(struct supervisor *supervisor)
 {
     struct upgrade *upgrade = &supervisor->upgrade;
 
+    upgrade->end_fd = (int)syscall(SYS_pidfd_open, upgrade->pid, 0);
+    ev_io_init(&upgrade->end_io, on_end, upgrade->end_fd, EV_READ);
+    upgrade->end_io.data = supervisor;
+    if (upgrade->end_fd >= 0)
+        ev_io_start(supervisor->loop, &upgrade->end_io);
     ev_io_init(&upgrade->io, on_ready, upgrade->ready_fd, EV_READ);
     upgrade->io.data = supervisor;
     ev_io_start(supervisor->loop, &upgrade->io);
@@ -227,7 +235,7 @@ void upgrade_begin(struct supervisor *supervisor)
         log_error("upgrade", "[!] upgrade failed: %s", strerror(errno));
         return;
     }
-    upgrade->pid = process_fork();
+    upgrade->pid = process_fork_beside();
     if (upgrade->pid == 0)
         be_new_binary(supervisor, ends[1]);
     int err = errno;
@@ -274,4 +282,8 @@ void upgrade_close(struct supervisor *supervisor)
     ev_timer_stop(supervisor->loop, &upgrade->timeout);
     close(upgrade->ready_fd);
     upgrade->ready_fd = -1;
+    ev_io_stop(supervisor->loop, &upgrade->end_io);
+    if (upgrade->end_fd >= 0)
+        close(upgrade->end_fd);
+    upgrade->end_fd = -1;
 }

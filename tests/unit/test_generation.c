@@ -190,8 +190,8 @@ static bool has_all_workers_serving(void)
     struct process *process;
     unsigned n = 0;
 
-    TAILQ_FOREACH(process, &world.generation->processes, link)
-    n += process->state == PROCESS_SERVING;
+    TAILQ_FOREACH (process, &world.generation->processes, link)
+        n += process->state == PROCESS_SERVING;
     return n == WORKERS;
 }
 

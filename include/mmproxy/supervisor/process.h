@@ -54,6 +54,12 @@ void process_free(struct process *process, struct ev_loop *loop, struct counters
 /* fork(2), with all signals blocked in the child, which is to set handlers of its own. */
 pid_t process_fork(void);
 
+/*
+ * The same for a process that is to outlive this one: it is a child of whoever started this
+ * one, as a service manager waits for no process that is not its own. For exec only.
+ */
+pid_t process_fork_beside(void);
+
 /* Never blocks. What can't be sent at once is sent later; a PING is not worth that. */
 void process_send(struct process *process, enum worker_message message);
 

@@ -20,8 +20,10 @@ struct upgrade {
     char *const *argv;
     int tell_fd;  /* new process: where READY is told; -1 = it was not started by an old one */
     int ready_fd; /* old process: where READY is heard; -1 = no upgrade is under way */
-    pid_t pid;    /* old process: the new one */
+    pid_t pid;    /* old process: the new one, which is no child of its */
+    int end_fd;   /* old process: pidfd of the new one; -1 = the kernel has none */
     ev_io io;
+    ev_io end_io;
     ev_timer timeout;
 };
 

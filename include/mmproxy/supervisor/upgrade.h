@@ -29,9 +29,6 @@ void upgrade_abort(struct supervisor *supervisor);
 /* In the old process: a signal that is the new one's business. */
 void upgrade_pass_on(const struct supervisor *supervisor, int number);
 
-/* A child was reaped that is no worker: was it the new process? */
-void upgrade_reaped(struct supervisor *supervisor, pid_t pid);
-
 /* In the new process: it serves. Does nothing in any other, and the second time. */
 void upgrade_tell_ready(struct supervisor *supervisor);
 

@@ -203,6 +203,7 @@ static void open_watchers(struct worker *worker)
     ev_set_priority(&worker->channel_io, EV_MAXPRI);
     ev_io_start(worker->loop, &worker->channel_io);
     ev_io_init(&worker->locals_io, on_locals, locals_fd(worker->locals), EV_READ);
+    ev_set_priority(&worker->locals_io, EV_MAXPRI); /* a claim is judged by what holds by then */
     worker->locals_io.data = worker;
     ev_io_start(worker->loop, &worker->locals_io);
     ev_timer_init(&worker->locals_retry, on_locals_retry, 0., 0.);

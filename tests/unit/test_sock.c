@@ -111,7 +111,7 @@ static void a_port_whose_last_connection_lingers_can_be_listened_on_again(void *
     int there = connect_to(listening);
 
     (void)state;
-    close(accept_from(listening)); /* this end closes first and so is in TIME_WAIT */
+    sock_finish(accept_from(listening)); /* this end closes first and so is in TIME_WAIT */
     support_wait(there, POLLIN);
     close(there);
     close(listening);
@@ -180,6 +180,35 @@ static void a_reset_is_seen_as_one_and_drops_what_was_not_delivered(void **state
     close(ends[1]);
 }
 
+static void what_closes_an_accepted_socket_resets_it_unless_it_is_finished(void **state)
+{
+    struct addr addr = any_port("127.0.0.1");
+    int listening = sock_listen(&addr, 16, 0, false);
+
+    (void)state;
+    for (int is_regular = 0; is_regular < 2; is_regular++) {
+        int there = connect_to(listening);
+        int fd = accept_from(listening);
+        char bytes[4];
+
+        assert_int_equal(send(fd, "last", 4, 0), 4);
+        support_wait(there, POLLIN);
+        if (is_regular)
+            sock_finish(fd);
+        else
+            close(fd);
+        support_wait(there, is_regular ? POLLRDHUP : POLLHUP);
+        if (is_regular) {
+            assert_int_equal(recv(there, bytes, sizeof bytes, 0), 4);
+            assert_int_equal(recv(there, bytes, sizeof bytes, 0), 0);
+        } else {
+            assert_int_equal(support_option(there, SOL_SOCKET, SO_ERROR), ECONNRESET);
+        }
+        close(there);
+    }
+    close(listening);
+}
+
 static void an_option_that_can_t_be_set_says_why(void **state)
 {
     int ends[2];
@@ -207,6 +236,7 @@ int main(void)
         cmocka_unit_test(what_can_t_be_listened_on_says_why_and_leaves_nothing),
         cmocka_unit_test(a_huge_backlog_is_no_error),
         cmocka_unit_test(a_reset_is_seen_as_one_and_drops_what_was_not_delivered),
+        cmocka_unit_test(what_closes_an_accepted_socket_resets_it_unless_it_is_finished),
         cmocka_unit_test(an_option_that_can_t_be_set_says_why),
     };
 

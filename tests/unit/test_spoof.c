@@ -162,9 +162,9 @@ static void a_port_in_time_wait_can_be_had_again(void **state)
         int fd;
         int accepted = connect_through(&first, &fd, &seen);
 
-        close(fd);
+        sock_finish(fd);
         support_wait(accepted, POLLIN);
-        close(accepted);
+        sock_finish(accepted);
         accepted = connect_through(&second, &fd, &seen);
         assert_true(addr_equal(&seen, &second.spoof.source));
         close(fd);
@@ -192,6 +192,27 @@ static void the_socket_has_what_the_session_needs(void **state)
         assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
         assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
         close(fd);
+        close(accepted);
+        close(service.listening);
+    }
+}
+
+static void the_target_sees_a_reset_unless_the_session_has_finished(void **state)
+{
+    (void)state;
+    for (int is_regular = 0; is_regular < 2; is_regular++) {
+        struct service service = service_open(&worlds[0]);
+        struct addr seen;
+        char byte;
+        int fd;
+        int accepted = connect_through(&service, &fd, &seen);
+
+        if (is_regular)
+            sock_finish(fd);
+        else
+            close(fd);
+        support_wait(accepted, POLLIN);
+        assert_int_equal(recv(accepted, &byte, 1, 0), is_regular ? 0 : -1);
         close(accepted);
         close(service.listening);
     }
@@ -279,6 +300,7 @@ int main(void)
         cmocka_unit_test(the_same_client_twice_gets_another_port_the_second_time),
         cmocka_unit_test(a_port_in_time_wait_can_be_had_again),
         cmocka_unit_test(the_socket_has_what_the_session_needs),
+        cmocka_unit_test(the_target_sees_a_reset_unless_the_session_has_finished),
         cmocka_unit_test(a_target_that_does_not_answer_is_waited_for),
         cmocka_unit_test(a_failure_says_why_and_leaves_nothing_open),
         cmocka_unit_test(who_may_not_spoof_is_told_so),

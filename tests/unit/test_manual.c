@@ -219,9 +219,10 @@ static char *item_of(const char *part, const char *name)
     snprintf(start, sizeof(start), "\n.It Ic %s No = ", name);
     for (const char *at = part; (at = strstr(at, start)) != NULL; at++)
         from = at + 1;
-    if (from == NULL)
-        print_error("the manual has no key %s\n", name);
-    assert_non_null(from);
+    if (from == NULL) {
+        fail_msg("the manual has no key %s", name);
+        return NULL;
+    }
     to = strstr(from, "\n.It Ic ");
     return to != NULL ? strndup(from, (size_t)(to - from)) : strdup(from);
 }

@@ -288,8 +288,9 @@ bool log_enabled(enum log_level level)
     return level <= current.config.level;
 }
 
-static void write_event(enum log_level level, const char *event, bool is_report, const char *format,
-                        va_list arguments)
+__attribute__((format(printf, 4, 0))) static void write_event(enum log_level level,
+                                                              const char *event, bool is_report,
+                                                              const char *format, va_list arguments)
 {
     struct log_field field = LOG_TEXT("event", event);
     struct log_record record = { .level = level, .fields = &field, .n_fields = event ? 1 : 0 };

@@ -170,7 +170,7 @@ def test_worker_of_a_draining_generation_killed(serve, directory, session, targe
                       + ".*")
     reloader.wait_settled()
     peer.trip(conn)
-    assert gateway.find(r"\[ \] generation 1 has drained")
+    gateway.wait_line(r"\[ \] generation 1 has drained")
 
 
 def test_killed_worker_s_sessions_do_not_count_for_ever(serve, session, target):

@@ -334,6 +334,9 @@ def test_a_reset_is_heard_where_epoll_refused_to_listen_for_it(net, faults, serv
         peer.send(header.v1(CLIENT4, next(PORTS)) + b"hello")
         conn = accept_client(service)
         assert conn.recv(5) == b"hello"
+        # Both sockets are being watched by now, the regular way.
+        conn.send(b"!")
+        assert peer.recv(1) == b"!"
         faults.arm(call, error)
         peer.finish()
         conn.expect_end(FIN)

@@ -68,7 +68,7 @@ static void a_receiver_that_never_reads_is_waited_for_and_nothing_else(void **st
         rig_open(&rig, pool, 0);
         assert_int_equal(rig_fill(&rig), PUMP_WRITE);
         assert_true(rig_held(&rig) > 0);
-        assert_true(support_is_ready(rig.from, POLLIN, 0));
+        support_wait(rig.from, POLLIN);
         for (int i = 0; i < 100; i++) {
             assert_int_equal(rig_run(&rig), PUMP_WRITE);
             assert_true(rig_held(&rig) <= PUMP_HOLDS_AT_MOST);

@@ -281,8 +281,12 @@ static bool report_all(const struct targets *targets, struct diagnosis *diagnosi
     bool all = true;
 
     dockerproxy_open(&docker);
-    for (size_t i = 0; i < targets->n_items; i++)
-        all &= report_target(&targets->items[i], diagnosis, &docker, sink);
+    for (size_t i = 0; i < targets->n_items; i++) {
+        bool holds = report_target(&targets->items[i], diagnosis, &docker, sink);
+        if (sink->verdict)
+            sink->verdict(sink->context, targets->items[i].addr, holds);
+        all &= holds;
+    }
     dockerproxy_close(&docker);
     return all;
 }

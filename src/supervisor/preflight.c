@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,9 +31,39 @@ static void report(void *context, enum log_level level, const char *line)
     log_report(level, "check", "%s", line);
 }
 
+static size_t size_of(size_t n)
+{
+    return sizeof(struct preflight_results) + n * sizeof(struct preflight_result);
+}
+
+static struct preflight_results *results_new(size_t max)
+{
+    struct preflight_results *results =
+        mmap(NULL, size_of(max), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (results == MAP_FAILED)
+        return NULL;
+    results->max = max;
+    return results;
+}
+
+static void results_free(struct preflight_results **results)
+{
+    if (*results)
+        munmap(*results, size_of((*results)->max));
+    *results = NULL;
+}
+
+static void keep(void *context, const struct addr *target, bool holds)
+{
+    struct preflight_results *results = context;
+
+    if (results && results->n < results->max)
+        results->items[results->n++] = (struct preflight_result){ *target, holds };
+}
+
 static _Noreturn void be_preflight(struct supervisor *supervisor)
 {
-    static const struct report_sink sink = { .line = report };
+    const struct report_sink sink = { report, keep, supervisor->checking };
     const struct config *config = supervisor->current->config;
     bool is_verifying = config->routing == ROUTING_MANUAL && !config->quiet;
     sigset_t none;
@@ -55,6 +86,8 @@ void preflight_start(struct supervisor *supervisor)
     preflight_stop(supervisor);
     if (supervisor->current->config->n_listeners == 0)
         return;
+    /* Two targets a listener at the most. */
+    supervisor->checking = results_new(2 * supervisor->current->config->n_listeners);
     pid_t pid = process_fork();
     if (pid == 0)
         be_preflight(supervisor);
@@ -69,6 +102,11 @@ bool preflight_reaped(struct supervisor *supervisor, pid_t pid, int status)
     if (pid != supervisor->preflight)
         return false;
     supervisor->preflight = 0;
+    if (WIFEXITED(status) && supervisor->checking) {
+        results_free(&supervisor->checked);
+        supervisor->checked = supervisor->checking;
+        supervisor->checking = NULL;
+    }
     if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM)
         log_warning("check", "[!] the check of the targets ended early: %s",
                     strsignal(WTERMSIG(status)));
@@ -80,4 +118,11 @@ void preflight_stop(struct supervisor *supervisor)
     if (supervisor->preflight > 0)
         (void)kill(supervisor->preflight, SIGTERM);
     supervisor->preflight = 0;
+    results_free(&supervisor->checking);
+}
+
+void preflight_close(struct supervisor *supervisor)
+{
+    preflight_stop(supervisor);
+    results_free(&supervisor->checked);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mmproxy/supervisor/preflight.h"
 #include "mmproxy/supervisor/service.h"
 
 /* Managers pass every change on to whoever watches: sessions come and go more often. */
@@ -72,6 +73,24 @@ static void add_last_load(struct line *line, const struct status *status)
         add(line, "; reloaded at %s", when);
 }
 
+static void add_checks(struct line *line, const struct preflight_results *checked)
+{
+    const struct addr *first = NULL;
+    char text[ADDR_STRLEN];
+    size_t failing = 0;
+
+    for (size_t i = 0; checked && i < checked->n; i++) {
+        if (checked->items[i].holds)
+            continue;
+        failing++;
+        if (!first)
+            first = &checked->items[i].target;
+    }
+    if (first)
+        add(line, "; %zu of %zu targets fail%s, the first is %s", failing, checked->n,
+            failing == 1 ? "s" : "", addr_format(first, text));
+}
+
 void status_tell(struct supervisor *supervisor)
 {
     struct line line = { .used = 0 };
@@ -83,6 +102,8 @@ void status_tell(struct supervisor *supervisor)
     add_draining(&line, supervisor);
     if (supervisor->current)
         add_last_load(&line, &supervisor->status);
+    if (supervisor->current)
+        add_checks(&line, supervisor->checked);
     if (strcmp(line.text, supervisor->status.told) == 0)
         return;
     memcpy(supervisor->status.told, line.text, line.used + 1);

@@ -152,7 +152,7 @@ static int supervisor_open(struct supervisor *supervisor, const struct cmdline *
 
 static void supervisor_close(struct supervisor *supervisor)
 {
-    preflight_stop(supervisor);
+    preflight_close(supervisor);
     return_path_close(supervisor);
     upgrade_close(supervisor);
     sockets_close(&supervisor->sockets);

@@ -59,9 +59,16 @@ def managed(net, launch, directory, watching):
     return start
 
 
+@pytest.fixture
+def services(echo):
+    """Targets that answer, so that the status has nothing to say of them."""
+    return [echo(version=version) for version in (4, 6)]
+
+
 # --- what it is told
 
 
+@pytest.mark.usefixtures("services")
 def test_start_reload_and_stop_in_these_very_states(managed, watching, directory):
     gateway = managed()
     assert watching.next().text == "STATUS=generation 1 serves 1 listener, 0 sessions"
@@ -81,6 +88,7 @@ def test_start_reload_and_stop_in_these_very_states(managed, watching, directory
     assert gateway.wait_exit() == 0
 
 
+@pytest.mark.usefixtures("services")
 def test_reload_that_changes_nothing(managed, watching):
     gateway = managed()
     watching.wait("STATUS")
@@ -90,6 +98,7 @@ def test_reload_that_changes_nothing(managed, watching):
     assert "; reloaded at " in watching.next().text
 
 
+@pytest.mark.usefixtures("services")
 def test_reload_that_fails_says_why(net, managed, watching, directory):
     gateway = managed()
     watching.wait("STATUS")
@@ -114,9 +123,20 @@ def test_reload_that_fails_says_why(net, managed, watching, directory):
     assert "reload failed" not in status and "; reloaded at " in status
 
 
-def test_status_follows_the_sessions(managed, watching, session, target, directory):
+def test_status_names_the_targets_that_fail(managed, watching, echo):
+    """The last result of each is kept until the next check."""
+    echo()
     gateway = managed()
+    watching.wait_status(lambda s: s.endswith("; 1 of 2 targets fails, the first is [::1]:22"))
+    echo(version=6)
+    gateway.signal(signal.SIGHUP)
+    watching.wait_status(lambda s: "; reloaded at " in s and "targets" not in s)
+
+
+def test_status_follows_the_sessions(managed, watching, session, target, directory):
     service = target()
+    target(version=6)
+    gateway = managed()
     pairs = [session(service, head()) for _ in range(3)]
     watching.wait_status(lambda s: s == "generation 1 serves 1 listener, 3 sessions")
     conf.write(directory, [conf.listener(keepalive=61)], workers=2)

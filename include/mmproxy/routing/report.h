@@ -3,11 +3,16 @@
 #ifndef MMPROXY_ROUTING_REPORT_H
 #define MMPROXY_ROUTING_REPORT_H
 
+#include <stdbool.h>
+
+#include "mmproxy/base/addr.h"
 #include "mmproxy/base/log.h"
 
 /* line is complete, without a newline and valid during the call only. */
 struct report_sink {
     void (*line)(void *context, enum log_level level, const char *line);
+    /* What a check of a target came to, behind its lines; NULL where nobody wants to know. */
+    void (*verdict)(void *context, const struct addr *target, bool holds);
     void *context;
 };
 

@@ -11,6 +11,16 @@
 #include "mmproxy/routing/report.h"
 #include "mmproxy/supervisor/state.h"
 
+/* What the last check of each target came to; shared with the process that checks. */
+struct preflight_results {
+    size_t n;
+    size_t max;
+    struct preflight_result {
+        struct addr target;
+        bool holds;
+    } items[];
+};
+
 /*
  * Verifies and reports the return path (where is_verifying) and checks all targets, in this
  * process, which waits. returns: whether everything holds.
@@ -23,7 +33,10 @@ void preflight_start(struct supervisor *supervisor);
 /* A child was reaped. returns: whether it was the preflight process. */
 bool preflight_reaped(struct supervisor *supervisor, pid_t pid, int status);
 
-/* Ends the process if there is one. */
+/* Ends the process if there is one; the last results stay. */
 void preflight_stop(struct supervisor *supervisor);
+
+/* For the end: forgets the results too. */
+void preflight_close(struct supervisor *supervisor);
 
 #endif

@@ -12,6 +12,7 @@
 #include "mmproxy/supervisor/sockets.h"
 
 struct managed;
+struct preflight_results;
 
 TAILQ_HEAD(generation_list, generation);
 
@@ -49,7 +50,9 @@ struct supervisor {
     bool upgrade_wanted;             /* SIGUSR2 came during a load */
     struct managed *return_path;     /* NULL where there is none: nothing can be managed then */
     ev_io return_path_io;
-    pid_t preflight; /* 0 = none runs */
+    pid_t preflight;                    /* 0 = none runs */
+    struct preflight_results *checking; /* what that process fills in */
+    struct preflight_results *checked;  /* of the last that came to its end; NULL = none has */
     struct upgrade upgrade;
     struct status status;
     bool is_stopping;

@@ -59,7 +59,8 @@ class Failing(Reloader):
         """Nothing of the failure is left, and everything works as before."""
         until(lambda: self.gateway.workers() == self._workers, "the new workers to be gone")
         until(lambda: not proc.zombies(self.gateway.pid), "zombies to be reaped")
-        until(lambda: len(proc.descriptors(self.gateway.pid)) == self._descriptors,
+        # One that was open for a moment when they were counted first is none that is left.
+        until(lambda: len(proc.descriptors(self.gateway.pid)) <= self._descriptors,
               lambda: f"descriptors to be closed: {proc.descriptors(self.gateway.pid)}")
         assert not self._net.origin.is_listening(8080)
         self.held[0].trip(self.held[1])

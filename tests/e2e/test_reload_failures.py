@@ -38,7 +38,11 @@ class Failing(Reloader):
         self._net, self._session, self._service = net, session, service
         self._workers = gateway.workers()
         self.held = self.new_session()
-        self._descriptors = len(proc.descriptors(gateway.pid))
+        self.count_descriptors()
+
+    def count_descriptors(self):
+        """What is open while nothing goes on: to be found again after the failure."""
+        self._descriptors = len(proc.descriptors(self.gateway.pid))
 
     def new_session(self, port=2222):
         return self._session(self._service, header.v1(*next_client()), port=port)
@@ -59,8 +63,7 @@ class Failing(Reloader):
         """Nothing of the failure is left, and everything works as before."""
         until(lambda: self.gateway.workers() == self._workers, "the new workers to be gone")
         until(lambda: not proc.zombies(self.gateway.pid), "zombies to be reaped")
-        # One that was open for a moment when they were counted first is none that is left.
-        until(lambda: len(proc.descriptors(self.gateway.pid)) <= self._descriptors,
+        until(lambda: len(proc.descriptors(self.gateway.pid)) == self._descriptors,
               lambda: f"descriptors to be closed: {proc.descriptors(self.gateway.pid)}")
         assert not self._net.origin.is_listening(8080)
         self.held[0].trip(self.held[1])
@@ -180,6 +183,7 @@ def test_no_processes_for_another_worker(failing, watching):
         f"--ambient-caps={AMBIENT}"]}, settings={"user": "nobody", "sandbox": False})
     watching.wait("READY")
     gateway.wait_checked()
+    gateway.count_descriptors()  # the start was still under way when they were counted first
     pid = gateway.gateway.pid
     gateway.write([conf.listener(), web()], user="nobody", sandbox=False)
     as_user = ("setpriv", f"--reuid={UNPRIVILEGED}", "prlimit", f"--pid={pid}")

@@ -84,8 +84,10 @@ static _Noreturn void be_preflight(struct supervisor *supervisor)
 void preflight_start(struct supervisor *supervisor)
 {
     preflight_stop(supervisor);
-    if (supervisor->current->config->n_listeners == 0)
+    if (supervisor->current->config->n_listeners == 0) {
+        results_free(&supervisor->checked); /* of targets that are gone */
         return;
+    }
     /* Two targets a listener at the most. */
     supervisor->checking = results_new(2 * supervisor->current->config->n_listeners);
     pid_t pid = process_fork();

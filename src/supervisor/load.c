@@ -199,6 +199,22 @@ static int plan_jail(struct supervisor *supervisor, const struct config *config,
     return status;
 }
 
+/* Before the workers are forked that are to count. */
+static int prepare_counting(struct supervisor *supervisor, const struct config *config)
+{
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        if (config->listeners[i].max_sessions_per_client == 0)
+            continue;
+        int err = counters_track_clients(supervisor->counters);
+        if (err == 0)
+            return EX_OK;
+        report(supervisor, "can't count the sessions of clients (max_sessions_per_client): %s",
+               strerror(-err));
+        return EX_OSERR;
+    }
+    return EX_OK;
+}
+
 static int load(struct supervisor *supervisor)
 {
     const struct config_sink sink = { .context = supervisor, .report = report_mistake };
@@ -216,6 +232,8 @@ static int load(struct supervisor *supervisor)
         return EX_OK;
     }
     int status = plan_jail(supervisor, config, &jail);
+    if (status == EX_OK)
+        status = prepare_counting(supervisor, config);
     if (status == EX_OK)
         status = open_sockets(supervisor, config);
     if (status != EX_OK) {

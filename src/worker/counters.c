@@ -10,6 +10,7 @@
 
 struct shared {
     _Atomic uint32_t sessions[COUNTERS_LISTENERS];
+    _Atomic uint32_t pending[COUNTERS_LISTENERS];
     struct counters_worker workers[COUNTERS_WORKERS];
 };
 
@@ -21,6 +22,7 @@ struct place {
 
 struct counters {
     struct shared *shared;
+    struct clients *clients; /* NULL until they are asked for */
     struct place places[COUNTERS_LISTENERS];
     bool is_claimed[COUNTERS_WORKERS];
 };
@@ -46,6 +48,7 @@ void counters_free(struct counters *counters)
     if (!counters)
         return;
     munmap(counters->shared, sizeof *counters->shared);
+    clients_free(counters->clients);
     free(counters);
 }
 
@@ -92,16 +95,25 @@ int counters_claim_worker(struct counters *counters)
     return -ENOSPC;
 }
 
+static void take_off(_Atomic uint32_t *total, const _Atomic uint32_t *part)
+{
+    uint32_t left = atomic_load(part);
+
+    if (left > 0)
+        atomic_fetch_sub(total, left);
+}
+
 void counters_release_worker(struct counters *counters, unsigned worker)
 {
     struct shared *shared = counters->shared;
     struct counters_worker *slot = &shared->workers[worker];
 
     for (unsigned i = 0; i < COUNTERS_LISTENERS; i++) {
-        uint32_t left = atomic_load(&slot->by_listener[i]);
-        if (left > 0)
-            atomic_fetch_sub(&shared->sessions[i], left);
+        take_off(&shared->sessions[i], &slot->by_listener[i]);
+        take_off(&shared->pending[i], &slot->pending_by_listener[i]);
     }
+    if (counters->clients)
+        clients_forget(counters->clients, worker);
     /* Gives the memory back as well: the next to use the slot finds zeros. */
     if (madvise(slot, sizeof *slot, MADV_REMOVE) < 0)
         memset((void *)slot, 0, sizeof *slot);
@@ -126,7 +138,17 @@ bool counters_begin_session(struct counters *counters, unsigned worker, unsigned
     } while (!atomic_compare_exchange_weak(total, &now, now + 1));
     atomic_fetch_add(&slot->by_listener[listener], 1);
     atomic_fetch_add(&slot->sessions, 1);
+    atomic_fetch_add(&counters->shared->pending[listener], 1);
+    atomic_fetch_add(&slot->pending_by_listener[listener], 1);
     return true;
+}
+
+void counters_end_pending(struct counters *counters, unsigned worker, unsigned listener)
+{
+    struct counters_worker *slot = counters_worker(counters, worker);
+
+    atomic_fetch_sub(&slot->pending_by_listener[listener], 1);
+    atomic_fetch_sub(&counters->shared->pending[listener], 1);
 }
 
 void counters_end_session(struct counters *counters, unsigned worker, unsigned listener)
@@ -141,4 +163,21 @@ void counters_end_session(struct counters *counters, unsigned worker, unsigned l
 uint32_t counters_sessions(const struct counters *counters, unsigned listener)
 {
     return atomic_load(&counters->shared->sessions[listener]);
+}
+
+uint32_t counters_pending(const struct counters *counters, unsigned listener)
+{
+    return atomic_load(&counters->shared->pending[listener]);
+}
+
+int counters_track_clients(struct counters *counters)
+{
+    if (!counters->clients)
+        counters->clients = clients_new(COUNTERS_WORKERS);
+    return counters->clients ? 0 : -ENOMEM;
+}
+
+struct clients *counters_clients(const struct counters *counters)
+{
+    return counters->clients;
 }

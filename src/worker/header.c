@@ -51,6 +51,27 @@ static bool claims_to_be_local(const struct session *session)
             locals_contain(listener->worker->locals, &session->client));
 }
 
+/* max_sessions_per_client is for clients that a header names. */
+static enum session_state count_client(struct session *session)
+{
+    const struct worker_spec *spec = session->listener->worker->spec;
+    unsigned max = session->listener->config->max_sessions_per_client;
+    char reason[80];
+
+    if (max == 0 || session->was_local)
+        return SESSION_CONNECT;
+    int err = clients_begin(counters_clients(spec->counters), spec->slot, session->listener->place,
+                            &session->client, max);
+    session->is_client_counted = err == 0;
+    if (err == 0)
+        return SESSION_CONNECT;
+    if (err != -EDQUOT)
+        return refused(session, "there are too many clients to count their sessions");
+    snprintf(reason, sizeof reason, "%u sessions are this client's limit (max_sessions_per_client)",
+             max);
+    return refused(session, reason);
+}
+
 /* The header is complete: is its client one that may go on to a target? */
 static enum session_state judge_client(struct session *session, const struct proxyproto *header)
 {
@@ -66,7 +87,7 @@ static enum session_state judge_client(struct session *session, const struct pro
         return refused(session, addr_family(&session->client) == AF_INET
                                     ? "no target for IPv4 clients (target_v4)"
                                     : "no target for IPv6 clients (target_v6)");
-    return SESSION_CONNECT;
+    return count_client(session);
 }
 
 /* Keeps bytes for later: a header's beginning, or the payload behind it. */

@@ -18,19 +18,16 @@ enum {
     PAUSE_TOLD_EVERY_S = 60,
 };
 
-/* A worker's part of max_pending; a little more in all rather than none at all. */
-static unsigned pending_share(const struct listener *listener)
-{
-    unsigned workers = listener->worker->spec->config->workers;
-
-    return (listener->config->max_pending + workers - 1) / workers;
-}
-
+/*
+ * One more is pending: when that is one too many the oldest of this worker's goes. Others can't
+ * be told to let one of theirs go, so a worker that has none takes it all the same.
+ */
 static void make_room_for_pending(struct listener *listener)
 {
     struct deadline *oldest = deadline_queue_first(&listener->header_deadlines);
+    uint32_t n_pending = counters_pending(listener->worker->spec->counters, listener->place);
 
-    if (oldest && listener->n_pending >= pending_share(listener))
+    if (oldest && n_pending > listener->config->max_pending)
         session_drive(oldest->owner, READY_OLDEST);
 }
 
@@ -63,6 +60,7 @@ static void take_connection(struct listener *listener, int fd, struct addr *peer
     }
     make_room_for_pending(listener);
     if (session_start(listener, fd, peer) < 0) {
+        counters_end_pending(spec->counters, spec->slot, listener->place);
         counters_end_session(spec->counters, spec->slot, listener->place);
         report_refused(listener, peer, NULL, strerror(ENOMEM));
     }

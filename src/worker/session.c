@@ -151,7 +151,6 @@ int session_start(struct listener *listener, int fd, const struct addr *peer)
     session->target_io.data = session;
     worker_session_began(listener->worker, session);
 
-    listener->n_pending++;
     set_deadline(session);
     session_drive(session, READY_ENTERED);
     return 0;
@@ -164,7 +163,7 @@ void session_drive(struct session *session, unsigned ready)
         if (next == session->state)
             break;
         if (session->state == SESSION_HEADER)
-            session->listener->n_pending--;
+            worker_session_named(session->listener->worker, session);
         session->state = next;
         if (next == SESSION_CLOSED) {
             session_free(session);

@@ -32,6 +32,11 @@ void worker_session_began(struct worker *worker, struct session *session)
     worker->n_sessions++;
 }
 
+void worker_session_named(struct worker *worker, const struct session *session)
+{
+    counters_end_pending(worker->spec->counters, worker->spec->slot, session->listener->place);
+}
+
 static void end_if_drained(struct worker *worker)
 {
     if (worker->draining && worker->n_sessions == 0)
@@ -40,9 +45,14 @@ static void end_if_drained(struct worker *worker)
 
 void worker_session_ended(struct worker *worker, struct session *session)
 {
+    const struct worker_spec *spec = worker->spec;
+
     LIST_REMOVE(session, link);
     worker->n_sessions--;
-    counters_end_session(worker->spec->counters, worker->spec->slot, session->listener->place);
+    if (session->is_client_counted)
+        clients_end(counters_clients(spec->counters), spec->slot, session->listener->place,
+                    &session->client);
+    counters_end_session(spec->counters, spec->slot, session->listener->place);
     end_if_drained(worker);
 }
 

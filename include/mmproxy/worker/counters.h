@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mmproxy/worker/clients.h"
+
 /* Address space is reserved for so many; memory is taken only for those in use. */
 enum { COUNTERS_LISTENERS = 4096, COUNTERS_WORKERS = 1024 };
 
@@ -27,6 +29,7 @@ struct counters_worker {
     _Atomic uint32_t forbidden;     /* what the jail ended the worker for; see jail/trap.h */
     /* Sessions at the moment, by listener: what is taken off when the worker dies. */
     _Atomic uint32_t by_listener[COUNTERS_LISTENERS];
+    _Atomic uint32_t pending_by_listener[COUNTERS_LISTENERS]; /* those without a whole header */
 };
 
 struct counters;
@@ -50,15 +53,28 @@ void counters_release_worker(struct counters *counters, unsigned worker);
 struct counters_worker *counters_worker(struct counters *counters, unsigned worker);
 
 /*
- * Counts one more session unless max (0 = no limit) are there already, in all processes.
- * returns: whether it was counted; then counters_end_session is due.
+ * Counts one more session, which is pending, unless max (0 = no limit) are there already, in all
+ * processes. returns: whether it was counted; then counters_end_session is due.
  */
 bool counters_begin_session(struct counters *counters, unsigned worker, unsigned listener,
                             unsigned max);
+/* Its header is complete, or it ends without one: it is pending no more. */
+void counters_end_pending(struct counters *counters, unsigned worker, unsigned listener);
 void counters_end_session(struct counters *counters, unsigned worker, unsigned listener);
 
 /* Sessions of a listener at the moment, all workers and generations together. */
 uint32_t counters_sessions(const struct counters *counters, unsigned listener);
+/* Those of them that are pending. */
+uint32_t counters_pending(const struct counters *counters, unsigned listener);
+
+/*
+ * From the next fork on sessions can be counted by client as well; to be called before it wherever
+ * a configuration asks for that. returns: 0 or -ENOMEM.
+ */
+int counters_track_clients(struct counters *counters);
+
+/* NULL where nobody has asked for them. They are forgotten with the worker's slot. */
+struct clients *counters_clients(const struct counters *counters);
 
 /* Adds to one of the worker's own counters. */
 static inline void counters_add(_Atomic uint64_t *counter, uint64_t n)

@@ -24,7 +24,6 @@ struct listener {
     struct deadline_queue header_deadlines; /* the oldest pending session is its first */
     struct deadline_queue connect_deadlines;
     struct deadline_queue idle_deadlines;
-    unsigned n_pending; /* sessions whose header is not complete */
     struct report_limits limits;
 };
 

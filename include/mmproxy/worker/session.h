@@ -53,10 +53,11 @@ struct session {
     struct deadline quiet;    /* until hangup watches what is not being read */
     LIST_ENTRY(session) link;
     struct addr peer;
-    struct addr client;  /* set from CONNECT on; the peer's where the header says so */
-    bool was_local;      /* LOCAL, UNKNOWN or AF_UNSPEC */
-    bool is_quiet_check; /* a health check that nobody wants to read about */
-    bool ends_with_fin;  /* both ends have seen the regular end: close, not reset */
+    struct addr client;     /* set from CONNECT on; the peer's where the header says so */
+    bool was_local;         /* LOCAL, UNKNOWN or AF_UNSPEC */
+    bool is_client_counted; /* for max_sessions_per_client */
+    bool is_quiet_check;    /* a health check that nobody wants to read about */
+    bool ends_with_fin;     /* both ends have seen the regular end: close, not reset */
     bool peer_errors_watched;
     bool target_errors_watched;
     uint8_t *header; /* a header that did not come in one piece, or the payload behind it */

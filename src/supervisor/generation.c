@@ -315,7 +315,7 @@ static void process_gone(struct generation *generation, struct process *process,
         start_failed(generation, "a worker died");
     else if (generation->state == GENERATION_SERVING)
         replace(generation, process);
-    process_free(process, generation->start.loop, generation->start.spec.counters);
+    process_free(process, generation->start.spec.counters);
     check_gone(generation);
 }
 

@@ -14,21 +14,16 @@
 /* Until a message is sent again that the channel had no room or the system no memory for. */
 #define RETRY_S 0.05
 
-static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
+static void on_channel(void *context)
 {
-    struct process *process = io->data;
+    struct process *process = context;
     char message;
 
-    if (revents & EV_ERROR) {
-        /* Nothing would be heard of it: better another one. */
-        (void)kill(process->pid, SIGKILL);
-        return;
-    }
-    ssize_t n = recv(io->fd, &message, 1, MSG_DONTWAIT);
+    ssize_t n = recv(process->channel, &message, 1, MSG_DONTWAIT);
     if (n == 1)
         process->on_message(process, (enum worker_message)message);
-    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-        ev_io_stop(loop, io); /* it is dying: SIGCHLD tells the rest */
+    else if (n == 0 || errno == ECONNRESET)
+        reader_close(&process->reader, process->loop); /* it is dying: SIGCHLD tells the rest */
 }
 
 /* No handler of the supervisor's may run in the child. */
@@ -139,22 +134,20 @@ int process_new(struct process **out, const struct process_start *start)
         free(process);
         return err;
     }
-    ev_io_init(&process->io, on_channel, process->channel, EV_READ);
-    process->io.data = process;
-    ev_io_start(start->loop, &process->io);
+    process->loop = start->loop;
+    reader_open(&process->reader, process->loop, process->channel, on_channel, process);
     ev_timer_init(&process->retry, on_retry, 0., 0.);
     process->retry.data = process;
-    process->loop = start->loop;
     *out = process;
     return 0;
 }
 
-void process_free(struct process *process, struct ev_loop *loop, struct counters *counters)
+void process_free(struct process *process, struct counters *counters)
 {
     if (!process)
         return;
-    ev_io_stop(loop, &process->io);
-    ev_timer_stop(loop, &process->retry);
+    reader_close(&process->reader, process->loop);
+    ev_timer_stop(process->loop, &process->retry);
     close(process->channel);
     counters_release_worker(counters, process->slot);
     free(process);

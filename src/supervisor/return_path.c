@@ -8,12 +8,10 @@
 #include "mmproxy/routing/managed.h"
 #include "mmproxy/supervisor/confine.h"
 
-static void on_change(struct ev_loop *loop, ev_io *io, int revents)
+static void on_change(void *managed)
 {
-    (void)loop;
-    (void)revents;
     confine_begin_routing();
-    managed_on_readable(io->data);
+    managed_on_readable(managed);
     confine_end_routing();
 }
 
@@ -22,10 +20,8 @@ int return_path_open(struct supervisor *supervisor)
     supervisor->return_path = managed_new();
     if (!supervisor->return_path)
         return -errno;
-    ev_io_init(&supervisor->return_path_io, on_change, managed_fd(supervisor->return_path),
-               EV_READ);
-    supervisor->return_path_io.data = supervisor->return_path;
-    ev_io_start(supervisor->loop, &supervisor->return_path_io);
+    reader_open(&supervisor->return_path_reader, supervisor->loop,
+                managed_fd(supervisor->return_path), on_change, supervisor->return_path);
     return 0;
 }
 
@@ -59,7 +55,7 @@ void return_path_close(struct supervisor *supervisor)
 {
     if (!supervisor->return_path)
         return;
-    ev_io_stop(supervisor->loop, &supervisor->return_path_io);
+    reader_close(&supervisor->return_path_reader, supervisor->loop);
     confine_begin_routing();
     managed_remove(supervisor->return_path);
     confine_end_routing();

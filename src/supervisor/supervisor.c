@@ -21,43 +21,29 @@
 #include "mmproxy/supervisor/stop.h"
 #include "mmproxy/supervisor/upgrade.h"
 
-static void on_reload(struct ev_loop *loop, ev_signal *signal, int revents)
+static void on_signal(void *context, int number)
 {
-    (void)loop;
-    (void)revents;
-    load_again(signal->data);
+    if (number == SIGHUP)
+        load_again(context);
+    else if (number == SIGUSR2)
+        upgrade_begin(context);
+    else
+        stop_begin(context);
 }
 
-static void on_end(struct ev_loop *loop, ev_signal *signal, int revents)
+static void on_child(void *context, pid_t pid, int status)
 {
-    (void)loop;
-    (void)revents;
-    stop_begin(signal->data);
-}
-
-static void on_upgrade(struct ev_loop *loop, ev_signal *signal, int revents)
-{
-    (void)loop;
-    (void)revents;
-    upgrade_begin(signal->data);
-}
-
-static void on_child(struct ev_loop *loop, ev_child *child, int revents)
-{
-    struct supervisor *supervisor = child->data;
+    struct supervisor *supervisor = context;
     struct generation *generation;
-    pid_t pid = child->rpid;
 
-    (void)loop;
-    (void)revents;
-    if (preflight_reaped(supervisor, pid, child->rstatus))
+    if (preflight_reaped(supervisor, pid, status))
         return;
-    if (supervisor->current && generation_reaped(supervisor->current, pid, child->rstatus))
+    if (supervisor->current && generation_reaped(supervisor->current, pid, status))
         return;
-    if (supervisor->pending && generation_reaped(supervisor->pending, pid, child->rstatus))
+    if (supervisor->pending && generation_reaped(supervisor->pending, pid, status))
         return;
     TAILQ_FOREACH (generation, &supervisor->draining, link)
-        if (generation_reaped(generation, pid, child->rstatus))
+        if (generation_reaped(generation, pid, status))
             return;
 }
 
@@ -72,25 +58,10 @@ static void on_watchdog(struct ev_loop *loop, ev_timer *timer, int revents)
         service_watchdog();
 }
 
-static void watch_signal(struct supervisor *supervisor, ev_signal *watcher, int signal,
-                         void (*on_signal)(struct ev_loop *, ev_signal *, int))
-{
-    ev_signal_init(watcher, on_signal, signal);
-    watcher->data = supervisor;
-    ev_signal_start(supervisor->loop, watcher);
-}
-
-static void watch_all(struct supervisor *supervisor)
+static void start_watchdog(struct supervisor *supervisor)
 {
     double watchdog_s = (double)service_watchdog_interval_ms() / 1000.;
 
-    watch_signal(supervisor, &supervisor->on_hup, SIGHUP, on_reload);
-    watch_signal(supervisor, &supervisor->on_term, SIGTERM, on_end);
-    watch_signal(supervisor, &supervisor->on_int, SIGINT, on_end);
-    watch_signal(supervisor, &supervisor->on_usr2, SIGUSR2, on_upgrade);
-    ev_child_init(&supervisor->on_child, on_child, 0, 0);
-    supervisor->on_child.data = supervisor;
-    ev_child_start(supervisor->loop, &supervisor->on_child);
     ev_timer_init(&supervisor->watchdog, on_watchdog, watchdog_s, watchdog_s);
     supervisor->watchdog.data = supervisor;
     if (watchdog_s > 0)
@@ -133,18 +104,26 @@ static int supervisor_open(struct supervisor *supervisor, const struct cmdline *
 {
     supervisor->cmdline = cmdline;
     TAILQ_INIT(&supervisor->draining);
-    supervisor->loop = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    supervisor->signals = (struct signals){
+        .fd = -1, .on_signal = on_signal, .on_child = on_child, .context = supervisor
+    };
+    supervisor->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     supervisor->counters = counters_new();
     if (!supervisor->loop || !supervisor->counters) {
         log_error("start", "mmproxy: no event loop or no memory to start with");
         return EX_OSERR;
     }
+    int err = signals_open(&supervisor->signals, supervisor->loop);
+    if (err < 0) {
+        log_error("start", "mmproxy: no signals can be heard: %s", strerror(-err));
+        return EX_OSERR;
+    }
     raise_descriptor_limit();
-    int err = return_path_open(supervisor);
+    err = return_path_open(supervisor);
     if (err < 0)
         log_warning("start", "[!] the return path can't be managed: %s", strerror(-err));
     take_sockets(supervisor);
-    watch_all(supervisor);
+    start_watchdog(supervisor);
     stop_init(supervisor);
     status_init(supervisor);
     return EX_OK;
@@ -157,6 +136,7 @@ static void supervisor_close(struct supervisor *supervisor)
     upgrade_close(supervisor);
     sockets_close(&supervisor->sockets);
     counters_free(supervisor->counters);
+    signals_close(&supervisor->signals, supervisor->loop);
     if (supervisor->loop)
         ev_loop_destroy(supervisor->loop);
     service_close();
@@ -169,6 +149,7 @@ void supervisor_leave(void *context)
     struct supervisor *supervisor = context;
     struct generation *generation;
 
+    signals_leave(&supervisor->signals);
     return_path_leave(supervisor);
     upgrade_close(supervisor);
     if (supervisor->current)

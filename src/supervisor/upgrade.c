@@ -146,14 +146,12 @@ static void failed(struct supervisor *supervisor, const char *why)
     load_next(supervisor);
 }
 
-static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
+static void on_ready(void *context)
 {
-    struct supervisor *supervisor = io->data;
+    struct supervisor *supervisor = context;
     char byte;
 
-    (void)loop;
-    (void)revents;
-    ssize_t n = read(io->fd, &byte, 1);
+    ssize_t n = read(supervisor->upgrade.ready_fd, &byte, 1);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
@@ -176,12 +174,10 @@ void upgrade_pass_on(const struct supervisor *supervisor, int number)
 }
 
 /* Its end of the pipe may still be open in workers that it has forked. */
-static void on_end(struct ev_loop *loop, ev_io *io, int revents)
+static void on_end(void *context)
 {
-    struct supervisor *supervisor = io->data;
+    struct supervisor *supervisor = context;
 
-    (void)loop;
-    (void)revents;
     supervisor->upgrade.pid = 0;
     failed(supervisor, "ended before it was ready");
 }
@@ -201,13 +197,9 @@ static void watch(struct supervisor *supervisor)
     struct upgrade *upgrade = &supervisor->upgrade;
 
     upgrade->end_fd = (int)syscall(SYS_pidfd_open, upgrade->pid, 0);
-    ev_io_init(&upgrade->end_io, on_end, upgrade->end_fd, EV_READ);
-    upgrade->end_io.data = supervisor;
     if (upgrade->end_fd >= 0)
-        ev_io_start(supervisor->loop, &upgrade->end_io);
-    ev_io_init(&upgrade->io, on_ready, upgrade->ready_fd, EV_READ);
-    upgrade->io.data = supervisor;
-    ev_io_start(supervisor->loop, &upgrade->io);
+        reader_open(&upgrade->end, supervisor->loop, upgrade->end_fd, on_end, supervisor);
+    reader_open(&upgrade->ready, supervisor->loop, upgrade->ready_fd, on_ready, supervisor);
     ev_timer_init(&upgrade->timeout, on_timeout, READY_TIMEOUT_S, 0.);
     upgrade->timeout.data = supervisor;
     ev_now_update(supervisor->loop);
@@ -278,11 +270,11 @@ void upgrade_close(struct supervisor *supervisor)
     upgrade->tell_fd = -1;
     if (upgrade->ready_fd < 0)
         return;
-    ev_io_stop(supervisor->loop, &upgrade->io);
+    reader_close(&upgrade->ready, supervisor->loop);
     ev_timer_stop(supervisor->loop, &upgrade->timeout);
     close(upgrade->ready_fd);
     upgrade->ready_fd = -1;
-    ev_io_stop(supervisor->loop, &upgrade->end_io);
+    reader_close(&upgrade->end, supervisor->loop);
     if (upgrade->end_fd >= 0)
         close(upgrade->end_fd);
     upgrade->end_fd = -1;

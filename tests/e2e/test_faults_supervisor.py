@@ -76,13 +76,7 @@ def test_a_worker_is_replaced_although_a_call_fails(gateway, faults, net, call):
         assert gateway.is_running()
 
 
-# When a worker's channel is closed while a child that was just forked still has it, libev makes
-# its epoll set anew; where the signals' descriptor is refused then, no signal is heard any more.
-DEAF = pytest.mark.xfail(strict=False, reason="deaf to signals after libev has made its epoll anew")
-
-
-@pytest.mark.parametrize("call", [pytest.param(call, marks=DEAF) if call == "epoll_ctl_add" else call
-                                  for call in LOADING])
+@pytest.mark.parametrize("call", LOADING)
 def test_a_reload_works_or_changes_nothing_whatever_fails(gateway, faults, net, directory, call):
     gateway.may_lose_workers = True
     ports = itertools.count(3000)

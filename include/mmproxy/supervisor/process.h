@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "mmproxy/supervisor/reader.h"
 #include "mmproxy/worker/worker.h"
 
 enum process_state {
@@ -28,7 +29,7 @@ struct process {
     bool has_answered; /* the last PING */
     uint64_t started_ms;
     struct ev_loop *loop;
-    ev_io io;
+    struct reader reader;
     ev_timer retry;           /* active: owed could not be sent */
     enum worker_message owed; /* the last message that matters; each makes those before it moot */
     void (*on_message)(struct process *process, enum worker_message message);
@@ -49,7 +50,7 @@ struct process_start {
 int process_new(struct process **out, const struct process_start *start);
 
 /* The process has been reaped, or is of no concern any more. Takes NULL. */
-void process_free(struct process *process, struct ev_loop *loop, struct counters *counters);
+void process_free(struct process *process, struct counters *counters);
 
 /* fork(2), with all signals blocked in the child, which is to set handlers of its own. */
 pid_t process_fork(void);

@@ -9,6 +9,8 @@
 
 #include "mmproxy/config/cmdline.h"
 #include "mmproxy/supervisor/generation.h"
+#include "mmproxy/supervisor/reader.h"
+#include "mmproxy/supervisor/signals.h"
 #include "mmproxy/supervisor/sockets.h"
 
 struct managed;
@@ -23,8 +25,8 @@ struct upgrade {
     int ready_fd; /* old process: where READY is heard; -1 = no upgrade is under way */
     pid_t pid;    /* old process: the new one, which is no child of its */
     int end_fd;   /* old process: pidfd of the new one; -1 = the kernel has none */
-    ev_io io;
-    ev_io end_io;
+    struct reader ready;
+    struct reader end;
     ev_timer timeout;
 };
 
@@ -40,7 +42,8 @@ struct status {
 
 struct supervisor {
     const struct cmdline *cmdline;
-    struct ev_loop *loop; /* libev's default one, the only that hears of children */
+    struct ev_loop *loop;
+    struct signals signals;
     struct counters *counters;
     struct sockets sockets;
     struct generation *current;      /* NULL before the first one serves, and when stopping */
@@ -49,7 +52,7 @@ struct supervisor {
     bool load_wanted;                /* SIGHUP came during a load or an upgrade */
     bool upgrade_wanted;             /* SIGUSR2 came during a load */
     struct managed *return_path;     /* NULL where there is none: nothing can be managed then */
-    ev_io return_path_io;
+    struct reader return_path_reader;
     pid_t preflight;                    /* 0 = none runs */
     struct preflight_results *checking; /* what that process fills in */
     struct preflight_results *checked;  /* of the last that came to its end; NULL = none has */
@@ -58,11 +61,6 @@ struct supervisor {
     bool is_stopping;
     bool has_handed_over; /* to a new binary: sockets and return path are its business now */
     int exit_status;
-    ev_signal on_hup;
-    ev_signal on_term;
-    ev_signal on_int;
-    ev_signal on_usr2;
-    ev_child on_child;
     ev_timer watchdog;
     ev_timer drain_news; /* tells of generations that still drain */
     ev_timer stop_timer;

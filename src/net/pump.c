@@ -169,9 +169,14 @@ static ssize_t result(ssize_t n)
     return n < 0 ? -errno : n;
 }
 
-static ssize_t send_bytes(int to, const uint8_t *bytes, size_t len)
+static ssize_t receive(int from, uint8_t *bytes, size_t size)
 {
-    return result(send(to, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT));
+    return result(recv(from, bytes, size, MSG_DONTWAIT));
+}
+
+static ssize_t send_bytes(int to, const uint8_t *bytes, size_t len, int flags)
+{
+    return result(send(to, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT | flags));
 }
 
 static ssize_t send_pipe(int to, const struct pipe *pipe, size_t len)
@@ -199,7 +204,7 @@ enum pump_wait pump_flush(struct pump *pump, struct pump_pool *pool)
     while (backlog->len > 0) {
         ssize_t n = backlog->pipe
                         ? send_pipe(pump->to, backlog->pipe, backlog->len)
-                        : send_bytes(pump->to, backlog->bytes + backlog->start, backlog->len);
+                        : send_bytes(pump->to, backlog->bytes + backlog->start, backlog->len, 0);
         if (would_block(n))
             return PUMP_WRITE;
         if (n < 0)
@@ -235,10 +240,22 @@ static struct piece stopped(enum pump_wait wait)
     return (struct piece){ .wait = wait };
 }
 
+/*
+ * A first answer is often the last one: asking at once whether the end follows saves a wake-up
+ * to learn that, and lets FIN go with the bytes. returns: bytes, or -errno where it has failed.
+ */
+static ssize_t read_first(struct pump *pump, uint8_t *bytes, size_t size, size_t len)
+{
+    ssize_t n = receive(pump->from, bytes + len, size - len);
+
+    pump->at_eof = n == 0;
+    return would_block(n) ? 0 : n;
+}
+
 /* The remainder of a piece goes to the heap: the receiver's backlog is in the kernel. */
 static struct piece copy_piece(struct pump *pump, struct pump_pool *pool)
 {
-    ssize_t n = result(recv(pump->from, pool->buffer, sizeof pool->buffer, MSG_DONTWAIT));
+    ssize_t n = receive(pump->from, pool->buffer, sizeof pool->buffer);
     if (n < 0)
         return stopped(read_failed(pump, n));
     if (n == 0) {
@@ -247,11 +264,19 @@ static struct piece copy_piece(struct pump *pump, struct pump_pool *pool)
     }
 
     size_t len = (size_t)n;
-    ssize_t sent = send_bytes(pump->to, pool->buffer, len);
+    ssize_t more = 0;
+    if (pump->bytes == 0 && len < sizeof pool->buffer)
+        more = read_first(pump, pool->buffer, sizeof pool->buffer, len);
+    if (more > 0)
+        len += (size_t)more;
+    /* With the end in sight the last bytes wait for FIN, which the caller sends next. */
+    ssize_t sent = send_bytes(pump->to, pool->buffer, len, pump->at_eof ? MSG_MORE : 0);
     if (sent < 0 && !would_block(sent))
         return stopped(write_failed(pump, sent));
     size_t done = sent < 0 ? 0 : (size_t)sent;
     pump->bytes += done;
+    if (more < 0)
+        return stopped(read_failed(pump, more));
     if (pump_prime(pump, pool->buffer + done, len - done) < 0)
         return stopped(write_failed(pump, -ENOMEM));
     return (struct piece){ .len = len, .is_all = len < sizeof pool->buffer };
@@ -322,10 +347,10 @@ enum pump_wait pump_run(struct pump *pump, struct pump_pool *pool)
         return wait;
     while (!pump->at_eof) {
         struct piece piece = move_piece(pump, pool, moved == 0);
-        if (pump->backlog)
-            return PUMP_WRITE;
         if (piece.len == 0 && piece.wait != PUMP_DONE)
             return piece.wait;
+        if (pump->backlog)
+            return PUMP_WRITE;
         moved += piece.len;
         /* Asking a socket that has just been emptied costs a call to learn EAGAIN. */
         if (!pump->at_eof && (piece.is_all || moved >= SHARE))

@@ -50,7 +50,15 @@ static int set_inherited(int fd, unsigned keepalive_s)
 
 static int start_listening(int fd, unsigned backlog)
 {
-    return listen(fd, backlog > INT_MAX ? INT_MAX : (int)backlog) < 0 ? -errno : 0;
+    if (listen(fd, backlog > INT_MAX ? INT_MAX : (int)backlog) < 0)
+        return -errno;
+    sock_acknowledge_late(fd, true); /* inherited, but listen(2) sets it back */
+    return 0;
+}
+
+void sock_acknowledge_late(int fd, bool is_late)
+{
+    (void)sock_set(fd, IPPROTO_TCP, TCP_QUICKACK, !is_late);
 }
 
 int sock_share_port(int fd, bool on)

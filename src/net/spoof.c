@@ -69,6 +69,8 @@ static int connect_from(int fd, const struct spoof *spoof, bool preserve_port, b
         err = bind_source(fd, spoof, preserve_port);
     if (err < 0)
         return err;
+    if (spoof->sends_at_once)
+        sock_acknowledge_late(fd, true);
 
     err = spoof_finish(fd, &spoof->target);
     /*

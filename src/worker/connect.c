@@ -42,6 +42,7 @@ static enum session_state begin(struct session *session)
         .mark = config->mark,
         .keepalive_s = config->keepalive_s,
         .preserve_port = config->preserve_client_port,
+        .sends_at_once = session->header_len > 0,
     };
     bool is_connected;
 

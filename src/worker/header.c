@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "mmproxy/net/sock.h"
 #include "mmproxy/proxyproto/proxyproto.h"
 #include "mmproxy/worker/session.h"
 
@@ -127,6 +128,15 @@ static int keep_payload(struct session *session, const uint8_t *bytes, size_t le
     return 0;
 }
 
+/*
+ * Accepted sockets acknowledge late, for headers that come with a request: the answer follows.
+ * Here none does, and the rest may be held back until what has come is acknowledged.
+ */
+static void ask_for_more(const struct session *session)
+{
+    sock_acknowledge_late(session->peer_fd, false);
+}
+
 static enum session_state judge(struct session *session, const uint8_t *bytes, size_t len)
 {
     struct proxyproto header;
@@ -137,13 +147,16 @@ static enum session_state judge(struct session *session, const uint8_t *bytes, s
     case PROXYPROTO_OK:
         if (keep_payload(session, bytes + header.length, len - header.length) < 0)
             return refused(session, strerror(ENOMEM));
+        if (header.length == len)
+            ask_for_more(session);
         return judge_client(session, &header);
     case PROXYPROTO_MORE:
         break;
     }
-    if (!session->header && keep(session, bytes, len) < 0)
-        return refused(session, strerror(ENOMEM));
-    return SESSION_HEADER;
+    if (session->header)
+        return SESSION_HEADER;
+    ask_for_more(session);
+    return keep(session, bytes, len) < 0 ? refused(session, strerror(ENOMEM)) : SESSION_HEADER;
 }
 
 static enum session_state read_failed(struct session *session, int error)

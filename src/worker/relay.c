@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "mmproxy/base/clock.h"
+#include "mmproxy/net/sock.h"
 #include "mmproxy/worker/session.h"
 
 static const char *error_name(const char *whose_reset, int error)
@@ -120,8 +121,12 @@ static enum session_state failed(struct session *session)
 /* Nobody has had the time to send more than what came with the header. */
 static void begin(struct session *session)
 {
+    bool has_payload = session->up.backlog != NULL;
+
     session->down_wait = PUMP_READ;
     up_ran(session, pump_flush(&session->up, session->listener->worker->pool));
+    if (has_payload) /* see sends_at_once: that was the handshake's acknowledgement */
+        sock_acknowledge_late(session->target_fd, false);
 }
 
 static void on_activity(struct session *session)

@@ -5,7 +5,9 @@ import hashlib
 import random
 import select
 import socket
+import struct
 import threading
+import time
 
 import pytest
 
@@ -315,18 +317,62 @@ def test_keepalive_on_both_sides(net, serve, target, session, keepalive, wanted)
         assert ("timer:(keepalive,9min" in line) == wanted, line
 
 
-def test_no_delay_on_both_sides(serve, target, session):
-    """What the kernel says of the gateway's own two sockets."""
-    gateway = serve()
-    _, conn = session(target(), HEAD)
+def _tcp_option(gateway, option):
+    """(the accepted socket's, the target's): what the kernel says of a session's two."""
     found = {}
     for sock in proc.sockets(gateway.workers()[0]):
         with sock:
             if sock.family == socket.AF_INET and sock.getsockname()[1] in (2222, 51234):
-                found[sock.getsockname()] = sock.getsockopt(socket.IPPROTO_TCP,
-                                                            socket.TCP_NODELAY)
-    del found["0.0.0.0", 2222]
-    assert found == {(ORIGIN4, 2222): 1, (conn.peer_address, conn.peer_port): 1}
+                found[sock.getsockname()] = sock.getsockopt(socket.IPPROTO_TCP, option)
+    return found[ORIGIN4, 2222], found[CLIENT4, 51234]
+
+
+def test_no_delay_on_both_sides(serve, target, session):
+    gateway = serve()
+    session(target(), HEAD)
+    assert _tcp_option(gateway, socket.TCP_NODELAY) == (1, 1)
+
+
+def _unacknowledged(conn):
+    """Segments that this end has sent and the other has not acknowledged."""
+    return struct.unpack_from("I", conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104),
+                              24)[0]
+
+
+LATE = 0.04  # seconds: the kernel acknowledges no sooner where it does not at once
+TRIES = 20   # a busy machine may spoil some
+
+
+@pytest.mark.parametrize("sent", (HEAD, HEAD[:20], HEAD[:-1]))
+def test_header_that_comes_alone_is_acknowledged_at_once(serve, target, dial, sent):
+    """Its sender may hold the rest back until then."""
+    serve(client_port="any")
+    target()
+    for _ in range(TRIES):
+        peer = dial()
+        peer.send(sent)
+        began = time.monotonic()
+        until(lambda: _unacknowledged(peer) == 0, "the acknowledgement")
+        if time.monotonic() - began < LATE / 2:
+            return
+    pytest.fail(f"not once in {TRIES} tries was it acknowledged within {LATE / 2} s")
+
+
+def test_request_behind_the_header_is_acknowledged_with_the_answer(serve, target, dial):
+    serve(client_port="any")
+    service = target()
+    for _ in range(TRIES):
+        peer = dial()
+        peer.send(HEAD + b"request")
+        conn = service.accept()
+        assert conn.recv(7) == b"request"
+        was_late = _unacknowledged(peer) > 0
+        conn.send(b"answer")
+        assert peer.recv(6) == b"answer" and _unacknowledged(peer) == 0
+        conn.close()
+        if was_late:
+            return
+    pytest.fail("it was acknowledged without the answer each time")
 
 
 @pytest.mark.parametrize("direction", ("up", "down"))

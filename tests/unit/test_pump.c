@@ -113,6 +113,47 @@ static void the_end_of_file_comes_behind_the_last_byte(void **state)
     }
 }
 
+static void the_end_behind_a_first_answer_is_seen_with_it_and_goes_out_with_it(void **state)
+{
+    struct pump_pool *pool = pump_pool_new(4);
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig, pool, 0);
+    assert_int_equal(rig_send(&rig, 64, 0), 64);
+    assert_return_code(shutdown(rig.sender, SHUT_WR), errno);
+    support_wait(rig.from, POLLRDHUP);
+    assert_int_equal(rig_run(&rig), PUMP_DONE);
+    assert_int_equal(rig.pump.bytes, 64);
+    assert_int_equal(rig_receive(&rig, 64), 0); /* they wait for FIN */
+    assert_return_code(shutdown(rig.to, SHUT_WR), errno);
+    support_wait(rig.receiver, POLLIN);
+    assert_int_equal(rig_receive(&rig, 64), 64);
+    assert_int_equal(rig_receive(&rig, 64), SIZE_MAX);
+    rig_close(&rig);
+    pump_pool_free(pool);
+}
+
+static void a_reset_behind_a_first_answer_is_no_end_of_file(void **state)
+{
+    struct pump_pool *pool = pump_pool_new(4);
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig, pool, 0);
+    assert_int_equal(rig_send(&rig, 64, 0), 64);
+    support_wait(rig.from, POLLIN);
+    support_reset(rig.sender);
+    rig.sender = -1;
+    support_wait(rig.from, POLLHUP);
+    assert_int_equal(rig_run(&rig), PUMP_FROM_ERROR);
+    assert_int_equal(rig.pump.error, ECONNRESET);
+    support_wait(rig.receiver, POLLIN);
+    assert_int_equal(rig_receive(&rig, 64), 64);
+    rig_close(&rig);
+    pump_pool_free(pool);
+}
+
 static void one_direction_goes_on_after_the_end_of_the_other(void **state)
 {
     struct pump_pool *pool = pump_pool_new(4);
@@ -258,6 +299,8 @@ int main(void)
         cmocka_unit_test(calm_and_bulky_times_may_alternate),
         cmocka_unit_test(a_receiver_that_never_reads_is_waited_for_and_nothing_else),
         cmocka_unit_test(the_end_of_file_comes_behind_the_last_byte),
+        cmocka_unit_test(the_end_behind_a_first_answer_is_seen_with_it_and_goes_out_with_it),
+        cmocka_unit_test(a_reset_behind_a_first_answer_is_no_end_of_file),
         cmocka_unit_test(one_direction_goes_on_after_the_end_of_the_other),
         cmocka_unit_test(a_reset_by_the_sender_is_an_error_of_the_reading_side),
         cmocka_unit_test(a_reset_by_the_receiver_is_an_error_of_the_writing_side),

@@ -59,6 +59,7 @@ static void accepted_sockets_inherit_what_was_set_once(void **state)
 
         assert_int_equal(support_option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
         assert_int_equal(support_option(fd, SOL_SOCKET, SO_OOBINLINE), 1);
+        assert_int_equal(support_option(fd, IPPROTO_TCP, TCP_QUICKACK), 0);
         assert_int_equal(support_option(fd, SOL_SOCKET, SO_KEEPALIVE), cases[i].is_on);
         if (cases[i].is_on)
             assert_int_equal(support_option(fd, IPPROTO_TCP, TCP_KEEPIDLE), cases[i].idle_s);
@@ -80,6 +81,7 @@ static void a_listener_s_options_can_be_set_anew(void **state)
     assert_int_equal(support_option(listening, IPPROTO_TCP, TCP_KEEPIDLE), 77);
     assert_return_code(getsockopt(listening, IPPROTO_TCP, TCP_INFO, &info, &len), errno);
     assert_int_equal(info.tcpi_sacked, 33); /* of a listener: its backlog */
+    assert_int_equal(support_option(listening, IPPROTO_TCP, TCP_QUICKACK), 0);
     sock_set_up_again(listening, 33, 0);
     assert_int_equal(support_option(listening, SOL_SOCKET, SO_KEEPALIVE), 0);
     close(listening);

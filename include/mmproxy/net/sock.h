@@ -10,7 +10,8 @@
 /*
  * Opens a non-blocking listening TCP socket. What accepted sockets inherit from it is set
  * here once instead of at each of them: TCP_NODELAY, keepalive (seconds; 0 = off), urgent
- * bytes kept in line. An IPv6 wildcard takes IPv6 only. shares_port: as sock_share_port.
+ * bytes kept in line, late acknowledgements. An IPv6 wildcard takes IPv6 only. shares_port: as
+ * sock_share_port.
  * returns: the descriptor (close-on-exec), or -errno: EADDRINUSE, EADDRNOTAVAIL, EACCES
  * (a port below 1024 without CAP_NET_BIND_SERVICE), ...
  */
@@ -36,6 +37,13 @@ int sock_set_keepalive(int fd, unsigned seconds);
 
 /* Sets an int option. returns: 0 or -errno. */
 int sock_set(int fd, int level, int option, int value);
+
+/*
+ * Late: what arrives is acknowledged with the answer, or after 40 ms at the most; that saves the
+ * packet. Not late: at once, what has arrived already too, for a sender that may be waiting for
+ * it (Nagle). The kernel finds out by itself after some exchanges: this is for the first.
+ */
+void sock_acknowledge_late(int fd, bool is_late);
 
 /*
  * From now on whatever closes the socket resets the connection, the end of a process that was

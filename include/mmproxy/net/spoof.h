@@ -14,6 +14,7 @@ struct spoof {
     uint32_t mark;        /* SO_MARK: what the return path's rules look at */
     unsigned keepalive_s; /* 0 = off */
     bool preserve_port;   /* use the source's port if the kernel will have it */
+    bool sends_at_once;   /* the handshake's last acknowledgement may go with the first bytes */
 };
 
 /*

@@ -222,10 +222,10 @@ bool managed_apply(struct managed *managed, const struct config *const *configs,
     return !managed->has_failed;
 }
 
+/* Before the first managed_apply too: a start that is given up may have come after a crash. */
 void managed_remove(struct managed *managed)
 {
-    if (!managed->is_first)
-        managed_apply(managed, NULL, 0);
+    (void)managed_apply(managed, NULL, 0);
 }
 
 /*

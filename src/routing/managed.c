@@ -222,10 +222,11 @@ bool managed_apply(struct managed *managed, const struct config *const *configs,
     return !managed->has_failed;
 }
 
-/* Before the first managed_apply too: a start that is given up may have come after a crash. */
 void managed_remove(struct managed *managed)
 {
-    (void)managed_apply(managed, NULL, 0);
+    /* A start that came to nothing may have been one after a crash, whose claim is there still. */
+    if (!managed->is_first || runtime_has_claims(managed->runtime))
+        (void)managed_apply(managed, NULL, 0);
 }
 
 /*

@@ -221,3 +221,34 @@ def test_session_goes_on_over_20_reloads_then_its_generation_is_gone(reloader, s
     held.gateway.wait_line(drained(1))
     held.wait_settled()
     assert not proc.is_alive(first[0])
+
+
+DRAINED_KB = 1024
+
+
+def test_memory_of_a_worker_that_has_drained_is_small(net, reloader, echo):
+    """Whatever it did before: one session that nobody ends may keep it for months."""
+    echo()
+    old = reloader()
+    (worker,) = old.gateway.workers()
+    fresh = proc.anonymous_kb(worker)
+    peers = [connect(net.lb, ORIGIN4, 2222) for _ in range(500)]
+    data = bytes(100_000)
+    for peer in peers:
+        peer.send(head())
+    for peer in peers:
+        peer.send(data)
+        assert peer.recv(len(data)) == data
+    old.write([conf.listener(keepalive=61)])
+    old.hup()
+    for peer in peers[1:]:
+        peer.close()
+    until(lambda: len([each for each in proc.descriptors(worker) if each.startswith("socket:")])
+          < 20, "the others to end")
+    if not _is_sanitized(worker):
+        used = proc.anonymous_kb(worker)
+        assert used < fresh + DRAINED_KB, f"{fresh} kB when it was new, {used} kB drained"
+    peers[0].send(b"still there")
+    assert peers[0].recv(11) == b"still there"
+    peers[0].close()
+    old.gateway.wait_line(drained(1))

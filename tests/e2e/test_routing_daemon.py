@@ -8,6 +8,7 @@ import pytest
 
 from lib import conf, daemon, freeze, header, proc, routing
 from lib.conn import connect
+from lib.reloading import Reloader
 from lib.target import EchoTarget
 from lib.topology import CLIENT_OF, ORIGIN_OF
 from lib.wait import until
@@ -217,4 +218,25 @@ def test_stop_with_a_session_drains_with_its_return_path(origin, plain_net, serv
     assert routing.own(origin)
     kept.close()
     assert gateway.wait_exit() == 0
+    assert routing.snapshot(origin) == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_routing_mode_changes_at_a_reload(method, origin, plain_net, services, directory, start):
+    assert services
+    before = routing.snapshot(origin)
+    listener = conf.listener(return_path=method)
+    gateway = start(write(directory, listener, routing="manual"))
+    gateway.wait_listening(*conf.LISTEN)
+    assert routing.snapshot(origin) == before
+    reloader = Reloader(gateway, directory)
+    reloader.reload([listener], routing="managed")
+    running = routing.snapshot(origin)
+    session(plain_net, 4, 50000).close()
+    session(plain_net, 6, 50000).close()
+    reloader.reload([listener], routing="manual")
+    until(lambda: routing.snapshot(origin) == before, "the return path to be gone")
+    reloader.reload([listener], routing="managed")
+    assert routing.snapshot(origin) == running
+    gateway.stop()
     assert routing.snapshot(origin) == before

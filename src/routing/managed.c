@@ -224,8 +224,9 @@ bool managed_apply(struct managed *managed, const struct config *const *configs,
 
 void managed_remove(struct managed *managed)
 {
-    if (!managed->is_first)
-        managed_apply(managed, NULL, 0);
+    /* A start that came to nothing may have been one after a crash, whose claim is there still. */
+    if (!managed->is_first || runtime_has_claims(managed->runtime))
+        (void)managed_apply(managed, NULL, 0);
 }
 
 /*

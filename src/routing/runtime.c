@@ -339,10 +339,10 @@ int runtime_error(const struct runtime *runtime)
     return runtime->error;
 }
 
-static bool has_claims(const struct runtime *runtime)
+bool runtime_has_claims(const struct runtime *runtime)
 {
     const struct dirent *entry;
-    DIR *folder = list_folder(runtime);
+    DIR *folder = runtime->error == 0 ? list_folder(runtime) : NULL;
     bool found = false;
 
     while (folder && (entry = readdir(folder)))
@@ -360,7 +360,7 @@ void runtime_withdraw(struct runtime *runtime)
         unlinkat(runtime->folder, runtime->claim_name, 0);
     close_fd(&runtime->claim);
     read_sysctls(runtime);
-    if (!has_claims(runtime) && runtime->n_sysctls == 0) {
+    if (!runtime_has_claims(runtime) && runtime->n_sysctls == 0) {
         unlinkat(runtime->folder, SYSCTLS, 0);
         unlinkat(runtime->folder, "lock", 0);
         unlinkat(runtime->parent, runtime->folder_name, AT_REMOVEDIR);

@@ -7,10 +7,11 @@ import time
 
 import pytest
 
-from lib import conf, haste, header, proc
+from lib import conf, haste, header, proc, routing
 from lib.chatter import Chatter, next_client
 from lib.conn import connect
 from lib.reloading import RELOADED, Reloader, client_sessions
+from lib.target import EchoTarget
 from lib.topology import LB4, LB6, ORIGIN4
 from lib.wait import until
 
@@ -66,15 +67,50 @@ class Victim:
         self.start()
 
 
-_SETTINGS = {"workers": WORKERS, "log": {"level": "notice"}}
+class ManagedVictim(Victim):
+    """One that sets up the return path itself; ip, nft and /proc/sys are the witnesses."""
+
+    def __init__(self, net, launch, directory, path):
+        self.runtime = directory / "run"
+        self._origin = net.origin
+        self.before = routing.snapshot(net.origin)
+        super().__init__(net, lambda *arguments: launch(
+            *arguments, env={"RUNTIME_DIRECTORY": str(self.runtime)}), path)
+
+    def expect_return_path(self, running):
+        """The very rules and routes of the first start: nothing twice, nothing missing."""
+        assert routing.snapshot(self._origin) == running
+
+    def expect_nothing_left(self):
+        assert routing.snapshot(self._origin) == self.before
+        assert not list(self.runtime.iterdir())
 
 
-def test_50_kills_at_random_times_under_load(net, launch, directory, echo):
-    """Workers and supervisors; service is back within a second, and nothing else is hurt."""
-    echo()
-    generator = random.Random(50)
-    victim = Victim(net, launch, conf.write(directory, [conf.listener()], **_SETTINGS))
+_SETTINGS = {"workers": WORKERS, "log": {"level": "notice"}, "routing": "managed"}
+
+
+@pytest.fixture
+def unrouted_echo(plain_net):
+    """An echo service that clients' addresses do not get back from by themselves."""
+    routing.create_mangle(plain_net.origin)
+    service = EchoTarget(plain_net.origin, "127.0.0.1", conf.SERVICE_PORT)
+    yield service
+    service.close()
+
+
+@pytest.mark.parametrize("method", ("loopback", "fwmark", "connmark"))
+@pytest.mark.usefixtures("unrouted_echo")
+def test_50_kills_at_random_times_under_load(plain_net, launch, directory, method):
+    """
+    Workers and supervisors; service is back within a second, the return path is what it was,
+    nothing else is hurt, and after the stop nothing is left.
+    """
+    net, generator = plain_net, random.Random(50)
+    path = conf.write(directory, [conf.listener(return_path=method)], **_SETTINGS)
+    victim = ManagedVictim(net, launch, directory, path)
     until(lambda: _is_served(net), "the first session")
+    running = routing.snapshot(net.origin)
+    assert running != victim.before
     chatter = Chatter(net.lb, ORIGIN4, [2222], count=8, may_break=True)
     for number in range(KILLS):
         _wait_sessions(chatter, generator.randrange(1, 30))
@@ -86,12 +122,33 @@ def test_50_kills_at_random_times_under_load(net, launch, directory, echo):
         killed = time.monotonic()
         until(lambda: _is_served(net), "service", 5)
         assert time.monotonic() - killed < BACK_WITHIN
+        victim.expect_return_path(running)
     assert not chatter.stop()
     until(lambda: not any(map(proc.is_alive, victim.orphans)), "the orphans to end")
     victim.gateway.wait_workers(WORKERS)
     victim.gateway.stop()
     assert not net.origin.is_listening(2222)
     assert not _processes_in(net.origin)
+    victim.expect_nothing_left()
+
+
+@pytest.mark.parametrize("method", ("fwmark", "connmark"))
+def test_killed_while_it_sets_the_return_path_up(plain_net, launch, directory, method):
+    """At any of its steps, each time with another configuration: the next start knows its own."""
+    net, generator = plain_net, random.Random(11)
+    routing.create_mangle(net.origin)
+    victim, orphans = None, set()
+    for number in range(KILLS):
+        path = conf.write(directory, [conf.listener(
+            return_path=method, mark=number % 5 + 1, table=1000 + number % 3)], **_SETTINGS)
+        victim = victim or ManagedVictim(net, launch, directory, path)
+        _spin(generator.randrange(120000))
+        orphans |= set(victim.gateway.workers())
+        victim.kill_supervisor()
+    until(lambda: not any(map(proc.is_alive, orphans | victim.orphans)), "the orphans to end")
+    victim.gateway.wait_workers(WORKERS)
+    victim.gateway.stop()
+    victim.expect_nothing_left()
 
 
 def _wait_sessions(chatter, count):

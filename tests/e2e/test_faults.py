@@ -63,7 +63,7 @@ def gateway(faults, serve, echo, net):
     assert "libfaults" in open(f"/proc/{started.pid}/maps", encoding="ascii").read()
     assert serves(net)
     until(lambda: len(started.workers()) == 1, "the checks of the target to end")
-    started.idle = until(lambda: is_idle(net) and sockets(started), "the first session to end")
+    started.idle = idle_sockets(started, net)
     return started
 
 
@@ -71,10 +71,16 @@ def dial(net):
     return connect(net.lb, ORIGIN4, 2222)
 
 
-def sockets(gateway):
+def sockets(gateway, look=proc.descriptors):
     """Descriptors of the worker; idle pipes are its stock and no leak."""
-    return [sum(not name.startswith("pipe:") for name in proc.descriptors(pid))
+    return [sum(not name.startswith("pipe:") for name in look(pid))
             for pid in gateway.workers()]
+
+
+def idle_sockets(gateway, net):
+    """The same when the last session has ended and the worker has closed all of it."""
+    until(lambda: is_idle(net), "the last session to end")
+    return sockets(gateway, proc.resting_descriptors)
 
 
 def is_idle(net):
@@ -261,7 +267,7 @@ def test_a_worker_s_first_steps_fail(gateway, faults, net, call):
         faults.disarm()
         until(lambda: is_another(gateway, worker), "a replacement")
         until(lambda: serves(net), lambda: f"a session, {call} {skip}\n{gateway.text()}")
-        idle = idle or until(lambda: is_idle(net) and sockets(gateway), "the session to end")
+        idle = idle or idle_sockets(gateway, net)
         until(lambda: is_idle(net) and sockets(gateway) == idle,
               lambda: f"{sockets(gateway)} descriptors, {idle} before")
 

@@ -143,7 +143,7 @@ def test_started_as_a_user_without_capabilities_says_what_is_missing(net, direct
     prefix = AMBIENT[:AMBIENT.index("--inh-caps")] + ["--"]
     done = daemon.run(["-c", path], directory, net.origin, prefix=prefix)
     assert done.returncode == 77
-    assert re.match(r"mmproxy: can't spoof connections: .*CAP_NET_RAW: .*\n", done.stderr)
+    assert re.fullmatch(r"mmproxy: can't spoof connections: .*CAP_NET_RAW: .*\n", done.stderr)
 
 
 def test_root_that_may_not_switch_users_is_refused(net, directory):

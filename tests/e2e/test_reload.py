@@ -2,7 +2,6 @@
 """Reloads: whatever changes, no connection is lost."""
 
 import random
-import re
 import signal
 import time
 
@@ -57,12 +56,6 @@ def _changed(generator, number):
     return steady
 
 
-def _memory_kb(pid):
-    """What the process would give back if it ended: pages of its own, its share of others."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        return int(re.search(r"^Pss:\s+([0-9]+) kB", file.read(), re.M)[1])
-
-
 def _is_sanitized(pid):
     """Its allocator keeps what was freed, and looks for leaks by itself at the end."""
     with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
@@ -73,7 +66,7 @@ def _measure(reloader):
     """Descriptors and memory with the same configuration each time, and one generation."""
     reloader.reload([conf.listener(), web()], workers=2, log=_QUIET)
     pid = reloader.gateway.pid
-    return len(proc.descriptors(pid)), _memory_kb(pid)
+    return proc.resting_descriptors(pid), proc.anonymous_kb(pid)
 
 
 _QUIET = {"level": "notice"}
@@ -101,10 +94,8 @@ def test_200_reloads_under_load_lose_nothing(net, launch, directory, echo):
     assert time.monotonic() - began < 60
     assert not chatter.stop()
     assert chatter.sessions > RELOADS
-    _, later_memory = _measure(reloader)
-    # The last generations' workers may still be on their way out.
-    until(lambda: len(proc.descriptors(gateway.pid)) == descriptors,
-          lambda: f"{descriptors} descriptors, there are {len(proc.descriptors(gateway.pid))}")
+    later_descriptors, later_memory = _measure(reloader)
+    assert len(later_descriptors) == len(descriptors), (descriptors, later_descriptors)
     if not _is_sanitized(gateway.pid):
         assert later_memory <= memory + 128, f"{memory} kB after 20 reloads, {later_memory} kB now"
     assert len(gateway.workers()) == 2 and not proc.zombies(gateway.pid)
@@ -230,3 +221,34 @@ def test_session_goes_on_over_20_reloads_then_its_generation_is_gone(reloader, s
     held.gateway.wait_line(drained(1))
     held.wait_settled()
     assert not proc.is_alive(first[0])
+
+
+DRAINED_KB = 1024
+
+
+def test_memory_of_a_worker_that_has_drained_is_small(net, reloader, echo):
+    """Whatever it did before: one session that nobody ends may keep it for months."""
+    echo()
+    old = reloader()
+    (worker,) = old.gateway.workers()
+    fresh = proc.anonymous_kb(worker)
+    peers = [connect(net.lb, ORIGIN4, 2222) for _ in range(500)]
+    data = bytes(100_000)
+    for peer in peers:
+        peer.send(head())
+    for peer in peers:
+        peer.send(data)
+        assert peer.recv(len(data)) == data
+    old.write([conf.listener(keepalive=61)])
+    old.hup()
+    for peer in peers[1:]:
+        peer.close()
+    until(lambda: len([each for each in proc.descriptors(worker) if each.startswith("socket:")])
+          < 20, "the others to end")
+    if not _is_sanitized(worker):
+        used = proc.anonymous_kb(worker)
+        assert used < fresh + DRAINED_KB, f"{fresh} kB when it was new, {used} kB drained"
+    peers[0].send(b"still there")
+    assert peers[0].recv(11) == b"still there"
+    peers[0].close()
+    old.gateway.wait_line(drained(1))

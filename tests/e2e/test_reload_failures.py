@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from lib import conf, freeze, haste, header, manager, proc
+from lib import conf, freeze, haste, header, proc
 from lib.chatter import next_client
 from lib.reloading import FAILED, RELOADED, Reloader, client_sessions
 from lib.topology import ORIGIN4
@@ -38,11 +38,9 @@ class Failing(Reloader):
         self._net, self._session, self._service = net, session, service
         self._workers = gateway.workers()
         self.held = self.new_session()
-        self.count_descriptors()
-
-    def count_descriptors(self):
-        """What is open while nothing goes on: to be found again after the failure."""
-        self._descriptors = len(proc.descriptors(self.gateway.pid))
+        gateway.wait_line(".* connected, .*")  # every line of the start is before it
+        # To be found again after the failure.
+        self._descriptors = proc.resting_descriptors(gateway.pid)
 
     def new_session(self, port=2222):
         return self._session(self._service, header.v1(*next_client()), port=port)
@@ -61,10 +59,12 @@ class Failing(Reloader):
 
     def expect_old_goes_on(self):
         """Nothing of the failure is left, and everything works as before."""
-        until(lambda: self.gateway.workers() == self._workers, "the new workers to be gone")
+        # Children, not workers: one that was killed at once never came to be a worker.
+        until(lambda: proc.children(self.gateway.pid) == self._workers,
+              "the new workers to be gone")
         until(lambda: not proc.zombies(self.gateway.pid), "zombies to be reaped")
-        until(lambda: len(proc.descriptors(self.gateway.pid)) == self._descriptors,
-              lambda: f"descriptors to be closed: {proc.descriptors(self.gateway.pid)}")
+        now = proc.resting_descriptors(self.gateway.pid)
+        assert len(now) == len(self._descriptors), f"{self._descriptors}\n{now}"
         assert not self._net.origin.is_listening(8080)
         self.held[0].trip(self.held[1])
         peer, conn = self.new_session()
@@ -160,7 +160,7 @@ def test_no_descriptors_for_another_worker(failing):
     pid = gateway.gateway.pid
     gateway.write([conf.listener(keepalive=61)], workers=4)
     # Enough to read the files, not for the channels of four workers.
-    limit = len(proc.descriptors(pid)) + 3
+    limit = len(proc.resting_descriptors(pid)) + 3
     gateway.gateway.namespace.run("prlimit", f"--nofile={limit}:20000", f"--pid={pid}")
     gateway.gateway.signal(signal.SIGHUP)
     gateway.gateway.wait_line(re.escape(GOES_ON))
@@ -169,21 +169,11 @@ def test_no_descriptors_for_another_worker(failing):
     gateway.expect_survival()
 
 
-@pytest.fixture
-def watching(directory):
-    made = manager.Manager(directory)
-    yield made
-    made.close()
-
-
-def test_no_processes_for_another_worker(failing, watching):
+def test_no_processes_for_another_worker(failing):
     """As a user whose processes are limited, which root's are not."""
-    gateway = failing(options={"env": watching.environment, "prefix": [
+    gateway = failing(settings={"user": "nobody", "sandbox": False}, options={"prefix": [
         "setpriv", f"--reuid={UNPRIVILEGED}", "--clear-groups", f"--inh-caps={AMBIENT}",
-        f"--ambient-caps={AMBIENT}"]}, settings={"user": "nobody", "sandbox": False})
-    watching.wait("READY")
-    gateway.wait_checked()
-    gateway.count_descriptors()  # the start was still under way when they were counted first
+        f"--ambient-caps={AMBIENT}"]})
     pid = gateway.gateway.pid
     gateway.write([conf.listener(), web()], user="nobody", sandbox=False)
     as_user = ("setpriv", f"--reuid={UNPRIVILEGED}", "prlimit", f"--pid={pid}")

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The return path by the daemon itself: --rules, --check, and managed from start to stop."""
 
+import os
 import signal
 
 import pytest
 
-from lib import conf, daemon, header, proc, routing
+from lib import conf, daemon, freeze, header, proc, routing
 from lib.conn import connect
+from lib.reloading import Reloader
 from lib.target import EchoTarget
 from lib.topology import CLIENT_OF, ORIGIN_OF
 from lib.wait import until
@@ -31,9 +33,8 @@ def services(origin):
 @pytest.fixture
 def start(origin, launch, directory):
     """start(config): the daemon with a runtime directory of the test's own."""
-    def make(config):
-        gateway = launch(origin, "-c", config, env=environment(directory))
-        return gateway
+    def make(config, **options):
+        return launch(origin, "-c", config, env=environment(directory), **options)
     return make
 
 
@@ -127,6 +128,45 @@ def test_a_crash_is_cleaned_up_by_the_next_start(method, origin, plain_net, dire
     assert routing.snapshot(origin) == before
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("how", ("told to stop", "fails"))
+def test_a_crash_is_cleaned_up_by_a_start_that_comes_to_nothing(method, how, origin, directory,
+                                                                start):
+    """Stopped before it is ready, or with a mistake: nobody may come after it."""
+    before = routing.snapshot(origin)
+    path = write(directory, conf.listener(return_path=method))
+    first = start(path)
+    first.wait_listening(*conf.LISTEN)
+    workers = first.workers()
+    first.may_lose_workers = True
+    first.signal(signal.SIGKILL)
+    first.wait_exit()
+    until(lambda: not any(map(proc.is_alive, workers)), "its workers to be gone")
+    assert routing.snapshot(origin) != before
+    if how == "fails":
+        path.write_text("nonsense")
+        assert start(path).wait_exit() == os.EX_CONFIG
+    else:
+        gate = directory / "gate"
+        os.mkfifo(gate)
+        second = start(path, prefix=["sh", "-c", f"read go <{gate}; exec \"$@\"", "sh"])
+        worker = freeze.next_child(second.pid, lambda: gate.write_text("go\n"))
+        second.signal(signal.SIGTERM)
+        second.wait_line(r"\[\+\] stopping: .*")
+        worker.thaw()
+        assert second.wait_exit() == 0
+    assert routing.snapshot(origin) == before
+    assert not list((directory / "run").iterdir())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_start_that_fails_leaves_alone_what_another_has_set_up(method, origin, directory, start):
+    path = write(directory, conf.listener(return_path=method))
+    first = start(path)
+    first.wait_listening(*conf.LISTEN)
+    running = routing.snapshot(origin)
+    assert start(path).wait_exit() == os.EX_OSERR  # the ports are taken
+    assert routing.snapshot(origin) == running
 
 
 def test_a_manual_daemon_leaves_nothing_even_when_it_is_killed(origin, directory, start):
@@ -178,4 +218,25 @@ def test_stop_with_a_session_drains_with_its_return_path(origin, plain_net, serv
     assert routing.own(origin)
     kept.close()
     assert gateway.wait_exit() == 0
+    assert routing.snapshot(origin) == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_routing_mode_changes_at_a_reload(method, origin, plain_net, services, directory, start):
+    assert services
+    before = routing.snapshot(origin)
+    listener = conf.listener(return_path=method)
+    gateway = start(write(directory, listener, routing="manual"))
+    gateway.wait_listening(*conf.LISTEN)
+    assert routing.snapshot(origin) == before
+    reloader = Reloader(gateway, directory)
+    reloader.reload([listener], routing="managed")
+    running = routing.snapshot(origin)
+    session(plain_net, 4, 50000).close()
+    session(plain_net, 6, 50000).close()
+    reloader.reload([listener], routing="manual")
+    until(lambda: routing.snapshot(origin) == before, "the return path to be gone")
+    reloader.reload([listener], routing="managed")
+    assert routing.snapshot(origin) == running
+    gateway.stop()
     assert routing.snapshot(origin) == before

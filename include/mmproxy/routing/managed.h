@@ -30,7 +30,10 @@ struct managed *managed_new(void);
  */
 bool managed_apply(struct managed *managed, const struct config *const *configs, size_t n_configs);
 
-/* Removes all of it, as managed_apply without a configuration; nothing before the first one. */
+/*
+ * Removes all of it, as managed_apply without a configuration: what an instance that crashed
+ * left too, so a start that came to nothing leaves no more than one that did not.
+ */
 void managed_remove(struct managed *managed);
 
 /* For the caller's event loop: readable when managed_on_readable is to be called. Owned. */

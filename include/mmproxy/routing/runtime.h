@@ -50,6 +50,9 @@ int runtime_claim(struct runtime *runtime, const struct wanted *wanted);
  */
 void runtime_withdraw(struct runtime *runtime);
 
+/* Is there a claim, of whomever, dead or alive? False where there is no runtime directory. */
+bool runtime_has_claims(const struct runtime *runtime);
+
 /*
  * Adds to out what the other living instances claim, and clears dead ones away.
  * *strangers: there are instances in this network namespace whose claims can't be seen here

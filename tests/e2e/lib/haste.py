@@ -47,12 +47,17 @@ int epoll_wait(int fd, struct epoll_event *events, int n, int timeout_ms)
 """
 
 
-def environment(directory, factor):
-    """Variables for a daemon for which a second lasts 1/factor of one."""
-    library = directory / "haste.so"
+def preload(directory, name, source):
+    """Variables for a daemon before whose libraries a library made of this source is loaded."""
+    library = directory / f"{name}.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-x", "c", "-o", library, "-"],
-                   input=_SOURCE, text=True, check=True)
+                   input=source, text=True, check=True)
     os.chmod(library, 0o755)
     # A sanitizer's runtime insists on being the first otherwise.
     asan = daemon.environment(directory)["ASAN_OPTIONS"] + ":verify_asan_link_order=0"
-    return {"LD_PRELOAD": str(library), "HASTE": str(factor), "ASAN_OPTIONS": asan}
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": asan}
+
+
+def environment(directory, factor):
+    """Variables for a daemon for which a second lasts 1/factor of one."""
+    return preload(directory, "haste", _SOURCE) | {"HASTE": str(factor)}

@@ -3,9 +3,12 @@
 
 import ctypes
 import os
+import re
 import signal
 import socket
 import stat
+
+from lib.wait import until
 
 PIDFD_GETFD = 438  # the same on every architecture
 
@@ -56,6 +59,30 @@ def descriptors(pid):
         except FileNotFoundError:
             pass  # closed meanwhile
     return sorted(found)
+
+
+def resting_descriptors(pid):
+    """The same of a process that sleeps: none that it opened for a moment only."""
+    def look():
+        before = _sleep(pid)
+        found = descriptors(pid)
+        return before and _sleep(pid) == before and found
+    return until(look, f"process {pid} to rest")
+
+
+def _sleep(pid):
+    """Which of its sleeps a process is in; None where it is awake."""
+    now = status(pid)
+    return now["voluntary_ctxt_switches"] if now["State"].startswith("S") else None
+
+
+def anonymous_kb(pid):
+    """
+    Memory that belongs to no file, whether forked children still share it or not: what other
+    processes do does not change it. (RssAnon in /proc/PID/status may lag behind.)
+    """
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return sum(map(int, re.findall(r"^(?:Anonymous|Swap): +([0-9]+) kB$", file.read(), re.M)))
 
 
 def sockets(pid):

@@ -36,6 +36,34 @@ route add local 0.0.0.0/0 dev lo table 100
 """
 
 
+# Room for many short connections, and buffers as large as Linux has them if nobody changes that.
+SYSCTLS = (
+    ("ip_local_port_range", "20000 65535"),
+    ("tcp_max_tw_buckets", "1000000"),
+    ("tcp_rmem", "4096 131072 6291456"),
+    ("tcp_wmem", "4096 16384 4194304"),
+)
+
+
+# As Debian has it; where a namespace may not, the one that is always there. Neither paces what it
+# sends, as others do, on loopback too.
+CONGESTION_CONTROLS = ("cubic", "reno")
+
+
+def _set_sysctl(key, value):
+    pathlib.Path("/proc/sys/net/ipv4", key).write_text(value, encoding="ascii")
+
+
+def _set_congestion_control():
+    for name in CONGESTION_CONTROLS:
+        try:
+            _set_sysctl("tcp_congestion_control", name)
+            return
+        except OSError:
+            pass
+    raise Failure(f"no congestion control of {CONGESTION_CONTROLS} can be set")
+
+
 def enter_new_network():
     """
     Moves this process into a network namespace of its own, in which whatever it starts from
@@ -45,8 +73,9 @@ def enter_new_network():
     if _libc.unshare(CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
     subprocess.run(["ip", "-batch", "-"], input=RETURN_PATH, text=True, check=True)
-    for key, value in (("ip_local_port_range", "20000 65535"), ("tcp_max_tw_buckets", "1000000")):
-        pathlib.Path("/proc/sys/net/ipv4", key).write_text(value, encoding="ascii")
+    for key, value in SYSCTLS:
+        _set_sysctl(key, value)
+    _set_congestion_control()
 
 
 def is_listening(port):

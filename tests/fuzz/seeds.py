@@ -110,7 +110,7 @@ listeners = ( """
   connect_timeout = .5; idle_timeout = 1e2; keepalive = 0; max_sessions = 5;
   max_sessions_per_client = 1; max_pending = 10; backlog = 20; allow_local_clients = true;""",
     )
-    + " );\0192.0.2.0/24\n2001:db8::1/32 # c\n",
+    + " );\x00192.0.2.0/24\n2001:db8::1/32 # c\n",
     "collisions": "listeners = ( "
     + ", ".join(
         LISTENER % (name, '"127.0.0.1:22"', f"table = {table};")
@@ -118,11 +118,12 @@ listeners = ( """
     )
     + " );\0",
     "include": '/* c */\n@include "101"\nworkers = 3;\0user = "root";\nlog: {\nlevl = 1 };',
-    "include_itself": '@include "100"\n',
+    "include_itself": '@include "107"\n',
     "unknown_keys": "wrokers = 1; mark = 2; log: { targets = 3 }; defaults: { name = 4 };",
     "wrong_types": 'workers = "a"; sandbox = 1; user = 5; log = 6; listeners = [ 7 ]; defaults = ( );',
     "numbers": "workers = 99999999999999999999; drain_timeout = 1e999; a = -0x5L; b = 1.; c = .;",
     "strings": r'''user = "a\"b" "c\\" "\n\x1b";''',
+    "cut_off": 'workers = 1;\ndefaults',
     "not_closed": 'log: { listeners = ( [ "a',
     "bad_subnets": "listeners = ( " + LISTENER % ("a", '"0.0.0.0:1"', "") + ");\0x\n1.2.3.4/33\n",
     "empty": "",
@@ -131,7 +132,7 @@ listeners = ( """
 ONE = ["-a", "/proc/self/fd/101", "-l", "0.0.0.0:1", "-4", "127.0.0.1:2"]
 
 CMDLINE = {
-    "file": ["-c", "/proc/self/fd/100", "-v", "-q", "-N"],
+    "file": ["-c", "/proc/self/fd/107", "-v", "-q", "-N"],
     "one": ONE,
     "everything": ONE
     + ["-6", "[::1]:2", "-m", "0x5", "-t5", "-P", "--return-path=auto", "-l[::]:1", "--rules=undo"],

@@ -93,6 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     struct reports reports = { .n_errors = 0 };
     struct config_sink sink = { .report = input_report, .context = &reports };
+    static const char strict[] = "workers = 1; log: { level = \"error\"; };";
     char *argv[WORDS_MAX + 2];
     struct cmdline cmdline;
     char *text = malloc(len + 1);
@@ -102,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     PROPERTY(text != NULL);
     memcpy(text, bytes, len);
     text[len] = '\0';
-    input_write(INPUT_CONFIG_FD, "workers = 1;", 12);
+    input_write(INPUT_CONFIG_FD, strict, sizeof(strict) - 1);
     input_write(INPUT_SUBNETS_FD, "192.0.2.0/24\nx\n", 15);
 
     argc = split(text, argv);

@@ -92,7 +92,7 @@ static void check_endpoint(const char *line)
     PROPERTY(reason == NULL || *reason != '\0');
     if (reason != NULL)
         return;
-    PROPERTY(addr_port(&addr) != 0);
+    PROPERTY(addr_port(&addr) != 0 && addr_len(&addr) > n_bytes(&addr));
     PROPERTY(addr_parse(&again, addr_format(&addr, text)) == NULL);
     PROPERTY(addr_equal(&addr, &again) && addr_equal_host(&addr, &again));
     PROPERTY(addr_is_local_claim(&addr) || !addr_is_loopback(&addr));

@@ -88,6 +88,9 @@ SUBNETS = {
     "adjacent_v6": "2001:db8:0:1::/64\n2001:db8::ffff:ffff:ffff:ffff/128\n2001:db8:0:2::/65\n",
     "mapped": "::ffff:0:0/96\n::ffff:0:0/95\n::fffe:ffff:ffff\n::1:0:0:0\n",
     "last_is_mapped": "::ffff:0:0/95\n",
+    "endpoints": "1.2.3.4:5\n[::1]:80\n[fe80::1%lo]:22\n[fe80::1%1]:22\n[::ffff:1.2.3.4]:65535\n",
+    "bad_endpoints": "1.2.3.4:0\n1.2.3.4:65536\n[1.2.3.4]:5\n::1:80\n[::1\n[::1]80\n[::1%lo]:1\n"
+    "[fe80::1%none]:1\n[fe80::1%]:1\nhost:80\n:80\n1.2.3.4:\n1.2.3.4:080\n",
     "bad": "192.0.2.0/33\n192.0.02.1\n1.2.3\n::1/129\n/8\n1.2.3.4/\nhost\n\n1.2.3.4/08\n",
     "empty": "",
 }
@@ -126,6 +129,9 @@ listeners = ( """
     "strings": r'''user = "a\"b" "c\\" "\n\x1b";''',
     "cut_off": 'workers = 1;\ndefaults',
     "not_closed": 'log: { listeners = ( [ "a',
+    "useless_addresses": """listeners = ( { name = "a"; listen = "[::ffff:1.2.3.4]:1";
+  allowed_subnets = ""; target_v4 = "255.255.255.255:1"; target_v6 = "[::ffff:1.2.3.4]:1"; },
+{ name = "b"; listen = [ ]; target_v4 = "224.0.0.1:1"; target_v6 = "[ff02::1]:1"; } );""",
     "bad_subnets": "listeners = ( " + LISTENER % ("a", '"0.0.0.0:1"', "") + ");\0x\n1.2.3.4/33\n",
     "empty": "",
 }

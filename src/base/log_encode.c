@@ -181,7 +181,7 @@ size_t log_encode_json(char out_bytes[LOG_LINE_MAX], const struct log_record *re
     put(&out, "\",\"message\":\"");
     put_escaped(&out, out.end - fields.len - strlen("\"}"), record->message, ESCAPE_JSON);
     put(&out, "\"");
-    put_bytes(&out, field_bytes, fields.len);
+    put_bytes(&out, fields.bytes, fields.len);
     put(&out, "}");
     return out.len;
 }

@@ -97,14 +97,26 @@ static void read_file(struct load *load, const char *path)
     read_tree(load);
 }
 
+static struct config *new_config(const char *path)
+{
+    struct config *config = build_new();
+    char *copy = strdup(path);
+
+    if (config == NULL || copy == NULL) {
+        config_free(config);
+        free(copy);
+        return NULL;
+    }
+    config->path = copy;
+    return config;
+}
+
 struct config *config_load(const char *path, const struct config_sink *sink)
 {
-    struct load load = { .config = build_new() };
+    struct load load = { .config = new_config(path) };
 
     config_init(&load.tree);
-    if (load.config != NULL)
-        load.config->path = strdup(path);
-    if (load.config == NULL || load.config->path == NULL) {
+    if (load.config == NULL) {
         mistakes_add(&load.mistakes, true, 0, "%s: out of memory", path);
     } else {
         load.config->log_connections = true;

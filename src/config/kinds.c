@@ -185,18 +185,15 @@ KIND(name)
 
 KIND(user)
 {
-    char *user;
+    char **user = field;
 
     (void)key;
     if (!need_string(value, "the name of a user", reason))
         return false;
     if (getpwnam(value->string) == NULL)
         return REASON("is " QUOTED ", but there is no such user", value->string);
-    user = strdup(value->string);
-    if (user == NULL)
-        return REASON("does not fit: out of memory");
-    memcpy(field, &user, sizeof(user));
-    return true;
+    *user = strdup(value->string);
+    return *user != NULL || REASON("does not fit: out of memory");
 }
 
 static bool is_v4_mapped(const struct addr *addr)

@@ -359,6 +359,6 @@ void scan_finish(struct scan *scan)
     if (!scan->has_failed && scan->depth > 0)
         SCAN_FAIL(scan, scan->brackets[scan->depth].line, "this \"%c\" is never closed",
                   scan->brackets[scan->depth].opener);
-    scan->n_newlines++;
-    write_newlines(scan);
+    /* No newline behind the last token: what is cut off there is told at a line of the file. */
+    append(scan, "", 0);
 }

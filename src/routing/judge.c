@@ -58,6 +58,8 @@ bool judge_rule_applies(const struct rtnl_rule *rule, const struct wanted_item *
             (rule->ip_protocol == 0 || rule->ip_protocol == IPPROTO_TCP) &&
             in_prefix(addr_bytes(&item->source), rule->src, rule->src_len) &&
             (!dst || in_prefix(addr_bytes(dst), rule->dst, rule->dst_len));
+    if (rule->invert && rule->dst_len != 0 && !dst)
+        return true; /* to every address that is not in the prefix */
     /* A selector that is not told apart may or may not match: it might be in the way. */
     return rule->special || match != rule->invert;
 }

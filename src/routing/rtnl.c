@@ -157,13 +157,13 @@ int rtnl_dump_rules(struct rtnl *rtnl, sa_family_t family, struct rtnl_rules *ou
 struct route_filter {
     uint32_t table;   /* 0 = all */
     uint8_t protocol; /* 0 = all */
-    struct rtnl_routes *out;
+    struct rtnl_routes routes;
 };
 
 static int add_route(const struct nlmsghdr *msg, void *context)
 {
-    const struct route_filter *filter = context;
-    struct rtnl_routes *out = filter->out;
+    struct route_filter *filter = context;
+    struct rtnl_routes *out = &filter->routes;
     struct rtnl_route *items;
     struct rtnl_route route;
 
@@ -181,7 +181,7 @@ static int add_route(const struct nlmsghdr *msg, void *context)
 int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, uint32_t table, uint8_t protocol,
                      struct rtnl_routes *out)
 {
-    struct route_filter filter = { .table = table, .protocol = protocol, .out = out };
+    struct route_filter filter = { .table = table, .protocol = protocol, .routes = *out };
     size_t before = out->n_items;
     int r = -EAGAIN;
 
@@ -193,9 +193,10 @@ int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, uint32_t table, uint
         header->rtm_protocol = protocol;
         if (table != 0)
             mnl_attr_put_u32(msg, RTA_TABLE, table);
-        out->n_items = before;
+        filter.routes.n_items = before;
         r = talk(rtnl, msg, add_route, &filter);
     }
+    *out = filter.routes;
     return r == -ENOENT ? 0 : r;
 }
 

@@ -41,7 +41,9 @@ static int open_folder(int at, const char *path, mode_t mode)
     if (mkdirat(at, path, mode) < 0 && errno != EEXIST)
         return -errno;
     fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    return fd < 0 ? -errno : fd;
+    if (fd < 0)
+        return -errno;
+    return fd;
 }
 
 static int open_parent(void)

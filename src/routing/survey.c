@@ -82,6 +82,18 @@ static struct addr inside(const struct rtnl_rule *rule)
     return out;
 }
 
+/* An address that a rule "not to" the test client's prefix applies to: no prefix has both. */
+static struct addr outside(const struct addr *client)
+{
+    uint8_t address[16];
+    struct addr out;
+
+    memcpy(address, addr_bytes(client), addr_family(client) == AF_INET6 ? 16 : 4);
+    address[0] ^= 0x80;
+    addr_from_bytes(&out, addr_family(client), address, 0);
+    return out;
+}
+
 /* Asks for the test client, and for every part of the world that a rule treats specially. */
 static size_t probe_all(struct rtnl *rtnl, const struct wanted_item *item,
                         const struct rtnl_rules *rules, struct judge_probe out[PROBES_MAX])
@@ -96,7 +108,7 @@ static size_t probe_all(struct rtnl *rtnl, const struct wanted_item *item,
 
         if (rule->dst_len == 0 || !judge_rule_applies(rule, item, NULL))
             continue;
-        dst = inside(rule);
+        dst = rule->invert ? outside(&client) : inside(rule);
         probe(rtnl, item, &dst, &out[n++]);
     }
     return n;

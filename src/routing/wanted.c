@@ -64,7 +64,7 @@ void wanted_localnet_name(const char *interface, char out[WANTED_SYSCTL_MAX])
     size_t i;
 
     /* A VLAN's name has a dot in it: sysctl(8) writes that as '/'. */
-    for (i = 0; interface[i] && i < sizeof(escaped) - 1; i++)
+    for (i = 0; i < sizeof(escaped) - 1 && interface[i]; i++)
         escaped[i] = interface[i] == '.' ? '/' : interface[i];
     escaped[i] = '\0';
     snprintf(out, WANTED_SYSCTL_MAX, "net.ipv4.conf.%s.route_localnet", escaped);

@@ -139,6 +139,21 @@ def test_a_shadowed_rule_is_found_and_the_command_mends_it(vpn, origin, config, 
     assert routing.run(origin, "check", path, directory).status == 0
 
 
+# The target's check, which only knows 192.0.2.1, finds nothing there.
+def test_a_rule_that_spares_the_test_client_alone_is_found(origin, config, directory):
+    path = config("fwmark")
+    set_up(origin, path, directory)
+    origin.ip("rule add priority 50 not to 192.0.0.0/2 lookup 51820",
+              f"route add default via {LB4} table 51820")
+
+    report = routing.run(origin, "verify", path, directory)
+    assert report.failed() == [MARK[4]], report.text
+    at = report.lines.index(next(line for line in report.lines if line.startswith(MARK[4])))
+    assert "(not from all to 192.0.0.0/2 lookup 51820) comes before it" in report.lines[at + 1]
+    routing.shell(origin, report.lines[at + 2])
+    assert routing.run(origin, "verify", path, directory).status == 0
+
+
 def test_an_earlier_rule_that_takes_nothing_is_no_failure(origin, config, directory):
     path = config("fwmark")
     set_up(origin, path, directory)

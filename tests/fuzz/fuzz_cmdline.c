@@ -31,11 +31,18 @@ static bool is_ours(const struct cmdline *cmdline)
 static void configure(const struct cmdline *cmdline)
 {
     struct reports reports = { .n_errors = 0 };
+    struct reports reports_again = { .n_errors = 0 };
     struct config_sink sink = { .report = input_report, .context = &reports };
+    struct config_sink sink_again = { .report = input_report, .context = &reports_again };
     bool is_usage_error;
+    bool is_usage_error_again;
     struct config *config = cmdline_config(cmdline, &sink, &is_usage_error);
+    struct config *again = cmdline_config(cmdline, &sink_again, &is_usage_error_again);
 
-    PROPERTY((config == NULL) == (reports.n_errors > 0));
+    PROPERTY((config == NULL) == (reports.n_errors > 0) && (config == NULL) == (again == NULL));
+    PROPERTY(is_usage_error == is_usage_error_again && reports.digest == reports_again.digest);
+    PROPERTY(config == NULL || config_equal(config, again));
+    config_free(again);
     PROPERTY(!is_usage_error || (config == NULL && reports.is_usage));
     if (config == NULL)
         return;
@@ -48,22 +55,59 @@ static void configure(const struct cmdline *cmdline)
     config_free(config);
 }
 
+static bool is_same_word(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* Another -q in front of everything makes it quiet, and changes nothing else. */
+static void check_quiet(const struct cmdline *cmdline, int error, int argc, char *argv[])
+{
+    static char quiet[] = "-q";
+    struct reports reports = { .n_errors = 0 };
+    struct config_sink sink = { .report = input_report, .context = &reports };
+    char *longer[WORDS_MAX + 3];
+    struct cmdline other;
+
+    longer[0] = argv[0];
+    longer[1] = quiet;
+    for (int i = 1; i <= argc; i++)
+        longer[i + 1] = argv[i];
+    PROPERTY(cmdline_parse(&other, argc + 1, longer, &sink) == error);
+    if (error == 0) {
+        PROPERTY(other.quiet && other.action == cmdline->action);
+        PROPERTY(other.rules_form == cmdline->rules_form && other.n_listen == cmdline->n_listen);
+        PROPERTY(is_same_word(other.config_path, cmdline->config_path));
+        PROPERTY(is_same_word(other.allowed_path, cmdline->allowed_path));
+        PROPERTY(is_same_word(other.target_v4, cmdline->target_v4));
+        PROPERTY(is_same_word(other.target_v6, cmdline->target_v6));
+        PROPERTY(is_same_word(other.mark, cmdline->mark));
+        PROPERTY(is_same_word(other.table, cmdline->table));
+        PROPERTY(is_same_word(other.return_path, cmdline->return_path));
+        PROPERTY(other.verbose == cmdline->verbose && other.no_sandbox == cmdline->no_sandbox);
+    }
+    cmdline_close(&other);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     struct reports reports = { .n_errors = 0 };
     struct config_sink sink = { .report = input_report, .context = &reports };
+    static const char strict[] = "workers = 1; log: { level = \"error\"; };";
     char *argv[WORDS_MAX + 2];
     struct cmdline cmdline;
     char *text = malloc(len + 1);
+    int argc;
     int error;
 
     PROPERTY(text != NULL);
     memcpy(text, bytes, len);
     text[len] = '\0';
-    input_write(INPUT_CONFIG_FD, "workers = 1;", 12);
+    input_write(INPUT_CONFIG_FD, strict, sizeof(strict) - 1);
     input_write(INPUT_SUBNETS_FD, "192.0.2.0/24\nx\n", 15);
 
-    error = cmdline_parse(&cmdline, split(text, argv), argv, &sink);
+    argc = split(text, argv);
+    error = cmdline_parse(&cmdline, argc, argv, &sink);
     PROPERTY(error == 0 || error == -EINVAL);
     PROPERTY(reports.n_warnings == 0 && reports.n_errors == (error == 0 ? 0 : 1));
     PROPERTY(error == 0 || reports.is_usage);
@@ -73,6 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         if (is_ours(&cmdline))
             configure(&cmdline);
     }
+    check_quiet(&cmdline, error, argc, argv);
     cmdline_close(&cmdline);
     free(text);
     return 0;

@@ -1,9 +1,93 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The nftables ruleset as text. */
+#include <stdbool.h>
 #include <string.h>
 
 #include "fuzz.h"
 #include "mmproxy/routing/nftlist.h"
+
+static bool is_same(const struct nftlist_mark *a, const struct nftlist_mark *b)
+{
+    return a->is_save == b->is_save && a->is_own == b->is_own && a->is_v4 == b->is_v4 &&
+           a->is_v6 == b->is_v6 && a->mark == b->mark;
+}
+
+/* Do both begin with the same rules, as many as the shorter one has? */
+static bool begins_as(const struct nftlist *shorter, const struct nftlist *longer)
+{
+    bool is_same_so_far = shorter->n_items <= longer->n_items;
+
+    for (size_t i = 0; is_same_so_far && i < shorter->n_items; i++)
+        is_same_so_far = is_same(&shorter->items[i], &longer->items[i]);
+    return is_same_so_far;
+}
+
+/* What follows a line never takes back what was found so far. */
+static void check_cut(const struct nftlist *whole, const char *text, size_t at)
+{
+    struct nftlist list = { 0 };
+    const char *newline = strchr(text + at, '\n');
+    char *copy = strndup(text, newline != NULL ? (size_t)(newline - text) : strlen(text));
+
+    PROPERTY(copy != NULL);
+    PROPERTY(nftlist_parse(&list, copy) == 0);
+    PROPERTY(begins_as(&list, whole));
+    nftlist_close(&list);
+    free(copy);
+}
+
+/* White space may be wider, and stand at the ends of lines, and changes nothing. */
+static void check_white_space(const struct nftlist *whole, const char *text)
+{
+    struct nftlist list = { 0 };
+    char *wide = malloc(3 * strlen(text) + 1);
+    char *end = wide;
+
+    PROPERTY(wide != NULL);
+    for (; *text != '\0'; text++) {
+        if (*text == ' ' || *text == '\n')
+            *end++ = '\t';
+        if (*text == ' ')
+            *end++ = ' ';
+        *end++ = *text;
+    }
+    *end = '\0';
+    PROPERTY(nftlist_parse(&list, wide) == 0);
+    PROPERTY(list.n_items == whole->n_items && begins_as(&list, whole));
+    nftlist_close(&list);
+    free(wide);
+}
+
+/* A rule with one more condition in front may leave packets out, so it is none of them. */
+static void check_condition(const struct nftlist *whole, const char *text)
+{
+    struct nftlist list = { 0 };
+    size_t n_rules = 0;
+    char *narrow = malloc(16 * strlen(text) + 16);
+    char *end = narrow;
+
+    PROPERTY(narrow != NULL);
+    for (const char *line = text; *line != '\0';) {
+        size_t len;
+
+        line += strspn(line, "\t ");
+        len = strcspn(line, "\n");
+        if (strncmp(line, "table ", 6) != 0 && strncmp(line, "chain ", 6) != 0 &&
+            strncmp(line, "type ", 5) != 0 && len > 0) {
+            end = stpcpy(end, "tcp dport 1 ");
+            n_rules++;
+        }
+        memcpy(end, line, len);
+        end += len;
+        *end++ = '\n';
+        line += len + (line[len] == '\n');
+    }
+    *end = '\0';
+    PROPERTY(nftlist_parse(&list, narrow) == 0);
+    PROPERTY(list.n_items == 0 && whole->n_items <= n_rules);
+    nftlist_close(&list);
+    free(narrow);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
@@ -24,6 +108,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         if (item->is_v6)
             PROPERTY(nftlist_has(&list, item->is_save, AF_INET6, item->mark));
     }
+    PROPERTY(list.n_items == 0 || (strstr(text, "table") && strstr(text, "hook")));
+    if (len > 0)
+        check_cut(&list, text, bytes[0] * strlen(text) / 256);
+    check_white_space(&list, text);
+    check_condition(&list, text);
     nftlist_close(&list);
     free(text);
     return 0;

@@ -7,7 +7,7 @@
 #include "mmproxy/base/subnets.h"
 
 /* The check walks every prefix for every edge of every other one. */
-enum { PREFIXES_MAX = 64 };
+enum { PREFIXES_MAX = 32 };
 
 static size_t n_bytes(const struct addr *addr)
 {
@@ -80,6 +80,38 @@ static void check_round_trip(const struct prefix *prefix)
     PROPERTY(addr_equal(&again.addr, &prefix->addr) && again.len == prefix->len);
 }
 
+/* An endpoint that was parsed, printed and parsed again is the same. */
+static void check_endpoint(const char *line)
+{
+    struct addr addr;
+    struct addr again;
+    char text[ADDR_STRLEN];
+    const char *reason = addr_parse(&addr, line);
+
+    PROPERTY((reason == NULL) == addr_is_set(&addr));
+    PROPERTY(reason == NULL || *reason != '\0');
+    if (reason != NULL)
+        return;
+    PROPERTY(addr_port(&addr) != 0 && addr_len(&addr) > n_bytes(&addr));
+    PROPERTY(addr_parse(&again, addr_format(&addr, text)) == NULL);
+    PROPERTY(addr_equal(&addr, &again) && addr_equal_host(&addr, &again));
+    PROPERTY(addr_is_local_claim(&addr) || !addr_is_loopback(&addr));
+}
+
+/* The order of the prefixes, and that some stand there twice, does not count. */
+static void check_order(const struct subnets *set, const struct prefix *list, size_t n)
+{
+    struct subnets *other = subnets_new();
+
+    PROPERTY(other != NULL);
+    for (size_t i = 2 * n; i-- > 0;)
+        PROPERTY(subnets_add(other, &list[i % n]) == 0);
+    subnets_seal(other);
+    PROPERTY(subnets_equal(set, other) && subnets_equal(other, set));
+    PROPERTY(subnets_count(set) == subnets_count(other));
+    subnets_free(other);
+}
+
 static size_t parse_lines(char *text, struct prefix *list)
 {
     size_t n = 0;
@@ -90,6 +122,7 @@ static size_t parse_lines(char *text, struct prefix *list)
         const char *reason = NULL;
         struct addr addr;
 
+        check_endpoint(line);
         if (prefix_parse(&list[n], line, &reason) == PREFIX_BAD) {
             PROPERTY(reason != NULL && *reason != '\0');
             PROPERTY(addr_parse_host(&addr, line) != NULL);
@@ -127,6 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         check_address(set, list, n, &before);
         check_address(set, list, n, &behind);
     }
+    check_order(set, list, n);
     subnets_free(set);
     return 0;
 }

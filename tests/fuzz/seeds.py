@@ -3,6 +3,7 @@
 """Writes the seed inputs of the parsers' fuzz targets to corpus/NAME/ next to this file."""
 
 import pathlib
+import socket
 import struct
 
 CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
@@ -87,6 +88,9 @@ SUBNETS = {
     "adjacent_v6": "2001:db8:0:1::/64\n2001:db8::ffff:ffff:ffff:ffff/128\n2001:db8:0:2::/65\n",
     "mapped": "::ffff:0:0/96\n::ffff:0:0/95\n::fffe:ffff:ffff\n::1:0:0:0\n",
     "last_is_mapped": "::ffff:0:0/95\n",
+    "endpoints": "1.2.3.4:5\n[::1]:80\n[fe80::1%lo]:22\n[fe80::1%1]:22\n[::ffff:1.2.3.4]:65535\n",
+    "bad_endpoints": "1.2.3.4:0\n1.2.3.4:65536\n[1.2.3.4]:5\n::1:80\n[::1\n[::1]80\n[::1%lo]:1\n"
+    "[fe80::1%none]:1\n[fe80::1%]:1\nhost:80\n:80\n1.2.3.4:\n1.2.3.4:080\n",
     "bad": "192.0.2.0/33\n192.0.02.1\n1.2.3\n::1/129\n/8\n1.2.3.4/\nhost\n\n1.2.3.4/08\n",
     "empty": "",
 }
@@ -110,7 +114,7 @@ listeners = ( """
   connect_timeout = .5; idle_timeout = 1e2; keepalive = 0; max_sessions = 5;
   max_sessions_per_client = 1; max_pending = 10; backlog = 20; allow_local_clients = true;""",
     )
-    + " );\0192.0.2.0/24\n2001:db8::1/32 # c\n",
+    + " );\x00192.0.2.0/24\n2001:db8::1/32 # c\n",
     "collisions": "listeners = ( "
     + ", ".join(
         LISTENER % (name, '"127.0.0.1:22"', f"table = {table};")
@@ -118,12 +122,16 @@ listeners = ( """
     )
     + " );\0",
     "include": '/* c */\n@include "101"\nworkers = 3;\0user = "root";\nlog: {\nlevl = 1 };',
-    "include_itself": '@include "100"\n',
+    "include_itself": '@include "107"\n',
     "unknown_keys": "wrokers = 1; mark = 2; log: { targets = 3 }; defaults: { name = 4 };",
     "wrong_types": 'workers = "a"; sandbox = 1; user = 5; log = 6; listeners = [ 7 ]; defaults = ( );',
     "numbers": "workers = 99999999999999999999; drain_timeout = 1e999; a = -0x5L; b = 1.; c = .;",
     "strings": r'''user = "a\"b" "c\\" "\n\x1b";''',
+    "cut_off": 'workers = 1;\ndefaults',
     "not_closed": 'log: { listeners = ( [ "a',
+    "useless_addresses": """listeners = ( { name = "a"; listen = "[::ffff:1.2.3.4]:1";
+  allowed_subnets = ""; target_v4 = "255.255.255.255:1"; target_v6 = "[::ffff:1.2.3.4]:1"; },
+{ name = "b"; listen = [ ]; target_v4 = "224.0.0.1:1"; target_v6 = "[ff02::1]:1"; } );""",
     "bad_subnets": "listeners = ( " + LISTENER % ("a", '"0.0.0.0:1"', "") + ");\0x\n1.2.3.4/33\n",
     "empty": "",
 }
@@ -131,7 +139,7 @@ listeners = ( """
 ONE = ["-a", "/proc/self/fd/101", "-l", "0.0.0.0:1", "-4", "127.0.0.1:2"]
 
 CMDLINE = {
-    "file": ["-c", "/proc/self/fd/100", "-v", "-q", "-N"],
+    "file": ["-c", "/proc/self/fd/107", "-v", "-q", "-N"],
     "one": ONE,
     "everything": ONE
     + ["-6", "[::1]:2", "-m", "0x5", "-t5", "-P", "--return-path=auto", "-l[::]:1", "--rules=undo"],
@@ -148,12 +156,90 @@ CMDLINE = {
 }
 
 
+RTM_NEWRULE, RTM_NEWROUTE = 32, 24
+LOOKUP, GOTO, NOP, BLACKHOLE, PROHIBIT = 1, 2, 3, 6, 8
+UNICAST, LOCAL, UNREACHABLE, THROW = 1, 2, 7, 9
+FRA = {"dst": 1, "src": 2, "iif": 3, "priority": 6, "mark": 10, "suppress": 14, "mask": 16}
+RTA = {"dst": 1, "oif": 4, "gateway": 5, "metric": 6, "table": 15, "via": 18}
+V4_FAMILY, V6_FAMILY = socket.AF_INET, socket.AF_INET6
+
+
+def attributes(numbers, values):
+    out = b""
+    for name, value in values.items():
+        if isinstance(value, int):
+            value = struct.pack("=I", value)
+        out += struct.pack("=HH", 4 + len(value), numbers[name]) + value + bytes(-len(value) % 4)
+    return out
+
+
+def message(kind, header, rest):
+    length = 16 + len(header) + len(rest)
+    return struct.pack("=IHHII", length, kind, 0, 0, 0) + header + rest
+
+
+def rule(family, table, action=LOOKUP, lengths=(0, 0), flags=0, **values):
+    header = struct.pack("=8BI", family, *lengths, 0, table, 0, 0, action, flags)
+    return message(RTM_NEWRULE, header, attributes(FRA, values))
+
+
+def route(family, table, kind, dst_len=0, protocol=4, **values):
+    header = struct.pack("=8BI", family, dst_len, 0, 0, table, protocol, 0, kind, 0)
+    return message(RTM_NEWROUTE, header, attributes(RTA, values))
+
+
+LOOPBACK = {"lengths": (0, 8), "src": bytes([127, 0, 0, 0]), "iif": b"lo\0"}
+LOOPBACK_V6 = {"lengths": (0, 128), "src": bytes(15) + b"\1", "iif": b"lo\0"}
+OUT = {"gateway": bytes([192, 0, 2, 1]), "oif": 2}
+OUT_V6 = {"gateway": V6[:16], "oif": 2}
+
+# The fuzz target wants rules and routes of table 100, for mark 123 and for loopback.
+RTNLMSG = {
+    "holds": rule(V4_FAMILY, 100, priority=200, **LOOPBACK)
+    + rule(V4_FAMILY, 100, priority=200, mark=123, mask=0xFFFFFFFF)
+    + route(V4_FAMILY, 100, LOCAL, oif=1),
+    "holds_v6": rule(V6_FAMILY, 100, priority=200, **LOOPBACK_V6)
+    + route(V6_FAMILY, 100, LOCAL, oif=1),
+    "shadowed": rule(V4_FAMILY, 50, priority=5)
+    + rule(V4_FAMILY, 100, priority=200, **LOOPBACK)
+    + rule(V4_FAMILY, 100, priority=200, mark=123, mask=0xFFFFFFFF)
+    + route(V4_FAMILY, 50, UNICAST, **OUT),
+    "shadowed_by_the_first": rule(V6_FAMILY, 50, priority=0, mark=3, mask=0xF, flags=2)
+    + rule(V6_FAMILY, 100, priority=200, **LOOPBACK_V6)
+    + route(V6_FAMILY, 50, UNICAST, **OUT_V6),
+    "shadowed_by_actions": rule(V4_FAMILY, 0, NOP, priority=1)
+    + rule(V4_FAMILY, 0, PROHIBIT, priority=2, lengths=(24, 0), dst=V4[:4])
+    + rule(V4_FAMILY, 100, priority=200, **LOOPBACK)
+    + route(V4_FAMILY, 254, UNICAST, 32, protocol=3, dst=V4[:4]),
+    "shadowed_for_all_but_some": rule(
+        V4_FAMILY, 50, priority=5, lengths=(2, 0), flags=2, dst=bytes([192, 0, 0, 0])
+    )
+    + rule(V4_FAMILY, 100, priority=200, **LOOPBACK)
+    + route(V4_FAMILY, 50, UNICAST, **OUT),
+    "actions": rule(V4_FAMILY, 0, GOTO) + rule(V4_FAMILY, 0, BLACKHOLE) + rule(V6_FAMILY, 0, 7),
+    "suppressed": rule(V4_FAMILY, 254, priority=3, suppress=0)
+    + rule(V4_FAMILY, 100, priority=200, **LOOPBACK)
+    + route(V4_FAMILY, 254, UNICAST, **OUT),
+    "wrong_route": route(V4_FAMILY, 100, UNREACHABLE, metric=5)
+    + route(V4_FAMILY, 100, LOCAL, oif=1, metric=10),
+    "wrong_routes": route(V6_FAMILY, 100, THROW)
+    + route(V6_FAMILY, 100, UNICAST, **OUT_V6)
+    + route(V4_FAMILY, 100, PROHIBIT)
+    + route(V4_FAMILY, 100, BLACKHOLE, protocol=2)
+    + route(V4_FAMILY, 100, UNICAST, via=struct.pack("=H", V6_FAMILY) + V6[:16]),
+    "answered_otherwise": route(V4_FAMILY, 100, LOCAL, oif=1)
+    + route(V4_FAMILY, 100, UNICAST, 24, dst=V4[:4], **OUT),
+    "cut": route(V4_FAMILY, 100, LOCAL, oif=1)[:-1],
+}
+
+
 def main():
     inputs = {
         "proxyproto": PROXYPROTO,
         "subnets": {k: v.encode() for k, v in SUBNETS.items()},
         "config": {k: v.encode() for k, v in CONFIG.items()},
         "cmdline": {k: "\n".join(v).encode() for k, v in CMDLINE.items()},
+        "rtnlmsg": RTNLMSG,
     }
     for target, seeds in inputs.items():
         folder = CORPUS / target

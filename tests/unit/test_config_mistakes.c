@@ -182,6 +182,10 @@ static void syntax_errors_have_their_line(void **state)
     static const struct mistake_case cases[] = {
         { "two values", "a = 1 2;", "t.conf:1: syntax error\n" },
         { "no value", "\n\nworkers = ;", "t.conf:3: syntax error\n" },
+        { "a file that is cut off, told at a line that it has", "workers = 1;\nuser",
+          "t.conf:2: syntax error\n" },
+        { "a setting that is cut off before empty lines and comments", "\nuser =\n\n# end\n",
+          "t.conf:2: syntax error\n" },
         { "a string where a name should be", "\n\"workers\" = 5;",
           "t.conf:2: a string can't stand here\n" },
         { "a string behind a name", "\nuser \"root\";", "t.conf:2: a string can't stand here\n" },

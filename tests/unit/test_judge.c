@@ -194,6 +194,23 @@ static void an_earlier_rule_for_some_clients_shadows_it_for_those(void **state)
     assert_non_null(strstr(judgement.reason, "from all to 198.51.100.0/24 lookup 200"));
 }
 
+static void a_rule_for_all_but_some_clients_applies_to_some_address(void **state)
+{
+    struct wanted_item item = support_item(WANTED_RULE, AF_INET, 123, 100);
+    struct addr inside = support_host("192.0.2.1");
+    struct addr outside = support_host("64.0.2.1");
+    struct rtnl_rule rule = lookup(400, 200);
+
+    (void)state;
+    rule.invert = true;
+    assert_false(judge_rule_applies(&rule, &item, NULL));
+    rule.dst_len = 2;
+    memcpy(rule.dst, (uint8_t[]){ 192, 0, 0, 0 }, 4);
+    assert_true(judge_rule_applies(&rule, &item, NULL));
+    assert_false(judge_rule_applies(&rule, &item, &inside));
+    assert_true(judge_rule_applies(&rule, &item, &outside));
+}
+
 static void an_earlier_rule_that_refuses_shadows_it(void **state)
 {
     struct wanted_item item = support_item(WANTED_RULE, AF_INET, 123, 100);
@@ -307,6 +324,7 @@ int main(void)
         cmocka_unit_test(a_vpn_that_came_later_shadows_the_rule),
         cmocka_unit_test(an_earlier_rule_that_takes_nothing_does_no_harm),
         cmocka_unit_test(an_earlier_rule_for_some_clients_shadows_it_for_those),
+        cmocka_unit_test(a_rule_for_all_but_some_clients_applies_to_some_address),
         cmocka_unit_test(an_earlier_rule_that_refuses_shadows_it),
         cmocka_unit_test(the_local_route_of_the_table_counts),
         cmocka_unit_test(a_wrong_route_in_its_place_is_removed_first),

@@ -25,6 +25,7 @@ struct install {
     bool hush_failures; /* they were told before */
     unsigned n_lines;   /* of log lines so far; more than INSTALL_LINES_MAX are counted only */
     bool failed;        /* something wanted is not there now */
+    int runtime_error;  /* the first -errno of remembering; 0 = none */
 };
 
 /* Which of our own things stay. */

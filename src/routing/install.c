@@ -113,7 +113,8 @@ static void install_rule(struct install *install, const struct wanted_item *item
         install_tell_failed(install, line, r);
         return;
     }
-    install_tell(install, install->added, line);
+    install_tell(install, judgement->verdict == JUDGE_SHADOWED ? install->moved : install->added,
+                 line);
     if (judgement->verdict == JUDGE_SHADOWED)
         remove_other_priorities(install, item, priority);
 }

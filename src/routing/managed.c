@@ -13,7 +13,9 @@
 #include "mmproxy/routing/survey.h"
 #include "mmproxy/routing/watch.h"
 
-#define ADDED "[+] Return path:"
+#define ADDED  "[+] Return path:"
+#define BACK   "[!] Return path: put back what somebody took away:"
+#define BEFORE "[!] Return path: put before a rule of somebody's that took the replies:"
 
 enum {
     LOOK_EVERY_S = 10,          /* sysctls have no notifications */
@@ -186,12 +188,14 @@ static void tell_runtime(struct managed *managed, int r)
 }
 
 /* returns: was anything changed? */
-static bool reconcile(struct managed *managed, const char *added, const struct wanted *previous)
+static bool reconcile(struct managed *managed, bool is_repair, const struct wanted *previous)
 {
     struct install install = {
         .rtnl = managed->rtnl,
         .runtime = managed->runtime,
-        .added = added,
+        /* What could not be set up before was nobody's to take away. */
+        .added = is_repair && !managed->has_failed ? BACK : ADDED,
+        .moved = is_repair ? BEFORE : ADDED,
         .hush_failures = managed->has_failed,
     };
     int r = first_error(runtime_error(managed->runtime), runtime_lock(managed->runtime));
@@ -229,7 +233,7 @@ bool managed_apply(struct managed *managed, const struct config *const *configs,
     }
     managed->wanted = wanted;
     managed->has_failed = false;
-    reconcile(managed, ADDED, &previous);
+    reconcile(managed, false, &previous);
     wanted_close(&previous);
     managed->is_first = false;
     if (managed->wanted.n_items == 0)
@@ -259,7 +263,6 @@ static bool may_repair(struct managed *managed)
 
 void managed_on_readable(struct managed *managed)
 {
-    const char *added;
     uint64_t ticks;
     bool is_time = read(managed->timer_fd, &ticks, sizeof(ticks)) > 0;
 
@@ -276,9 +279,7 @@ void managed_on_readable(struct managed *managed)
         return;
     }
     managed->is_due = false;
-    /* What could not be set up before was nobody's to take away. */
-    added = managed->has_failed ? ADDED : "[!] Return path: put back what somebody took away:";
-    if (reconcile(managed, added, &managed->wanted))
+    if (reconcile(managed, true, &managed->wanted))
         managed->repaired_ms += MS;
     set_timer(managed);
 }

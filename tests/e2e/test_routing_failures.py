@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A managed return path where something is in its way: the runtime directory, privileges, signals."""
 
+import signal
+import socket
+
 import pytest
 
 from lib import conf, header, routing
 from lib.conn import connect
 from lib.target import EchoTarget
 from lib.topology import CLIENT_OF, ORIGIN_OF
+from lib.wait import until
 
 UNUSABLE = r"\[!\] Return path: the runtime directory can't be used \(No space left on device\): .*"
 
@@ -61,4 +65,31 @@ def test_a_full_runtime_directory_does_not_keep_the_return_path_away(files, orig
     gateway.stop()
     assert len(gateway.find(UNUSABLE)) == 1
     assert len(gateway.find(".*put back.*")) == 1, gateway.text()
+    assert routing.snapshot(origin) == before
+
+
+@pytest.fixture
+def silent_service(origin):
+    """Takes no connection any more: whoever tries waits."""
+    listening = origin.socket(socket.AF_INET)
+    listening.bind(("127.0.0.1", conf.SERVICE_PORT))
+    listening.listen(0)
+    waiting = [origin.socket(socket.AF_INET) for _ in range(3)]
+    for each in waiting:
+        each.setblocking(False)
+        each.connect_ex(("127.0.0.1", conf.SERVICE_PORT))
+    yield
+    for each in (*waiting, listening):
+        each.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("silent_service")
+def test_check_that_is_interrupted_takes_the_return_path_down(number, origin, launch, directory):
+    before = routing.snapshot(origin)
+    checking = launch(origin, "--check", "-c", write(directory),
+                      env={"RUNTIME_DIRECTORY": str(directory / "run")})
+    until(lambda: routing.snapshot(origin)[1] != before[1], "the return path to be set up")
+    checking.signal(number)
+    assert checking.wait_exit() == -number, checking.text()
     assert routing.snapshot(origin) == before

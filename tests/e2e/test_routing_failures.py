@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A managed return path where something is in its way: the runtime directory, privileges, signals."""
 
+import json
+import re
 import signal
 import socket
 
@@ -93,3 +95,21 @@ def test_check_that_is_interrupted_takes_the_return_path_down(number, origin, la
     checking.signal(number)
     assert checking.wait_exit() == -number, checking.text()
     assert routing.snapshot(origin) == before
+
+
+@pytest.mark.parametrize("routing_mode, told", [
+    ("manual", r"iptables .* -j CONNMARK --save-mark +# \[!\] CHECK FAILED.*"),
+    ("managed", r"\[!\] Return path: nft table inet mmproxy failed: Operation not permitted")],
+                         ids=["manual", "managed"])
+@pytest.mark.usefixtures("service")
+def test_without_the_privilege_nothing_but_our_own_lines_is_on_stderr(routing_mode, told, origin,
+                                                                      launch, directory):
+    """libnftables says by itself what it thinks of that."""
+    path = conf.write(directory, [conf.listener(return_path="connmark", target_v6=None)],
+                      workers=1, routing=routing_mode, log={"format": "json"})
+    gateway = launch(origin, "-c", path, prefix=("setpriv", "--bounding-set=-net_admin"),
+                     env={"RUNTIME_DIRECTORY": str(directory / "run")})
+    gateway.settle()
+    gateway.stop()
+    messages = [json.loads(line)["message"] for line in gateway.lines]
+    assert any(re.fullmatch(told, message) for message in messages), messages

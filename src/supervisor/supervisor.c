@@ -177,6 +177,7 @@ int supervisor_run(const struct cmdline *cmdline, char *const argv[])
 {
     struct supervisor supervisor = { 0 };
 
+    log_hold(); /* the first load says how lines are to be written */
     upgrade_init(&supervisor, argv);
     supervisor.exit_status = supervisor_open(&supervisor, cmdline);
     if (supervisor.exit_status == EX_OK)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* main: argv → what to run; nothing else. */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -47,13 +49,21 @@ static int answer(const struct cmdline *cmdline)
     return status;
 }
 
+static int print(const char *text)
+{
+    if (fputs(text, stdout) >= 0 && fflush(stdout) == 0)
+        return EX_OK;
+    fprintf(stderr, "mmproxy: standard output can't be written: %s\n", strerror(errno));
+    return EX_OSERR;
+}
+
 static int run(const struct cmdline *cmdline, char *const argv[])
 {
     switch (cmdline->action) {
     case CMDLINE_HELP:
-        return fputs(cmdline_help(), stdout) < 0 ? EX_OSERR : EX_OK;
+        return print(cmdline_help());
     case CMDLINE_VERSION:
-        return puts("mmproxy " MMPROXY_VERSION) < 0 ? EX_OSERR : EX_OK;
+        return print("mmproxy " MMPROXY_VERSION "\n");
     case CMDLINE_TEST_CONFIG:
     case CMDLINE_CHECK:
     case CMDLINE_RULES:
@@ -64,17 +74,17 @@ static int run(const struct cmdline *cmdline, char *const argv[])
     return supervisor_run(cmdline, argv);
 }
 
-/* A descriptor opened later must not become anybody's standard output by accident. */
+/*
+ * A descriptor opened later must not become anybody's standard output by accident. What is
+ * printed on a standard output that was closed is lost, and writing says so.
+ */
 static void fill_standard_descriptors(void)
 {
-    while (true) {
-        int fd = open("/dev/null", O_RDWR | O_NOCTTY);
-        if (fd < 0)
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        int mode = fd == STDOUT_FILENO ? O_RDONLY : O_RDWR;
+
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", mode | O_NOCTTY) < 0)
             return;
-        if (fd > STDERR_FILENO) {
-            close(fd);
-            return;
-        }
     }
 }
 

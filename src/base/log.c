@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -184,6 +185,32 @@ static void write_report(const struct log_record *record)
     copy_to_stderr(record);
 }
 
+static void write_anywhere(const struct log_record *record, bool is_report)
+{
+    if (is_report)
+        write_report(record);
+    else
+        write_record(record);
+}
+
+static void write_held(void)
+{
+    struct log_held *next;
+
+    for (struct log_held *held = log_hold_end(); held != NULL; held = next) {
+        struct log_field field = LOG_TEXT("event", held->event);
+        struct log_record record = { .level = held->level,
+                                     .time = held->time,
+                                     .message = held->message,
+                                     .fields = &field,
+                                     .n_fields = held->event != NULL ? 1 : 0 };
+        if (log_enabled(held->level))
+            write_anywhere(&record, held->is_report);
+        next = held->next;
+        free(held);
+    }
+}
+
 static void write_line(struct log_record *record, bool is_report, const char *format,
                        va_list arguments) __attribute__((format(printf, 3, 0)));
 
@@ -200,10 +227,10 @@ static void write_line(struct log_record *record, bool is_report, const char *fo
         message[0] = '\0';
     record->message = message;
     clock_gettime(CLOCK_REALTIME, &record->time);
-    if (is_report)
-        write_report(record);
-    else
-        write_record(record);
+    if (!log_hold_takes(record, is_report)) {
+        write_held(); /* of which this one is to come after */
+        write_anywhere(record, is_report);
+    }
     errno = saved_errno;
 }
 
@@ -266,6 +293,7 @@ int log_open(const struct log_config *config)
     current.fd = fd;
     if (fd >= 0)
         warn_if_unreachable();
+    write_held();
     return 0;
 }
 
@@ -277,6 +305,7 @@ void log_descriptors(int out[2])
 
 void log_close(void)
 {
+    write_held();
     close_target();
     current.config = initial_config;
     lost.lines = 0;

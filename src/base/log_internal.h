@@ -70,4 +70,20 @@ int log_above_stdio(int fd);
 /* For tests only: other sockets than the system's; NULL for the system's. Before log_open. */
 void log_set_socket_paths(const char *syslog, const char *journal);
 
+/* A line that log_hold keeps back. */
+struct log_held {
+    struct log_held *next;
+    enum log_level level;
+    bool is_report;
+    struct timespec time;
+    const char *event; /* NULL = none */
+    char message[];
+};
+
+/* Keeps the line if lines are kept back. returns: did it? */
+bool log_hold_takes(const struct log_record *record, bool is_report);
+
+/* The lines kept back, in order, each to be freed; nothing is kept back from now on. */
+struct log_held *log_hold_end(void);
+
 #endif

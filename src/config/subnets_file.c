@@ -21,6 +21,8 @@ struct loader {
     size_t n_entries;
     size_t n_bad;
     size_t n_masked;
+    unsigned bad_line; /* of the first that is not told; masked_line alike */
+    unsigned masked_line;
     bool has_failed;
 };
 
@@ -30,7 +32,9 @@ static void report_bad(struct loader *loader, const char *entry, const char *rea
 
     if (!loader->is_lenient)
         loader->has_failed = true;
-    if (++loader->n_bad <= TOLD_MAX)
+    if (++loader->n_bad == TOLD_MAX + 1)
+        loader->bad_line = loader->line;
+    if (loader->n_bad <= TOLD_MAX)
         mistakes_add(loader->mistakes, !loader->is_lenient, loader->source_line,
                      "%s:%u: \"%.60s\": %s%s", loader->path, loader->line, entry, reason, skipped);
 }
@@ -39,7 +43,9 @@ static void report_masked(struct loader *loader, const char *entry, const struct
 {
     char text[ADDR_STRLEN];
 
-    if (++loader->n_masked <= TOLD_MAX)
+    if (++loader->n_masked == TOLD_MAX + 1)
+        loader->masked_line = loader->line;
+    if (loader->n_masked <= TOLD_MAX)
         mistakes_add(loader->mistakes, false, loader->source_line,
                      "%s:%u: \"%s\" has host bits set: taken as %s/%u", loader->path, loader->line,
                      entry, addr_format_host(&prefix->addr, text), prefix->len);
@@ -109,11 +115,12 @@ static void report_rest(struct loader *loader)
 {
     if (loader->n_bad > TOLD_MAX)
         mistakes_add(loader->mistakes, !loader->is_lenient, loader->source_line,
-                     "%s: and %zu more bad lines", loader->path, loader->n_bad - TOLD_MAX);
+                     "%s:%u: and %zu more bad lines from here on", loader->path, loader->bad_line,
+                     loader->n_bad - TOLD_MAX);
     if (loader->n_masked > TOLD_MAX)
         mistakes_add(loader->mistakes, false, loader->source_line,
-                     "%s: and %zu more lines with host bits set", loader->path,
-                     loader->n_masked - TOLD_MAX);
+                     "%s:%u: and %zu more lines with host bits set from here on", loader->path,
+                     loader->masked_line, loader->n_masked - TOLD_MAX);
     if (loader->n_entries == 0 && !loader->has_failed)
         mistakes_add(loader->mistakes, false, loader->source_line,
                      "%s:1: no subnet is in this file, so nobody may connect", loader->path);

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "mmproxy/routing/install.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/fib_rules.h>
@@ -8,12 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "install_internal.h"
 #include "mmproxy/base/log.h"
 #include "mmproxy/routing/nft.h"
 #include "mmproxy/routing/survey.h"
 #include "mmproxy/routing/sysctl.h"
-
-#define REMOVED "[-] Return path:"
 
 enum { LO_INDEX = 1 };
 
@@ -22,13 +19,13 @@ static bool may_tell(struct install *install)
     return install->n_lines++ < INSTALL_LINES_MAX;
 }
 
-static void tell(struct install *install, const char *what, const char *command)
+void install_tell(struct install *install, const char *what, const char *command)
 {
     if (may_tell(install))
         log_notice("return_path", "%s %s", what, command);
 }
 
-static void tell_failed(struct install *install, const char *command, int error)
+void install_tell_failed(struct install *install, const char *command, int error)
 {
     install->failed = true;
     if (!install->hush_failures && may_tell(install))
@@ -104,7 +101,7 @@ static void install_rule(struct install *install, const struct wanted_item *item
 
     wanted_command(item, command);
     if (judgement->verdict == JUDGE_SHADOWED && judgement->priority == 0) {
-        tell_failed(install, judgement->reason, -EPERM);
+        install_tell_failed(install, judgement->reason, -EPERM);
         return;
     }
     if (judgement->verdict == JUDGE_SHADOWED && judgement->priority <= priority)
@@ -113,10 +110,11 @@ static void install_rule(struct install *install, const struct wanted_item *item
     r = rtnl_rule_add(install->rtnl, &rule);
     snprintf(line, sizeof(line), "%s priority %u", command, priority);
     if (r < 0 && r != -EEXIST) {
-        tell_failed(install, line, r);
+        install_tell_failed(install, line, r);
         return;
     }
-    tell(install, install->added, line);
+    install_tell(install, judgement->verdict == JUDGE_SHADOWED ? install->moved : install->added,
+                 line);
     if (judgement->verdict == JUDGE_SHADOWED)
         remove_other_priorities(install, item, priority);
 }
@@ -139,9 +137,15 @@ static void install_route(struct install *install, const struct wanted_item *ite
     }
     r = rtnl_route_add(install->rtnl, &route);
     if (r < 0 && r != -EEXIST)
-        tell_failed(install, command, r);
+        install_tell_failed(install, command, r);
     else
-        tell(install, install->added, command);
+        install_tell(install, install->added, command);
+}
+
+void install_note_runtime(struct install *install, int r)
+{
+    if (install->runtime_error == 0)
+        install->runtime_error = r;
 }
 
 static void install_sysctl(struct install *install, const struct wanted_item *item)
@@ -152,14 +156,14 @@ static void install_sysctl(struct install *install, const struct wanted_item *it
 
     /* Remembered first: a crash in between must not make our value the original one. */
     if (r == 0)
-        r = runtime_remember(install->runtime, item->sysctl, value);
+        install_note_runtime(install, runtime_remember(install->runtime, item->sysctl, value));
     if (r == 0)
         r = sysctl_set(item->sysctl, 1);
     wanted_command(item, command);
     if (r < 0)
-        tell_failed(install, command, r);
+        install_tell_failed(install, command, r);
     else
-        tell(install, install->added, command);
+        install_tell(install, install->added, command);
 }
 
 static void install_item(struct install *install, const struct wanted_item *item,
@@ -189,13 +193,13 @@ void install_missing(struct install *install, const struct wanted *own)
     int r = survey_routing(&survey, own, install->rtnl);
 
     if (r < 0)
-        tell_failed(install, "looking at rules and routes", r);
+        install_tell_failed(install, "looking at rules and routes", r);
     for (size_t i = 0; r == 0 && i < own->n_items; i++)
         install_item(install, &own->items[i], &survey.items[i]);
     survey_close(&survey);
 }
 
-static bool is_kept(const struct install_keep *keep, const struct wanted_item *item)
+bool install_keeps(const struct install_keep *keep, const struct wanted_item *item)
 {
     return wanted_has(keep->own, item) || wanted_has(keep->others, item) ||
            (keep->strangers && !wanted_has(keep->previous, item));
@@ -221,7 +225,7 @@ static int collect_kept(struct wanted *out, const struct nftlist *list,
 
         if (!mark->is_own || !(i % 2 == 0 ? mark->is_v4 : mark->is_v6))
             continue;
-        if (is_kept(keep, &item))
+        if (install_keeps(keep, &item))
             r = wanted_add_item(out, &item);
         else
             *stale = true;
@@ -284,116 +288,11 @@ void install_marks(struct install *install, const struct install_keep *keep)
     if (r == 0 && (missing || stale))
         r = nft_write(&target);
     if (r < 0 && has_marks(keep->own))
-        tell_failed(install, doing, r);
+        install_tell_failed(install, doing, r);
     else if (r == 0 && missing)
-        tell(install, install->added, doing);
+        install_tell(install, install->added, doing);
     else if (r == 0 && stale)
-        tell(install, REMOVED, doing);
+        install_tell(install, INSTALL_REMOVED, doing);
     nftlist_close(&list);
     wanted_close(&target);
-}
-
-static bool is_rule_kept(const struct rtnl_rule *rule, const struct install_keep *keep)
-{
-    struct wanted_item item = {
-        .kind = WANTED_RULE,
-        .family = rule->family,
-        .mark = rule->mark,
-        .table = rule->table,
-    };
-
-    return is_kept(keep, &item);
-}
-
-static void sweep_rules(struct install *install, const struct install_keep *keep,
-                        sa_family_t family)
-{
-    struct rtnl_rules rules = { 0 };
-    char line[JUDGE_TEXT_MAX + 32];
-    char text[JUDGE_TEXT_MAX];
-    int r = rtnl_dump_rules(install->rtnl, family, &rules);
-
-    for (size_t i = 0; r == 0 && i < rules.n_items; i++) {
-        const struct rtnl_rule *rule = &rules.items[i];
-
-        if (rule->protocol != INSTALL_PROTOCOL || is_rule_kept(rule, keep))
-            continue;
-        snprintf(line, sizeof(line), "ip %srule del %s", family == AF_INET6 ? "-6 " : "",
-                 judge_format_rule(rule, text));
-        if (rtnl_rule_remove(install->rtnl, rule) == 0)
-            tell(install, REMOVED, line);
-    }
-    rtnl_rules_close(&rules);
-}
-
-static void sweep_routes(struct install *install, const struct install_keep *keep,
-                         sa_family_t family)
-{
-    struct rtnl_routes routes = { 0 };
-    char command[WANTED_COMMAND_MAX];
-    int r = rtnl_dump_routes(install->rtnl, family, 0, INSTALL_PROTOCOL, &routes);
-
-    for (size_t i = 0; r == 0 && i < routes.n_items; i++) {
-        struct wanted_item item = {
-            .kind = WANTED_ROUTE,
-            .family = family,
-            .table = routes.items[i].table,
-        };
-
-        if (!is_kept(keep, &item) && rtnl_route_remove(install->rtnl, &routes.items[i]) == 0)
-            tell(install, REMOVED, wanted_undo(&item, command));
-    }
-    rtnl_routes_close(&routes);
-}
-
-static bool is_sysctl_wanted(const struct wanted *wanted, const char *name)
-{
-    for (size_t i = 0; i < wanted->n_items; i++) {
-        if (wanted->items[i].kind == WANTED_SYSCTL && strcmp(wanted->items[i].sysctl, name) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void restore_sysctl(struct install *install, const struct runtime_sysctl *sysctl)
-{
-    char line[WANTED_COMMAND_MAX];
-    int value;
-    int r = sysctl_get(sysctl->name, &value);
-
-    /* Somebody has set it to something else since: that is what is wanted there now. */
-    if (r == 0 && value == 1 && sysctl->value != 1) {
-        r = sysctl_set(sysctl->name, sysctl->value);
-        snprintf(line, sizeof(line), "sysctl -w %s=%d", sysctl->name, sysctl->value);
-        if (r == 0)
-            tell(install, REMOVED, line);
-        else
-            tell_failed(install, line, r);
-    }
-    if (r == 0 || r == -ENOENT)
-        runtime_forget(install->runtime, sysctl->name);
-}
-
-static void sweep_sysctls(struct install *install, const struct install_keep *keep)
-{
-    size_t n;
-    const struct runtime_sysctl *sysctls = runtime_sysctls(install->runtime, &n);
-
-    /* From the end, as forgetting one moves those behind it. */
-    for (size_t i = n; i-- > 0;) {
-        struct runtime_sysctl sysctl = sysctls[i];
-
-        if (!is_sysctl_wanted(keep->own, sysctl.name) &&
-            !is_sysctl_wanted(keep->others, sysctl.name))
-            restore_sysctl(install, &sysctl);
-    }
-}
-
-void install_sweep(struct install *install, const struct install_keep *keep)
-{
-    sweep_rules(install, keep, AF_INET);
-    sweep_rules(install, keep, AF_INET6);
-    sweep_routes(install, keep, AF_INET);
-    sweep_routes(install, keep, AF_INET6);
-    sweep_sysctls(install, keep);
 }

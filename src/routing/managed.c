@@ -13,6 +13,10 @@
 #include "mmproxy/routing/survey.h"
 #include "mmproxy/routing/watch.h"
 
+#define ADDED  "[+] Return path:"
+#define BACK   "[!] Return path: put back what somebody took away:"
+#define BEFORE "[!] Return path: put before a rule of somebody's that took the replies:"
+
 enum {
     LOOK_EVERY_S = 10,          /* sysctls have no notifications */
     REPAIRS_AT_ONCE_MS = 10000, /* each repair spends a second */
@@ -29,6 +33,7 @@ struct managed {
     int64_t repaired_ms; /* up to when the limit is spent, see may_repair */
     bool is_first;       /* nothing was applied yet */
     bool has_failed;     /* the last time, and it was said */
+    bool is_runtime_bad; /* the last time, and it was said */
     bool is_due;         /* a repair waits for the limit */
 };
 
@@ -127,8 +132,17 @@ int managed_fd(const struct managed *managed)
     return managed->epoll_fd;
 }
 
-/* Brings the kernel from what previous was to what is wanted now. The runtime is locked. */
-static int reconcile_locked(struct managed *managed, struct install *install,
+static int first_error(int a, int b)
+{
+    return a < 0 ? a : b;
+}
+
+/*
+ * Brings the kernel from what previous was to what is wanted now. The runtime directory is for
+ * crashes and for other instances: sessions must not wait until it works.
+ * returns: its first error, or 0.
+ */
+static int reconcile_kernel(struct managed *managed, struct install *install,
                             const struct wanted *previous)
 {
     struct wanted others = { 0 };
@@ -141,39 +155,55 @@ static int reconcile_locked(struct managed *managed, struct install *install,
     bool died = false;
     int r = runtime_claim(managed->runtime, &managed->wanted);
 
-    if (r == 0)
-        r = runtime_others(managed->runtime, &others, &keep.strangers, &died);
+    r = first_error(r, runtime_others(managed->runtime, &others, &keep.strangers, &died));
     keep.leftovers |= died;
-    if (r == 0) {
-        install_missing(install, &managed->wanted);
-        install_marks(install, &keep);
-        /* Nothing of ours is in excess since the last time otherwise; looking costs. */
-        if (keep.leftovers || previous != &managed->wanted)
-            install_sweep(install, &keep);
-        install_finish(install);
-    }
+    install_missing(install, &managed->wanted);
+    install_marks(install, &keep);
+    /* Nothing of ours is in excess since the last time otherwise; looking costs. */
+    if (keep.leftovers || previous != &managed->wanted)
+        install_sweep(install, &keep);
+    install_finish(install);
     wanted_close(&others);
-    return r;
+    return first_error(r, install->runtime_error);
+}
+
+/* Once, until it has worked in between; where nothing is set up nothing can be left behind. */
+static void tell_runtime(struct managed *managed, int r)
+{
+    bool was_bad = managed->is_runtime_bad;
+
+    if (managed->wanted.n_items == 0)
+        return;
+    managed->is_runtime_bad = r < 0;
+    if (was_bad || r == 0)
+        return;
+    if (r == -EBUSY)
+        log_warning("return_path", "[!] Return path: another mmproxy holds the lock of the runtime "
+                                   "directory: going on without it");
+    else
+        log_warning("return_path",
+                    "[!] Return path: the runtime directory can't be used (%s): after a crash "
+                    "sysctls would not go back to what they were",
+                    strerror(-r));
 }
 
 /* returns: was anything changed? */
-static bool reconcile(struct managed *managed, const char *added, const struct wanted *previous)
+static bool reconcile(struct managed *managed, bool is_repair, const struct wanted *previous)
 {
     struct install install = {
         .rtnl = managed->rtnl,
         .runtime = managed->runtime,
-        .added = added,
+        /* What could not be set up before was nobody's to take away. */
+        .added = is_repair && !managed->has_failed ? BACK : ADDED,
+        .moved = is_repair ? BEFORE : ADDED,
         .hush_failures = managed->has_failed,
     };
-    int r = runtime_lock(managed->runtime);
+    int r = first_error(runtime_error(managed->runtime), runtime_lock(managed->runtime));
 
-    if (r == 0)
-        r = reconcile_locked(managed, &install, previous);
+    r = first_error(r, reconcile_kernel(managed, &install, previous));
     runtime_unlock(managed->runtime);
-    if (r < 0 && !managed->has_failed)
-        log_error("return_path", "[!] Return path: the runtime directory can't be used: %s",
-                  strerror(-r));
-    managed->has_failed = r < 0 || install.failed;
+    tell_runtime(managed, r);
+    managed->has_failed = install.failed;
     return install.n_lines > 0;
 }
 
@@ -190,15 +220,6 @@ static int collect(struct managed *managed, const struct config *const *configs,
     return r;
 }
 
-static void tell_runtime(const struct managed *managed)
-{
-    if (managed->is_first && managed->wanted.n_items > 0 && runtime_error(managed->runtime) < 0)
-        log_warning("return_path",
-                    "[!] Return path: the runtime directory can't be used (%s): after a crash "
-                    "sysctls would not go back to what they were",
-                    strerror(-runtime_error(managed->runtime)));
-}
-
 bool managed_apply(struct managed *managed, const struct config *const *configs, size_t n_configs)
 {
     struct wanted previous = managed->wanted;
@@ -212,8 +233,7 @@ bool managed_apply(struct managed *managed, const struct config *const *configs,
     }
     managed->wanted = wanted;
     managed->has_failed = false;
-    tell_runtime(managed);
-    reconcile(managed, "[+] Return path:", &previous);
+    reconcile(managed, false, &previous);
     wanted_close(&previous);
     managed->is_first = false;
     if (managed->wanted.n_items == 0)
@@ -260,7 +280,7 @@ void managed_on_readable(struct managed *managed)
         return;
     }
     managed->is_due = false;
-    if (reconcile(managed, "[!] Return path: put back what somebody took away:", &managed->wanted))
+    if (reconcile(managed, true, &managed->wanted))
         managed->repaired_ms += MS;
     set_timer(managed);
 }

@@ -2,10 +2,15 @@
 #include "mmproxy/routing/nft.h"
 
 #include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <nftables/libnftables.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { ANSWER_MAX = 8192 };
 
 #define OWN_TABLE "inet " NFTLIST_OWN_TABLE
 
@@ -22,12 +27,53 @@ static int error_of(struct nft_ctx *context)
     return -EIO;
 }
 
+static int ask(struct mnl_socket *socket)
+{
+    char buffer[ANSWER_MAX];
+    struct nlmsghdr *msg = mnl_nlmsg_put_header(buffer);
+    struct nfgenmsg *family;
+    ssize_t len;
+
+    msg->nlmsg_type = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN;
+    msg->nlmsg_flags = NLM_F_REQUEST;
+    family = mnl_nlmsg_put_extra_header(msg, sizeof(*family));
+    family->version = NFNETLINK_V0;
+    if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
+        mnl_socket_sendto(socket, msg, msg->nlmsg_len) < 0)
+        return -errno;
+    len = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
+    if (len < 0)
+        return -errno;
+    return mnl_cb_run(buffer, (size_t)len, 0, mnl_socket_get_portid(socket), NULL, NULL) < 0
+               ? -errno
+               : 0;
+}
+
+/*
+ * May nftables be asked at all? libnftables writes to stderr itself where it may not, whatever
+ * was said about its errors: this is what it asks first, asked before. returns: 0 or -errno.
+ */
+static int probe(void)
+{
+    struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+    int r;
+
+    if (!socket)
+        return -errno;
+    r = ask(socket);
+    mnl_socket_close(socket);
+    return r;
+}
+
 /* Runs commands; *output (may be NULL) is what they print, owned by the caller. */
 static int run(const char *commands, char **output)
 {
-    struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
-    int r = 0;
+    struct nft_ctx *context;
+    int r = probe();
 
+    if (r < 0)
+        return r;
+    context = nft_ctx_new(NFT_CTX_DEFAULT);
     if (!context)
         return -ENOMEM;
     nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_STATELESS |

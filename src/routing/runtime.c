@@ -17,9 +17,8 @@
 
 #define DEFAULT_DIRECTORY "/run/mmproxy"
 #define CLAIM             "claim."
-#define SYSCTLS           "sysctls"
 
-enum { NAME_LEN = PRESENCE_NAME_LEN, LOCK_TRIES = 100, LOCK_PAUSE_NS = 5000000, SYSCTLS_MAX = 256 };
+enum { NAME_LEN = PRESENCE_NAME_LEN, LOCK_TRIES = 100, LOCK_PAUSE_NS = 5000000 };
 
 struct runtime {
     int error;    /* why there is no directory; 0 = there is one */
@@ -30,8 +29,7 @@ struct runtime {
     int presence; /* an abstract socket: seen by all of the network namespace */
     char folder_name[NAME_LEN];
     char claim_name[NAME_LEN];
-    struct runtime_sysctl sysctls[SYSCTLS_MAX];
-    size_t n_sysctls;
+    struct remembered remembered;
 };
 
 static int open_folder(int at, const char *path, mode_t mode)
@@ -131,80 +129,33 @@ static FILE *open_file(const struct runtime *runtime, const char *name)
     return file;
 }
 
-static void read_sysctls(struct runtime *runtime)
+/* -1 where only memory is left. */
+static int usable_folder(const struct runtime *runtime)
 {
-    FILE *file = open_file(runtime, SYSCTLS);
-    struct runtime_sysctl item;
-
-    runtime->n_sysctls = 0;
-    while (file && runtime->n_sysctls < SYSCTLS_MAX &&
-           fscanf(file, "%63s %d", item.name, &item.value) == 2)
-        runtime->sysctls[runtime->n_sysctls++] = item;
-    if (file)
-        fclose(file);
-}
-
-/* Written aside and renamed: after a crash there is the old file or the new one. */
-static int write_sysctls(const struct runtime *runtime)
-{
-    int fd =
-        openat(runtime->folder, SYSCTLS ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
-    bool ok = file != NULL;
-
-    for (size_t i = 0; ok && i < runtime->n_sysctls; i++)
-        ok = fprintf(file, "%s %d\n", runtime->sysctls[i].name, runtime->sysctls[i].value) > 0;
-    if (file)
-        ok = fclose(file) == 0 && ok;
-    else if (fd >= 0)
-        close(fd);
-    if (!ok || renameat(runtime->folder, SYSCTLS ".new", runtime->folder, SYSCTLS) < 0)
-        return errno > 0 ? -errno : -EIO;
-    return 0;
+    return runtime->error == 0 ? runtime->folder : -1;
 }
 
 int runtime_remember(struct runtime *runtime, const char *name, int value)
 {
-    struct runtime_sysctl *item;
-
-    if (runtime->error == 0)
-        read_sysctls(runtime);
-    for (size_t i = 0; i < runtime->n_sysctls; i++) {
-        if (strcmp(runtime->sysctls[i].name, name) == 0)
-            return 0;
-    }
-    if (runtime->n_sysctls == SYSCTLS_MAX)
-        return -ENOSPC;
-    item = &runtime->sysctls[runtime->n_sysctls++];
-    snprintf(item->name, sizeof(item->name), "%s", name);
-    item->value = value;
-    return runtime->error == 0 ? write_sysctls(runtime) : 0;
+    return remembered_add(&runtime->remembered, usable_folder(runtime), name, value);
 }
 
 int runtime_forget(struct runtime *runtime, const char *name)
 {
-    size_t kept = 0;
-
-    if (runtime->error == 0)
-        read_sysctls(runtime);
-    for (size_t i = 0; i < runtime->n_sysctls; i++) {
-        if (strcmp(runtime->sysctls[i].name, name) != 0)
-            runtime->sysctls[kept++] = runtime->sysctls[i];
-    }
-    runtime->n_sysctls = kept;
-    return runtime->error == 0 ? write_sysctls(runtime) : 0;
+    return remembered_drop(&runtime->remembered, usable_folder(runtime), name);
 }
 
 const struct runtime_sysctl *runtime_sysctls(const struct runtime *runtime, size_t *n)
 {
-    *n = runtime->n_sysctls;
-    return runtime->sysctls;
+    *n = runtime->remembered.n;
+    return runtime->remembered.items;
 }
 
 static int open_claim(struct runtime *runtime)
 {
     struct timespec now;
 
+    close_fd(&runtime->claim);
     clock_gettime(CLOCK_MONOTONIC, &now);
     snprintf(runtime->claim_name, sizeof(runtime->claim_name), CLAIM "%d.%lld%09ld", (int)getpid(),
              (long long)now.tv_sec, now.tv_nsec);
@@ -215,18 +166,20 @@ static int open_claim(struct runtime *runtime)
     return flock(runtime->claim, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
 }
 
-int runtime_claim(struct runtime *runtime, const struct wanted *wanted)
+/* Is there a claim, and did nobody remove its file? */
+static bool has_claim(const struct runtime *runtime)
 {
-    int r = 0;
+    struct stat info;
+
+    return runtime->claim >= 0 && fstat(runtime->claim, &info) == 0 && info.st_nlink > 0;
+}
+
+static int write_claim(const struct runtime *runtime, const struct wanted *wanted)
+{
     FILE *file;
     int fd;
+    int r;
 
-    if (runtime->error != 0)
-        return 0;
-    if (runtime->claim < 0)
-        r = open_claim(runtime);
-    if (r < 0)
-        return r;
     /* In place: another file would not have the lock. Nobody reads without the common one. */
     fd = openat(runtime->folder, runtime->claim_name, O_WRONLY | O_TRUNC | O_CLOEXEC);
     file = fd < 0 ? NULL : fdopen(fd, "w");
@@ -242,6 +195,21 @@ int runtime_claim(struct runtime *runtime, const struct wanted *wanted)
                 item->mark, item->table, item->sysctl[0] ? item->sysctl : "-");
     }
     return fclose(file) == 0 ? 0 : -errno;
+}
+
+int runtime_claim(struct runtime *runtime, const struct wanted *wanted)
+{
+    int r = 0;
+    int saved;
+
+    if (runtime->error != 0)
+        return 0;
+    if (!has_claim(runtime))
+        r = open_claim(runtime);
+    if (r == 0)
+        r = write_claim(runtime, wanted);
+    saved = remembered_save(&runtime->remembered, runtime->folder);
+    return r < 0 ? r : saved;
 }
 
 static int read_claim(const struct runtime *runtime, const char *name, struct wanted *out)
@@ -266,11 +234,11 @@ static int read_claim(const struct runtime *runtime, const char *name, struct wa
     return r;
 }
 
-/* Does somebody hold this claim? */
+/* Does somebody hold this claim? One that can't be looked at may be held. */
 static bool is_alive(const struct runtime *runtime, const char *name)
 {
     int fd = openat(runtime->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    bool alive = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
+    bool alive = fd < 0 ? errno != ENOENT : flock(fd, LOCK_SH | LOCK_NB) < 0;
 
     if (fd >= 0)
         close(fd);
@@ -298,10 +266,12 @@ int runtime_others(struct runtime *runtime, struct wanted *out, bool *strangers,
     *strangers = presence_of_strangers(runtime->parent);
     if (runtime->error != 0)
         return 0;
-    read_sysctls(runtime);
+    remembered_read(&runtime->remembered, runtime->folder);
     folder = list_folder(runtime);
-    if (!folder)
+    if (!folder) {
+        *strangers = true;
         return -errno;
+    }
     while (r == 0 && (entry = readdir(folder))) {
         if (strncmp(entry->d_name, CLAIM, sizeof(CLAIM) - 1) != 0 ||
             strcmp(entry->d_name, runtime->claim_name) == 0)
@@ -344,26 +314,32 @@ int runtime_error(const struct runtime *runtime)
 bool runtime_has_claims(const struct runtime *runtime)
 {
     const struct dirent *entry;
-    DIR *folder = runtime->error == 0 ? list_folder(runtime) : NULL;
     bool found = false;
 
-    while (folder && (entry = readdir(folder)))
+    if (runtime->error != 0)
+        return false;
+    DIR *folder = list_folder(runtime);
+    if (!folder)
+        return true; /* there may be */
+    while ((entry = readdir(folder)))
         found |= strncmp(entry->d_name, CLAIM, sizeof(CLAIM) - 1) == 0;
-    if (folder)
-        closedir(folder);
+    closedir(folder);
     return found;
 }
 
 void runtime_withdraw(struct runtime *runtime)
 {
-    if (runtime->error != 0 || runtime_lock(runtime) < 0)
+    int r;
+
+    if (runtime->error != 0)
         return;
+    r = runtime_lock(runtime);
     if (runtime->claim >= 0)
         unlinkat(runtime->folder, runtime->claim_name, 0);
     close_fd(&runtime->claim);
-    read_sysctls(runtime);
-    if (!runtime_has_claims(runtime) && runtime->n_sysctls == 0) {
-        unlinkat(runtime->folder, SYSCTLS, 0);
+    remembered_read(&runtime->remembered, runtime->folder);
+    if (r == 0 && !runtime_has_claims(runtime) && runtime->remembered.n == 0) {
+        remembered_unlink(runtime->folder);
         unlinkat(runtime->folder, "lock", 0);
         unlinkat(runtime->parent, runtime->folder_name, AT_REMOVEDIR);
     }

@@ -2,15 +2,22 @@
 #include "mmproxy/supervisor/foreground.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "mmproxy/routing/managed.h"
 #include "mmproxy/routing/rules.h"
 #include "mmproxy/supervisor/preflight.h"
 
-enum { EX_CHECK_FAILED = 1 };
+enum {
+    EX_CHECK_FAILED = 1,
+    EX_BY_SIGNAL = 128, /* plus its number, as shells have it */
+};
 
 static void print_line(void *context, enum log_level level, const char *line)
 {
@@ -19,24 +26,95 @@ static void print_line(void *context, enum log_level level, const char *line)
     fprintf(stderr, "%s\n", line);
 }
 
+static const struct report_sink sink = { .line = print_line };
+
+static int status_of(bool holds)
+{
+    return holds ? EX_OK : EX_CHECK_FAILED;
+}
+
+/* Those that end a program and that nobody told us to ignore, and SIGCHLD. */
+static void list_signals(sigset_t *out)
+{
+    static const int ending[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+    struct sigaction action;
+
+    sigemptyset(out);
+    sigaddset(out, SIGCHLD);
+    for (size_t i = 0; i < sizeof ending / sizeof *ending; i++)
+        if (sigaction(ending[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            sigaddset(out, ending[i]);
+}
+
+/* returns: its exit status, or EX_OSERR where it has none. */
+static int reap(pid_t pid)
+{
+    int status;
+
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return EX_OSERR;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EX_OSERR;
+}
+
+/*
+ * The checks wait for targets, so another process does them: this one takes the return path
+ * down whatever happens. signals: blocked; before: the mask that was. *number: the signal that
+ * ended it early. returns: an exit status.
+ */
+static int check_beside(const struct config *config, struct managed *managed,
+                        const sigset_t *signals, const sigset_t *before, int *number)
+{
+    pid_t pid = fork();
+
+    if (pid < 0) {
+        fprintf(stderr, "mmproxy: the targets can't be checked: %s\n", strerror(errno));
+        return EX_OSERR;
+    }
+    if (pid == 0) {
+        managed_leave(managed);
+        sigprocmask(SIG_SETMASK, before, NULL);
+        exit(status_of(preflight_run(config, true, &sink)));
+    }
+    while (sigwait(signals, number) != 0)
+        ;
+    if (*number == SIGCHLD)
+        *number = 0;
+    else
+        (void)kill(pid, SIGKILL);
+    return reap(pid);
+}
+
+static int check_managed(const struct config *config)
+{
+    static const struct sigaction child_ends = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP };
+    sigset_t signals;
+    sigset_t before;
+    int number = 0;
+
+    (void)sigaction(SIGCHLD, &child_ends, NULL);
+    list_signals(&signals);
+    sigprocmask(SIG_BLOCK, &signals, &before);
+    struct managed *managed = managed_new();
+    if (!managed) {
+        fprintf(stderr, "mmproxy: the return path can't be managed: %s\n", strerror(errno));
+        return EX_OSERR;
+    }
+    (void)managed_apply(managed, &config, 1); /* what is missing is in the report */
+    int status = check_beside(config, managed, &signals, &before, &number);
+    managed_remove(managed);
+    managed_free(managed);
+    if (number != 0)
+        (void)raise(number);
+    sigprocmask(SIG_SETMASK, &before, NULL); /* which ends us, as if it had never been held up */
+    return number != 0 ? EX_BY_SIGNAL + number : status;
+}
+
 int foreground_check(const struct config *config)
 {
-    static const struct report_sink sink = { .line = print_line };
-    struct managed *managed = NULL;
-
-    if (config->routing == ROUTING_MANAGED) {
-        managed = managed_new();
-        if (!managed) {
-            fprintf(stderr, "mmproxy: the return path can't be managed: %s\n", strerror(errno));
-            return EX_OSERR;
-        }
-        (void)managed_apply(managed, &config, 1); /* what is missing is in the report */
-    }
-    bool holds = preflight_run(config, true, &sink);
-    if (managed)
-        managed_remove(managed);
-    managed_free(managed);
-    return holds ? EX_OK : EX_CHECK_FAILED;
+    if (config->routing == ROUTING_MANAGED)
+        return check_managed(config);
+    return status_of(preflight_run(config, true, &sink));
 }
 
 int foreground_rules(const struct config *config, enum rules_form form)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmproxy/supervisor/service.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stddef.h>
@@ -160,13 +161,28 @@ void service_close(void)
     names = NULL;
 }
 
+/* What LISTEN_FDS says, no more than there can be. */
+static int promised_sockets(void)
+{
+    const char *text = getenv("LISTEN_FDS");
+    long n = text ? strtol(text, NULL, 10) : 0;
+    long max = sysconf(_SC_OPEN_MAX) - SD_LISTEN_FDS_START;
+
+    return (int)(n < max ? n : max);
+}
+
 int service_sockets(int *first)
 {
+    int promised = promised_sockets();
     int n = sd_listen_fds_with_names(1, &names);
 
     *first = SD_LISTEN_FDS_START;
-    for (int fd = *first; fd < *first + n; fd++)
+    if (n == -EBADF)
+        n = promised; /* one is not open, which is no reason to do without the others */
+    for (int fd = *first; fd < *first + n; fd++) {
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    }
     return n > 0 ? n : 0;
 }
 

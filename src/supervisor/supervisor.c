@@ -85,6 +85,7 @@ static void take_sockets(struct supervisor *supervisor)
 {
     int first;
     int n = service_sockets(&first);
+    int n_missing = 0;
 
     for (int fd = first; fd < first + n; fd++) {
         size_t i = (size_t)(fd - first);
@@ -94,10 +95,15 @@ static void take_sockets(struct supervisor *supervisor)
                       : sockets_adopt(&supervisor->sockets, fd, true, service_is_stored(i));
         if (err == 0)
             continue;
+        if (err == -EBADF && n_missing++ > 0)
+            continue;
         log_warning("start", "[!] descriptor %d was handed over but is of no use: %s", fd,
                     err == -EEXIST ? "another one listens on its address" : strerror(-err));
-        close(fd);
+        if (err != -EBADF)
+            close(fd);
     }
+    if (n_missing > 1)
+        log_warning("start", "[!] %d more descriptors of LISTEN_FDS are not open", n_missing - 1);
 }
 
 static int supervisor_open(struct supervisor *supervisor, const struct cmdline *cmdline)
@@ -107,6 +113,8 @@ static int supervisor_open(struct supervisor *supervisor, const struct cmdline *
     supervisor->signals = (struct signals){
         .fd = -1, .on_signal = on_signal, .on_child = on_child, .context = supervisor
     };
+    /* First of all: a descriptor that was promised but not handed over would be one of ours. */
+    take_sockets(supervisor);
     supervisor->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     supervisor->counters = counters_new();
     if (!supervisor->loop || !supervisor->counters) {
@@ -122,7 +130,6 @@ static int supervisor_open(struct supervisor *supervisor, const struct cmdline *
     err = return_path_open(supervisor);
     if (err < 0)
         log_warning("start", "[!] the return path can't be managed: %s", strerror(-err));
-    take_sockets(supervisor);
     start_watchdog(supervisor);
     stop_init(supervisor);
     status_init(supervisor);
@@ -170,6 +177,7 @@ int supervisor_run(const struct cmdline *cmdline, char *const argv[])
 {
     struct supervisor supervisor = { 0 };
 
+    log_hold(); /* the first load says how lines are to be written */
     upgrade_init(&supervisor, argv);
     supervisor.exit_status = supervisor_open(&supervisor, cmdline);
     if (supervisor.exit_status == EX_OK)

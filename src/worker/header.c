@@ -52,6 +52,22 @@ static bool claims_to_be_local(const struct session *session)
             locals_contain(listener->worker->locals, &session->client));
 }
 
+/*
+ * No connection can come from such an address: the target is not to blame. A load balancer's
+ * own may well be link-local, with the interface that a header can't name.
+ */
+static const char *why_impossible(const struct session *session)
+{
+    const struct in6_addr *address = &session->client.in6.sin6_addr;
+
+    if (session->was_local || addr_family(&session->client) != AF_INET6)
+        return NULL;
+    if (IN6_IS_ADDR_LINKLOCAL(address))
+        return "the header names a link-local client, but no interface";
+    return IN6_IS_ADDR_MULTICAST(address) ? "the header names a multicast address as the client"
+                                          : NULL;
+}
+
 /* max_sessions_per_client is for clients that a header names. */
 static enum session_state count_client(struct session *session)
 {
@@ -84,6 +100,9 @@ static enum session_state judge_client(struct session *session, const struct pro
     }
     if (claims_to_be_local(session))
         return refused(session, "the header names a local address as the client");
+    const char *reason = why_impossible(session);
+    if (reason)
+        return refused(session, reason);
     if (!listener_config_target(session->listener->config, addr_family(&session->client)))
         return refused(session, addr_family(&session->client) == AF_INET
                                     ? "no target for IPv4 clients (target_v4)"

@@ -10,9 +10,11 @@
 #include "mmproxy/net/sock.h"
 #include "mmproxy/worker/session.h"
 
+/* ENOTCONN is what shutdown(2) says of a socket whose reset nobody has read yet. */
 static const char *error_name(const char *whose_reset, int error)
 {
-    return error == ECONNRESET || error == EPIPE ? whose_reset : strerror(error);
+    return error == ECONNRESET || error == EPIPE || error == ENOTCONN ? whose_reset
+                                                                      : strerror(error);
 }
 
 /* The first end seen is the one that the log names. */

@@ -134,6 +134,17 @@ def test_help_and_version_exit_0(directory, plain_net, public_binary, option, wo
         assert word in done.stdout
 
 
+@pytest.mark.parametrize("redirection, reason", ((">/dev/full", "No space left on device"),
+                                                 (">&-", "Bad file descriptor")))
+@pytest.mark.parametrize("option", ("--help", "--version", "--rules"))
+def test_what_can_not_be_printed_exits_71(directory, plain_net, option, redirection, reason):
+    path = conf.write(directory, [conf.listener()])
+    done = daemon.run([option, *(("-c", path) if option == "--rules" else ())], directory,
+                      plain_net.origin, prefix=("sh", "-c", f'exec "$0" "$@" {redirection}'))
+    assert done.returncode == 71, done
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.endswith(f": {reason}\n")
+
+
 # --- without a file
 
 @pytest.fixture

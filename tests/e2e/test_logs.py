@@ -2,13 +2,15 @@
 """Where the log goes, in which form, and what strangers can not do to it."""
 
 import json
+import os
 import re
+import signal
 import socket
 import threading
 
 import pytest
 
-from lib import conf, header, lines
+from lib import conf, daemon, header, lines
 from lib.conn import FIN, RST
 from lib.topology import CLIENT4, STRANGER4
 from lib.wait import until
@@ -62,6 +64,44 @@ def test_json_lines_parse(serve, launch, target, dial, session, directory, net):
     # At the end too, with whatever is said about it.
     gateway.stop()
     assert all(event["message"] for event in _events(gateway))
+
+
+def test_reset_by_the_target_as_the_client_ends_is_called_so(serve, target, session):
+    """Whoever passes the client's end on finds no connection any more."""
+    gateway = serve()
+    peer, conn = session(target(), HEAD)
+    peer.trip(conn)
+    worker, = gateway.workers()
+    os.kill(worker, signal.SIGSTOP)
+    conn.reset()
+    peer.finish()
+    os.kill(worker, signal.SIGCONT)
+    assert gateway.wait_line(lines.disconnected(peer.local, SOURCE, 4, 4))[1] == "target reset"
+
+
+HOST_BITS = r".*/lb\.subnets:[0-9]+: \"10\.1\.1\.1/8\" has host bits set: .*"
+
+
+def test_warning_of_the_first_load_is_json_too(net, launch, directory):
+    path = conf.write(directory, [conf.listener()], subnets="10.1.1.1/8\n", workers=1,
+                      log={"format": "json"})
+    gateway = launch(net.origin, "-c", path)
+    gateway.settle()
+    gateway.stop()
+    events = [event for event in _events(gateway) if re.fullmatch(HOST_BITS, event["message"])]
+    assert [(event["event"], event["level"]) for event in events] == [("config", "warning")]
+
+
+def test_warning_of_a_first_load_that_fails_comes_with_the_errors(net, directory, target):
+    """As text and in order: what the log is to be like has never come into effect."""
+    target(port=conf.PORT)
+    path = conf.write(directory, [conf.listener(listen="127.0.0.1:2222")],
+                      subnets="10.1.1.1/8\n", workers=1, log={"format": "json"})
+    done = daemon.run(["-c", path], directory, net.origin)
+    warning, error = done.stderr.splitlines()
+    assert re.fullmatch(HOST_BITS, warning)
+    assert error == "mmproxy: can't listen on 127.0.0.1:2222 (ssh): Address already in use"
+    assert done.returncode == 71
 
 
 @pytest.mark.parametrize("level, connections, strangers", (

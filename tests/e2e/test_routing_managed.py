@@ -248,6 +248,11 @@ def test_a_rule_that_is_shadowed_later_moves_before_the_other(origin, directory,
     managed.stop()
     assert not routing.own(origin)
     assert len(routing.rules(origin)) == 1
+    # Nobody took anything away.
+    moved = [line for line in managed.lines if line.startswith("[!]")]
+    assert len(moved) == 1, managed.lines
+    assert moved[0].startswith("[!] Return path: put before a rule of somebody's that took the "
+                               "replies: ip rule add fwmark 123 lookup 100 priority "), moved
 
 
 def test_lo_that_goes_down_and_up_gets_its_route_back(origin, manage):

@@ -291,6 +291,27 @@ def test_socket_activation_and_what_is_left_over(net, launch, directory, echo):
     again.close()
 
 
+def test_more_sockets_promised_than_handed_over_is_no_abort(net, launch, directory, echo):
+    """What stands in their places by then must not be the event loop's own descriptors."""
+    echo()
+    echo(version=6)
+    path = conf.write(directory, [conf.listener(listen="0.0.0.0:2222")])
+    sock = net.origin.socket(socket.AF_INET)
+    sock.bind(("0.0.0.0", 2222))
+    sock.listen()
+    gateway = launch(net.origin, "-c", path, prefix=[
+        *manager.handing_over([sock.fileno()]), "/bin/sh", "-c", "LISTEN_FDS=5 exec \"$@\"", "sh"])
+    gateway.wait_listening("0.0.0.0:2222")
+    assert [line for line in gateway.lines if line.startswith("[!]")] == [
+        "[!] descriptor 4 was handed over but is of no use: Bad file descriptor",
+        "[!] 3 more descriptors of LISTEN_FDS are not open"]
+    conn = connect(net.lb, ORIGIN4, 2222)
+    conn.send(head() + b"x")
+    assert conn.recv(1) == b"x"
+    conn.close()
+    sock.close()
+
+
 # --- without one
 
 

@@ -287,7 +287,7 @@ static void behind_twenty_bad_lines_the_rest_is_counted(void **state)
     assert_string_equal(strstr(reported.lines, "a.subnets:20: "),
                         "a.subnets:20: \"x\": not an IPv4 or IPv6 address\n"
                         "W a.subnets:51: \"10.0.0.1/8\" has host bits set: taken as 10.0.0.0/8\n"
-                        "a.subnets: and 30 more bad lines\n");
+                        "a.subnets:21: and 30 more bad lines from here on\n");
 }
 
 static void listeners_with_one_subnets_file_share_what_it_says(void **state)

@@ -2,6 +2,7 @@
 /* What log writes; how it writes to stderr, syslog and the journal has tests of its own. */
 #include <errno.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include "log_support.h"
 
@@ -110,6 +111,61 @@ static void after_log_close_lines_go_to_stderr_as_text(void **state)
     close(fd);
 }
 
+static void lines_kept_back_are_written_as_configured_in_the_end(void **state)
+{
+    (void)state;
+    int fd = stderr_become_pipe();
+    log_hold();
+    log_warning("config", "first");
+    log_notice("start", "second");
+    log_info(NULL, "third");
+    assert_string_equal(drain(fd), "");
+    open_stderr(LOG_LEVEL_NOTICE, LOG_FORMAT_JSON);
+    const char *lines = drain(fd);
+    const char *first =
+        strstr(lines, "\"level\":\"warning\",\"message\":\"first\",\"event\":\"config\"}");
+    assert_non_null(first);
+    assert_non_null(strstr(first, "\"message\":\"second\",\"event\":\"start\"}"));
+    assert_null(strstr(lines, "third"));
+    log_warning(NULL, "at once");
+    assert_non_null(strstr(drain(fd), "at once"));
+    close(fd);
+}
+
+static void lines_kept_back_come_before_an_error_and_at_the_end(void **state)
+{
+    (void)state;
+    int fd = stderr_become_pipe();
+    log_hold();
+    log_warning(NULL, "warning");
+    log_error(NULL, "error");
+    assert_string_equal(drain(fd), "warning\nerror\n");
+    log_hold();
+    log_warning(NULL, "another");
+    log_close();
+    assert_string_equal(drain(fd), "another\n");
+    close(fd);
+}
+
+static void a_child_does_not_write_what_its_parent_keeps_back(void **state)
+{
+    (void)state;
+    int fd = stderr_become_pipe();
+    log_hold();
+    log_warning(NULL, "parent");
+    pid_t child = fork();
+    if (child == 0) {
+        open_stderr(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+        log_warning(NULL, "child");
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_string_equal(drain(fd), "child\n");
+    log_close();
+    assert_string_equal(drain(fd), "parent\n");
+    close(fd);
+}
+
 static void log_everything(void)
 {
     log_error(NULL, "%s", strerror(errno));
@@ -149,6 +205,9 @@ int main(void)
         TEST(a_message_longer_than_a_line_is_cut_to_2048_bytes),
         TEST(a_report_is_written_once_where_the_log_is_stderr),
         TEST(after_log_close_lines_go_to_stderr_as_text),
+        TEST(lines_kept_back_are_written_as_configured_in_the_end),
+        TEST(lines_kept_back_come_before_an_error_and_at_the_end),
+        TEST(a_child_does_not_write_what_its_parent_keeps_back),
         TEST(errno_survives_every_line),
     };
     alarm(50);

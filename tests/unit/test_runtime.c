@@ -3,9 +3,11 @@
 
 #include <dirent.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "mmproxy/routing/presence.h"
 #include "mmproxy/routing/runtime.h"
 
 static char folder[64];
@@ -132,6 +134,15 @@ static void a_child_that_left_keeps_the_claim_alive(void **state)
     runtime_free(here);
 }
 
+static int value_of(const struct runtime_sysctl *sysctls, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(sysctls[i].name, name) == 0)
+            return sysctls[i].value;
+    }
+    return -1;
+}
+
 static void a_sysctl_is_remembered_once_and_over_a_crash(void **state)
 {
     struct runtime *a = runtime_new();
@@ -154,12 +165,92 @@ static void a_sysctl_is_remembered_once_and_over_a_crash(void **state)
     assert_int_equal(runtime_others(b, &others, &strangers, &died), 0);
     sysctls = runtime_sysctls(b, &n);
     assert_int_equal(n, 2);
-    assert_string_equal(sysctls[0].name, "net.ipv4.fwmark_reflect");
-    assert_int_equal(sysctls[0].value, 0);
-    assert_int_equal(sysctls[1].value, 2);
+    assert_int_equal(value_of(sysctls, n, "net.ipv4.fwmark_reflect"), 0);
+    assert_int_equal(value_of(sysctls, n, "net.ipv4.conf.eth0/1.route_localnet"), 2);
     assert_int_equal(runtime_forget(b, "net.ipv4.fwmark_reflect"), 0);
     assert_int_equal(runtime_forget(b, "net.ipv4.conf.eth0/1.route_localnet"), 0);
     runtime_unlock(b);
+    runtime_free(b);
+}
+
+/* A file of this network namespace. */
+static void in_folder(const char *name, char out[192])
+{
+    char namespace[PRESENCE_NAME_LEN];
+
+    presence_namespace(namespace);
+    snprintf(out, 192, "%s/%s/%s", folder, namespace, name);
+}
+
+static void remove_claims(const char *path)
+{
+    const struct dirent *entry;
+    DIR *dir = opendir(path);
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir))) {
+        if (strncmp(entry->d_name, "claim.", 6) == 0)
+            assert_int_equal(unlinkat(dirfd(dir), entry->d_name, 0), 0);
+    }
+    closedir(dir);
+}
+
+static void a_sysctl_that_could_not_be_saved_is_kept_and_saved_later(void **state)
+{
+    struct wanted none = { 0 };
+    struct wanted others = { 0 };
+    struct runtime *a = runtime_new();
+    struct runtime *b;
+    const struct runtime_sysctl *sysctls;
+    char obstacle[192];
+    bool strangers;
+    bool died;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(runtime_lock(a), 0);
+    assert_int_equal(runtime_remember(a, "net.ipv4.tcp_fwmark_accept", 0), 0);
+    in_folder("sysctls.new", obstacle);
+    assert_int_equal(mkdir(obstacle, 0700), 0);
+    assert_true(runtime_remember(a, "net.ipv4.fwmark_reflect", 0) < 0);
+    assert_true(runtime_claim(a, &none) < 0);
+    assert_int_equal(runtime_others(a, &others, &strangers, &died), 0);
+    runtime_sysctls(a, &n);
+    assert_int_equal(n, 2);
+    assert_int_equal(rmdir(obstacle), 0);
+    assert_int_equal(runtime_claim(a, &none), 0);
+    runtime_unlock(a);
+    runtime_free(a); /* the file stays as long as there is something in it */
+
+    b = runtime_new();
+    assert_int_equal(runtime_lock(b), 0);
+    assert_int_equal(runtime_others(b, &others, &strangers, &died), 0);
+    sysctls = runtime_sysctls(b, &n);
+    assert_int_equal(n, 2);
+    for (size_t i = n; i-- > 0;) {
+        struct runtime_sysctl sysctl = sysctls[i];
+
+        assert_int_equal(sysctl.value, 0);
+        assert_int_equal(runtime_forget(b, sysctl.name), 0);
+    }
+    runtime_unlock(b);
+    runtime_free(b);
+}
+
+static void a_claim_whose_file_was_removed_is_made_again(void **state)
+{
+    struct runtime *a = runtime_new();
+    struct runtime *b = runtime_new();
+    char path[192];
+
+    (void)state;
+    claim(a, 1);
+    in_folder("", path);
+    remove_claims(path);
+    assert_false(sees(b, 1));
+    claim(a, 1);
+    assert_true(sees(b, 1));
+    runtime_free(a);
     runtime_free(b);
 }
 
@@ -217,6 +308,8 @@ int main(void)
         TEST(the_claim_of_a_killed_process_is_gone),
         TEST(a_child_that_left_keeps_the_claim_alive),
         TEST(a_sysctl_is_remembered_once_and_over_a_crash),
+        TEST(a_sysctl_that_could_not_be_saved_is_kept_and_saved_later),
+        TEST(a_claim_whose_file_was_removed_is_made_again),
         TEST(an_instance_with_another_directory_is_a_stranger),
         TEST(without_a_directory_it_works_in_memory),
     };

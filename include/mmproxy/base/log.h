@@ -57,6 +57,13 @@ struct log_field {
 int log_open(const struct log_config *config);
 
 /*
+ * Keeps lines back that are no errors, until it is known how they are to be written: log_open
+ * writes them as configured; an error, which may be the end, and log_close write them as before.
+ * For this process alone, not for those it forks; allocates.
+ */
+void log_hold(void);
+
+/*
  * The descriptors that it owns, for a jail that wants to know them: out[0] is stderr's, out[1]
  * the target's; -1 for one that there is not.
  */

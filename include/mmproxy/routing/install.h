@@ -22,9 +22,11 @@ struct install {
     struct rtnl *rtnl; /* the caller's, as is runtime, which is locked */
     struct runtime *runtime;
     const char *added;  /* how lines about what is added begin: "[+] Return path:" */
+    const char *moved;  /* the same about a rule that was there, behind one that hid it */
     bool hush_failures; /* they were told before */
     unsigned n_lines;   /* of log lines so far; more than INSTALL_LINES_MAX are counted only */
     bool failed;        /* something wanted is not there now */
+    int runtime_error;  /* the first -errno of remembering; 0 = none */
 };
 
 /* Which of our own things stay. */

@@ -12,15 +12,9 @@
 #ifndef MMPROXY_ROUTING_RUNTIME_H
 #define MMPROXY_ROUTING_RUNTIME_H
 
-#include "mmproxy/routing/wanted.h"
+#include "mmproxy/routing/remembered.h"
 
 struct runtime;
-
-/* A sysctl that was changed, and its value before. */
-struct runtime_sysctl {
-    char name[WANTED_SYSCTL_MAX];
-    int value;
-};
 
 /* errors: NULL when memory is short. */
 struct runtime *runtime_new(void);
@@ -36,12 +30,14 @@ int runtime_error(const struct runtime *runtime);
 
 /*
  * Keeps other instances from changing anything meanwhile. Everything below is to be called
- * between the two. returns: 0, or -EBUSY where another one does not let go.
+ * between the two, also where the lock was not to be had: a disturbance heals, a return path
+ * that nobody sets up does not. returns: 0, -EBUSY where another one does not let go, or what
+ * the directory said.
  */
 int runtime_lock(struct runtime *runtime);
 void runtime_unlock(struct runtime *runtime);
 
-/* Replaces this instance's claim. returns: 0 or -errno. */
+/* Replaces this instance's claim, and saves what could not be before. returns: 0 or -errno. */
 int runtime_claim(struct runtime *runtime, const struct wanted *wanted);
 
 /*
@@ -50,7 +46,10 @@ int runtime_claim(struct runtime *runtime, const struct wanted *wanted);
  */
 void runtime_withdraw(struct runtime *runtime);
 
-/* Is there a claim, of whomever, dead or alive? False where there is no runtime directory. */
+/*
+ * Is there a claim, of whomever, dead or alive? False where there is no runtime directory, true
+ * where it can't be read.
+ */
 bool runtime_has_claims(const struct runtime *runtime);
 
 /*
@@ -61,7 +60,10 @@ bool runtime_has_claims(const struct runtime *runtime);
  */
 int runtime_others(struct runtime *runtime, struct wanted *out, bool *strangers, bool *died);
 
-/* Remembers a sysctl's value unless it has one already. returns: 0 or -errno. */
+/*
+ * Remembers a sysctl's value unless it has one already. returns: 0, or -errno where it is in
+ * memory alone: this process knows it, the next one would not.
+ */
 int runtime_remember(struct runtime *runtime, const char *name, int value);
 int runtime_forget(struct runtime *runtime, const char *name);
 

@@ -8,6 +8,7 @@
 /*
  * Verifies return path and targets and reports on stderr. Where the return path is managed
  * it is set up for as long as this takes, unless a service that runs has done so.
+ * A signal that ends the program ends it when that has been taken down.
  * returns: an exit status: 0, or 1 where something does not hold.
  */
 int foreground_check(const struct config *config);

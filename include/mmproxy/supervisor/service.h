@@ -26,7 +26,8 @@ uint64_t service_watchdog_interval_ms(void);
 
 /*
  * The listening sockets that were handed over at start, numbered from *first and made
- * non-blocking; the caller owns them. The second call finds none. returns: how many.
+ * non-blocking; the caller owns them. To be called before anything else is opened: not all of
+ * them need be open. The second call finds none. returns: how many.
  */
 int service_sockets(int *first);
 

@@ -81,9 +81,10 @@ static int run(const struct cmdline *cmdline, char *const argv[])
 static void fill_standard_descriptors(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        int mode = fd == STDOUT_FILENO ? O_RDONLY : O_RDWR;
-
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", mode | O_NOCTTY) < 0)
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        int opened = open("/dev/null", (fd == STDOUT_FILENO ? O_RDONLY : O_RDWR) | O_NOCTTY);
+        if (opened != fd) /* nothing is there below it that could be opened */
             return;
     }
 }

@@ -196,13 +196,14 @@ struct clients *clients_new(unsigned workers)
     if (!clients)
         return NULL;
 
-    clients->max_tables = workers;
-    clients->shared = mmap(NULL, size_of(workers), PROT_READ | PROT_WRITE,
-                           MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (clients->shared == MAP_FAILED) {
+    void *shared = mmap(NULL, size_of(workers), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (shared == MAP_FAILED) {
         free(clients);
         return NULL;
     }
+    clients->shared = shared;
+    clients->max_tables = workers;
     if (getrandom(clients->secret, sizeof clients->secret, 0) < (ssize_t)sizeof clients->secret) {
         clients_free(clients);
         return NULL;

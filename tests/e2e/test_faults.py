@@ -9,6 +9,7 @@ served, and nothing is left: no descriptor, and with max_sessions = 1 no session
 
 import itertools
 import os
+import socket
 import time
 
 import pytest
@@ -60,6 +61,8 @@ def gateway(faults, serve, echo, net):
     """One worker, one session at a time, and the checks of the target behind it."""
     started = serve(options={"prefix": faults.prefix}, max_sessions=1, client_port="any")
     started.service = echo()
+    # Where packets were dropped the kernel doubts an RST, and there is nobody left to confirm it to.
+    started.service.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000)
     assert "libfaults" in open(f"/proc/{started.pid}/maps", encoding="ascii").read()
     assert serves(net)
     until(lambda: len(started.workers()) == 1, "the checks of the target to end")

@@ -52,13 +52,18 @@ static int start_listening(int fd, unsigned backlog)
 {
     if (listen(fd, backlog > INT_MAX ? INT_MAX : (int)backlog) < 0)
         return -errno;
-    sock_acknowledge_late(fd, true); /* inherited, but listen(2) sets it back */
+    sock_acknowledge_late(fd); /* inherited, but listen(2) sets it back */
     return 0;
 }
 
-void sock_acknowledge_late(int fd, bool is_late)
+void sock_acknowledge_late(int fd)
 {
-    (void)sock_set(fd, IPPROTO_TCP, TCP_QUICKACK, !is_late);
+    (void)sock_set(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
+}
+
+void sock_acknowledge_now(int fd)
+{
+    (void)sock_set(fd, IPPROTO_TCP, TCP_QUICKACK, 1);
 }
 
 int sock_share_port(int fd, bool on)

@@ -70,7 +70,7 @@ static int connect_from(int fd, const struct spoof *spoof, bool preserve_port, b
     if (err < 0)
         return err;
     if (spoof->sends_at_once)
-        sock_acknowledge_late(fd, true);
+        sock_acknowledge_late(fd);
 
     err = spoof_finish(fd, &spoof->target);
     /*

@@ -7,8 +7,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
+
+#include "mmproxy/base/shared.h"
 
 /*
  * An entry is one word, so that other workers read it in one piece: a fingerprint of listener and
@@ -20,19 +21,25 @@
  */
 enum {
     COUNT_BITS = 24,
-    TABLE_BITS = 17,
+    TABLE_BITS = 16,
     TABLE_SIZE = 1 << TABLE_BITS, /* a quarter of it stays 0: that is where a search ends */
 };
 
 #define COUNT_MASK ((UINT64_C(1) << COUNT_BITS) - 1)
 
+/* Only its worker writes it, which the others' memory protection sees to: see clients_own. */
 struct table {
-    _Alignas(4096) _Atomic uint32_t n_used; /* entries that are not 0; whole pages, see forget */
+    _Alignas(4096) _Atomic uint32_t n_used; /* entries that are not 0 */
     _Atomic uint64_t entries[TABLE_SIZE];
 };
 
+/* What the supervisor alone writes, on a page of its own. */
+struct head {
+    _Alignas(4096) _Atomic uint32_t n_tables; /* in which there may be something */
+};
+
 struct shared {
-    _Atomic uint32_t n_tables; /* in which there may be something */
+    struct head head;
     struct table tables[];
 };
 
@@ -47,13 +54,12 @@ struct key {
     uint64_t fingerprint; /* in the bits above the count; never 0 */
 };
 
-__extension__ typedef unsigned __int128 product;
-
-static uint64_t mix(uint64_t a, uint64_t b)
+/* Every bit of the word changes about half of the bits of what comes out. */
+static uint64_t mix(uint64_t word)
 {
-    product p = (product)a * b;
-
-    return (uint64_t)p ^ (uint64_t)(p >> 64);
+    word = (word ^ word >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    word = (word ^ word >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    return word ^ word >> 32;
 }
 
 static struct key key_of(const struct clients *clients, unsigned listener,
@@ -66,8 +72,9 @@ static struct key key_of(const struct clients *clients, unsigned listener,
         memcpy(words, addr_bytes(client), sizeof words);
     else
         memcpy(&words[1], addr_bytes(client), 4);
-    uint64_t hash = mix(words[0] ^ secret[0], words[1] ^ secret[1]);
-    hash = mix(hash ^ secret[2], secret[1] + listener);
+    uint64_t hash = mix(words[0] ^ secret[0]);
+    hash = mix(hash + (words[1] ^ secret[1]));
+    hash = mix(hash + (listener ^ secret[2]));
     return (struct key){ .place = (size_t)(hash >> (64 - TABLE_BITS)),
                          .fingerprint = (hash | 1) << COUNT_BITS };
 }
@@ -88,36 +95,39 @@ static uint64_t count_of(uint64_t entry)
 }
 
 /*
- * returns: the key's entry; TABLE_SIZE where it has none, and then *free is the place for it: one
- * that nobody counts in any more, else the 0 at the end. There always is a 0, but for a table
- * that somebody has spoilt who has taken a worker over: neither here nor below is it relied on.
+ * returns: the key's entry; TABLE_SIZE where it has none, and then *place (which may be NULL) is
+ * where it can have one: an entry that nobody counts in any more, else the 0 at the end. A worker
+ * that somebody has taken over may leave no 0 in its table: nobody relies on one.
  */
-static size_t find(const struct table *table, struct key key, size_t *free)
+static size_t find(const struct table *table, struct key key, size_t *place)
 {
+    size_t vacant = TABLE_SIZE;
     size_t i = key.place;
 
-    *free = TABLE_SIZE;
     for (size_t steps = 0; steps < TABLE_SIZE; steps++, i = after(i)) {
         uint64_t entry = atomic_load(&table->entries[i]);
         if (entry != 0 && (entry & ~COUNT_MASK) == key.fingerprint)
             return i;
-        if (count_of(entry) == 0 && *free == TABLE_SIZE)
-            *free = i;
+        if (count_of(entry) == 0 && vacant == TABLE_SIZE)
+            vacant = i;
         if (entry == 0)
             break;
     }
+    if (place)
+        *place = vacant;
     return TABLE_SIZE;
 }
 
 static uint64_t sessions_of(const struct clients *clients, struct key key)
 {
-    uint32_t n_tables = atomic_load(&clients->shared->n_tables);
+    uint32_t n_tables = atomic_load(&clients->shared->head.n_tables);
     uint64_t sessions = 0;
 
     for (uint32_t i = 0; i < n_tables && i < clients->max_tables; i++) {
         const struct table *table = &clients->shared->tables[i];
-        size_t free;
-        size_t place = find(table, key, &free);
+        if (atomic_load(&table->n_used) == 0)
+            continue; /* looking would take memory for what is not there */
+        size_t place = find(table, key, NULL);
         if (place < TABLE_SIZE)
             sessions += count_of(atomic_load(&table->entries[place]));
     }
@@ -126,14 +136,14 @@ static uint64_t sessions_of(const struct clients *clients, struct key key)
 
 static int count(struct table *table, struct key key)
 {
-    size_t free;
-    size_t place = find(table, key, &free);
+    size_t vacant;
+    size_t place = find(table, key, &vacant);
     uint64_t entry = key.fingerprint;
 
     if (place < TABLE_SIZE) {
         entry = atomic_load(&table->entries[place]);
-    } else if (free < TABLE_SIZE) {
-        place = free;
+    } else if (vacant < TABLE_SIZE) {
+        place = vacant;
         bool is_new = atomic_load(&table->entries[place]) == 0;
         uint32_t n_used = atomic_load(&table->n_used);
         if (is_new && n_used >= CLIENTS_MAX)
@@ -164,25 +174,13 @@ static void trim(struct table *table, size_t place)
 
 static void uncount(struct table *table, struct key key)
 {
-    size_t free;
-    size_t place = find(table, key, &free);
-
+    size_t place = find(table, key, NULL);
     uint64_t entry = place < TABLE_SIZE ? atomic_load(&table->entries[place]) : 0;
     if (count_of(entry) == 0)
         return;
     atomic_store(&table->entries[place], entry - 1);
     if (count_of(entry) == 1)
         trim(table, place);
-}
-
-/* From now on others look into this worker's table as well. */
-static void announce(struct clients *clients, unsigned worker)
-{
-    uint32_t n_tables = atomic_load(&clients->shared->n_tables);
-
-    while (n_tables <= worker &&
-           !atomic_compare_exchange_weak(&clients->shared->n_tables, &n_tables, worker + 1))
-        ;
 }
 
 static size_t size_of(unsigned workers)
@@ -196,13 +194,11 @@ struct clients *clients_new(unsigned workers)
     if (!clients)
         return NULL;
 
-    void *shared = mmap(NULL, size_of(workers), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (shared == MAP_FAILED) {
+    clients->shared = shared_new(size_of(workers));
+    if (!clients->shared) {
         free(clients);
         return NULL;
     }
-    clients->shared = shared;
     clients->max_tables = workers;
     if (getrandom(clients->secret, sizeof clients->secret, 0) < (ssize_t)sizeof clients->secret) {
         clients_free(clients);
@@ -215,7 +211,7 @@ void clients_free(struct clients *clients)
 {
     if (!clients)
         return;
-    munmap(clients->shared, size_of(clients->max_tables));
+    shared_free(clients->shared, size_of(clients->max_tables));
     free(clients);
 }
 
@@ -226,7 +222,6 @@ int clients_begin(struct clients *clients, unsigned worker, unsigned listener,
     struct table *own = &clients->shared->tables[worker];
     struct key key = key_of(clients, listener, client);
 
-    announce(clients, worker);
     int err = count(own, key);
     if (err < 0)
         return err;
@@ -242,12 +237,19 @@ void clients_end(struct clients *clients, unsigned worker, unsigned listener,
     uncount(&clients->shared->tables[worker], key_of(clients, listener, client));
 }
 
+int clients_own(struct clients *clients, unsigned worker)
+{
+    struct table *own = &clients->shared->tables[worker];
+
+    return shared_own(clients->shared, size_of(clients->max_tables), own, sizeof *own);
+}
+
 void clients_forget(struct clients *clients, unsigned worker)
 {
-    struct table *table = &clients->shared->tables[worker];
+    shared_clear(&clients->shared->tables[worker], sizeof(struct table));
+}
 
-    if (worker >= atomic_load(&clients->shared->n_tables))
-        return;
-    if (madvise(table, sizeof *table, MADV_REMOVE) < 0)
-        memset((void *)table, 0, sizeof *table);
+void clients_look_at(struct clients *clients, unsigned n_workers)
+{
+    atomic_store(&clients->shared->head.n_tables, n_workers);
 }

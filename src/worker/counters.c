@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "mmproxy/base/shared.h"
 #include "mmproxy/config/config.h"
 
 struct shared {
@@ -33,13 +33,11 @@ struct counters *counters_new(void)
     if (!counters)
         return NULL;
 
-    void *shared = mmap(NULL, sizeof *counters->shared, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (shared == MAP_FAILED) {
+    counters->shared = shared_new(sizeof *counters->shared);
+    if (!counters->shared) {
         free(counters);
         return NULL;
     }
-    counters->shared = shared;
     return counters;
 }
 
@@ -47,7 +45,7 @@ void counters_free(struct counters *counters)
 {
     if (!counters)
         return;
-    munmap(counters->shared, sizeof *counters->shared);
+    shared_free(counters->shared, sizeof *counters->shared);
     clients_free(counters->clients);
     free(counters);
 }
@@ -84,23 +82,44 @@ void counters_release_listener(struct counters *counters, unsigned listener)
     counters->places[listener].claims--;
 }
 
+/* Not below 0: a worker that somebody has taken over may have made up what it counted. */
+static void take_off(_Atomic uint32_t *total, uint32_t n)
+{
+    uint32_t now = atomic_load(total);
+
+    while (n > 0 && !atomic_compare_exchange_weak(total, &now, now > n ? now - n : 0))
+        ;
+}
+
+/* The next one to use the slot finds zeros, whatever has been written there meanwhile. */
+static void clear_slot(struct counters *counters, unsigned worker)
+{
+    shared_clear(&counters->shared->workers[worker], sizeof counters->shared->workers[worker]);
+    if (counters->clients)
+        clients_forget(counters->clients, worker);
+}
+
+static void tell_how_many(const struct counters *counters)
+{
+    unsigned n = COUNTERS_WORKERS;
+
+    while (n > 0 && !counters->is_claimed[n - 1])
+        n--;
+    if (counters->clients)
+        clients_look_at(counters->clients, n);
+}
+
 int counters_claim_worker(struct counters *counters)
 {
     for (unsigned i = 0; i < COUNTERS_WORKERS; i++) {
         if (!counters->is_claimed[i]) {
             counters->is_claimed[i] = true;
+            clear_slot(counters, i);
+            tell_how_many(counters);
             return (int)i;
         }
     }
     return -ENOSPC;
-}
-
-static void take_off(_Atomic uint32_t *total, const _Atomic uint32_t *part)
-{
-    uint32_t left = atomic_load(part);
-
-    if (left > 0)
-        atomic_fetch_sub(total, left);
 }
 
 void counters_release_worker(struct counters *counters, unsigned worker)
@@ -109,15 +128,12 @@ void counters_release_worker(struct counters *counters, unsigned worker)
     struct counters_worker *slot = &shared->workers[worker];
 
     for (unsigned i = 0; i < COUNTERS_LISTENERS; i++) {
-        take_off(&shared->sessions[i], &slot->by_listener[i]);
-        take_off(&shared->pending[i], &slot->pending_by_listener[i]);
+        take_off(&shared->sessions[i], atomic_load(&slot->by_listener[i]));
+        take_off(&shared->pending[i], atomic_load(&slot->pending_by_listener[i]));
     }
-    if (counters->clients)
-        clients_forget(counters->clients, worker);
-    /* Gives the memory back as well: the next to use the slot finds zeros. */
-    if (madvise(slot, sizeof *slot, MADV_REMOVE) < 0)
-        memset((void *)slot, 0, sizeof *slot);
+    clear_slot(counters, worker);
     counters->is_claimed[worker] = false;
+    tell_how_many(counters);
 }
 
 struct counters_worker *counters_worker(struct counters *counters, unsigned worker)
@@ -148,7 +164,7 @@ void counters_end_pending(struct counters *counters, unsigned worker, unsigned l
     struct counters_worker *slot = counters_worker(counters, worker);
 
     atomic_fetch_sub(&slot->pending_by_listener[listener], 1);
-    atomic_fetch_sub(&counters->shared->pending[listener], 1);
+    take_off(&counters->shared->pending[listener], 1);
 }
 
 void counters_end_session(struct counters *counters, unsigned worker, unsigned listener)
@@ -157,7 +173,7 @@ void counters_end_session(struct counters *counters, unsigned worker, unsigned l
 
     atomic_fetch_sub(&slot->sessions, 1);
     atomic_fetch_sub(&slot->by_listener[listener], 1);
-    atomic_fetch_sub(&counters->shared->sessions[listener], 1);
+    take_off(&counters->shared->sessions[listener], 1);
 }
 
 uint32_t counters_sessions(const struct counters *counters, unsigned listener)
@@ -174,7 +190,10 @@ int counters_track_clients(struct counters *counters)
 {
     if (!counters->clients)
         counters->clients = clients_new(COUNTERS_WORKERS);
-    return counters->clients ? 0 : -ENOMEM;
+    if (!counters->clients)
+        return -ENOMEM;
+    tell_how_many(counters);
+    return 0;
 }
 
 struct clients *counters_clients(const struct counters *counters)

@@ -153,7 +153,7 @@ static int keep_payload(struct session *session, const uint8_t *bytes, size_t le
  */
 static void ask_for_more(const struct session *session)
 {
-    sock_acknowledge_late(session->peer_fd, false);
+    sock_acknowledge_now(session->peer_fd);
 }
 
 static enum session_state judge(struct session *session, const uint8_t *bytes, size_t len)

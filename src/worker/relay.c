@@ -128,7 +128,7 @@ static void begin(struct session *session)
     session->down_wait = PUMP_READ;
     up_ran(session, pump_flush(&session->up, session->listener->worker->pool));
     if (has_payload) /* see sends_at_once: that was the handshake's acknowledgement */
-        sock_acknowledge_late(session->target_fd, false);
+        sock_acknowledge_now(session->target_fd);
 }
 
 static void on_activity(struct session *session)

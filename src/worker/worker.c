@@ -239,6 +239,10 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
     if (err < 0)
         return err;
 
+    struct clients *clients = counters_clients(spec->counters);
+    if (clients && (err = clients_own(clients, spec->slot)) < 0)
+        return err;
+
     deadline_queue_open(&worker->quiet, worker->loop, QUIET_MS, on_quiet);
     open_watchers(worker);
     err = open_listeners(worker);

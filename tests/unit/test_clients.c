@@ -20,9 +20,18 @@ static struct addr numbered(uint32_t number)
     return addr;
 }
 
+static struct clients *new_clients(unsigned workers)
+{
+    struct clients *clients = clients_new(workers);
+
+    assert_non_null(clients);
+    clients_look_at(clients, workers);
+    return clients;
+}
+
 static void the_limit_is_one_client_s_at_one_listener_over_all_workers(void **state)
 {
-    struct clients *clients = clients_new(WORKERS);
+    struct clients *clients = new_clients(WORKERS);
     struct addr a = support_addr("198.51.100.7:1000");
     struct addr b = support_addr("198.51.100.8:1000");
 
@@ -43,7 +52,7 @@ static void the_limit_is_one_client_s_at_one_listener_over_all_workers(void **st
 
 static void a_client_s_port_does_not_matter_its_family_does(void **state)
 {
-    struct clients *clients = clients_new(WORKERS);
+    struct clients *clients = new_clients(WORKERS);
     struct addr v4 = support_addr("198.51.100.7:1000");
     struct addr other_port = support_addr("198.51.100.7:1001");
     struct addr v6 = support_addr("[::c633:6407]:1000"); /* the same 32 bits */
@@ -59,7 +68,7 @@ static void a_client_s_port_does_not_matter_its_family_does(void **state)
 
 static void many_clients_come_and_go_in_any_order_and_all_counts_are_right(void **state)
 {
-    struct clients *clients = clients_new(WORKERS);
+    struct clients *clients = new_clients(WORKERS);
 
     (void)state;
     for (uint32_t round = 0; round < 3; round++) {
@@ -88,7 +97,7 @@ static void many_clients_come_and_go_in_any_order_and_all_counts_are_right(void 
 
 static void a_full_table_is_an_error_and_forgets_nobody(void **state)
 {
-    struct clients *clients = clients_new(2);
+    struct clients *clients = new_clients(2);
     struct addr more = numbered(CLIENTS_MAX);
     struct addr first = numbered(0);
 
@@ -116,7 +125,7 @@ static void a_full_table_is_an_error_and_forgets_nobody(void **state)
 
 static void a_killed_worker_s_sessions_are_forgotten(void **state)
 {
-    struct clients *clients = clients_new(WORKERS);
+    struct clients *clients = new_clients(WORKERS);
     struct addr addr = support_addr("198.51.100.7:1000");
     int status;
 
@@ -133,9 +142,57 @@ static void a_killed_worker_s_sessions_are_forgotten(void **state)
     assert_int_equal(clients_begin(clients, 1, SSH, &addr, 3), -EDQUOT);
     clients_forget(clients, 2);
     clients_forget(clients, 3); /* who has never counted anybody */
+    assert_int_equal(clients_begin(clients, 3, SSH, &addr, 1), -EDQUOT); /* worker 0's */
     assert_int_equal(clients_begin(clients, 1, SSH, &addr, 3), 0);
     assert_int_equal(clients_begin(clients, 2, SSH, &addr, 3), 0);
     assert_int_equal(clients_begin(clients, 2, SSH, &addr, 3), -EDQUOT);
+    clients_free(clients);
+}
+
+/* returns: the signal that ends a process which has this worker's table and counts in another's. */
+static int end_of_intruder(struct clients *clients, unsigned own, unsigned other)
+{
+    struct addr addr = support_addr("198.51.100.7:1000");
+    int status;
+
+    pid_t pid = fork();
+    assert_return_code(pid, errno);
+    if (pid == 0) {
+        (void)signal(SIGSEGV, SIG_DFL); /* a sanitizer would tell of it */
+        if (clients_own(clients, own) < 0 || clients_begin(clients, own, SSH, &addr, 9) < 0)
+            _exit(1);
+        _exit(clients_begin(clients, other, SSH, &addr, 9));
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status);
+}
+
+static void a_worker_can_write_no_other_one_s_table(void **state)
+{
+    struct clients *clients = new_clients(WORKERS);
+    struct addr addr = support_addr("198.51.100.7:1000");
+
+    (void)state;
+    assert_int_equal(end_of_intruder(clients, 1, 0), SIGSEGV);
+    assert_int_equal(end_of_intruder(clients, 1, 2), SIGSEGV);
+    assert_int_equal(end_of_intruder(clients, WORKERS - 1, WORKERS - 1), 0);
+    /* All others see what each of them counted in its own. */
+    assert_int_equal(clients_begin(clients, 0, SSH, &addr, 4), -EDQUOT);
+    assert_int_equal(clients_begin(clients, 0, SSH, &addr, 5), 0);
+    clients_free(clients);
+}
+
+static void workers_that_are_gone_are_not_looked_at(void **state)
+{
+    struct clients *clients = new_clients(WORKERS);
+    struct addr addr = support_addr("198.51.100.7:1000");
+
+    (void)state;
+    assert_int_equal(clients_begin(clients, 3, SSH, &addr, 1), 0);
+    clients_look_at(clients, 3);
+    assert_int_equal(clients_begin(clients, 0, SSH, &addr, 1), 0);
+    clients_look_at(clients, 4);
+    assert_int_equal(clients_begin(clients, 0, SSH, &addr, 1), -EDQUOT);
     clients_free(clients);
 }
 
@@ -166,7 +223,7 @@ static void hammer(struct clients *clients, unsigned worker, struct witness *wit
 
 static void workers_that_hammer_it_never_get_past_the_limit(void **state)
 {
-    struct clients *clients = clients_new(WORKERS);
+    struct clients *clients = new_clients(WORKERS);
     struct addr addr = support_addr("198.51.100.7:1000");
     struct witness *witness =
         mmap(NULL, sizeof *witness, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -208,6 +265,8 @@ int main(void)
         cmocka_unit_test(many_clients_come_and_go_in_any_order_and_all_counts_are_right),
         cmocka_unit_test(a_full_table_is_an_error_and_forgets_nobody),
         cmocka_unit_test(a_killed_worker_s_sessions_are_forgotten),
+        cmocka_unit_test(a_worker_can_write_no_other_one_s_table),
+        cmocka_unit_test(workers_that_are_gone_are_not_looked_at),
         cmocka_unit_test(workers_that_hammer_it_never_get_past_the_limit),
         cmocka_unit_test(freeing_nothing_is_harmless),
     };

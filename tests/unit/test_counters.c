@@ -164,6 +164,51 @@ static void what_a_killed_worker_still_counted_is_taken_off(void **state)
     counters_free(counters);
 }
 
+static void what_a_worker_has_made_up_takes_nothing_off_but_what_is_there(void **state)
+{
+    struct counters *counters = counters_new();
+    unsigned ssh = claim_listener(counters, "ssh");
+    unsigned evil = claim_worker(counters);
+    unsigned good = claim_worker(counters);
+    struct counters_worker *worker = counters_worker(counters, evil);
+
+    (void)state;
+    assert_true(counters_begin_session(counters, good, ssh, 0));
+    atomic_store(&worker->by_listener[ssh], 1000);
+    atomic_store(&worker->pending_by_listener[ssh], UINT32_MAX);
+    atomic_store(&counters_worker(counters, 2)->by_listener[ssh], 7); /* of one still to come */
+    counters_release_worker(counters, evil);
+    assert_int_equal(counters_sessions(counters, ssh), 0);
+    assert_int_equal(counters_pending(counters, ssh), 0);
+    counters_end_pending(counters, good, ssh);
+    counters_end_session(counters, good, ssh);
+    assert_int_equal(counters_sessions(counters, ssh), 0);
+    assert_int_equal(claim_worker(counters), evil);
+    assert_int_equal(claim_worker(counters), 2);
+    assert_int_equal(atomic_load(&counters_worker(counters, 2)->by_listener[ssh]), 0);
+    counters_free(counters);
+}
+
+static void sessions_are_pending_until_their_header_is_complete(void **state)
+{
+    struct counters *counters = counters_new();
+    unsigned ssh = claim_listener(counters, "ssh");
+    unsigned a = claim_worker(counters);
+    unsigned b = claim_worker(counters);
+
+    (void)state;
+    assert_true(counters_begin_session(counters, a, ssh, 0));
+    assert_true(counters_begin_session(counters, b, ssh, 0));
+    assert_int_equal(counters_pending(counters, ssh), 2);
+    counters_end_pending(counters, a, ssh);
+    assert_int_equal(counters_pending(counters, ssh), 1);
+    assert_int_equal(counters_sessions(counters, ssh), 2);
+    counters_release_worker(counters, b); /* it was killed */
+    assert_int_equal(counters_pending(counters, ssh), 0);
+    assert_int_equal(counters_sessions(counters, ssh), 1);
+    counters_free(counters);
+}
+
 static void a_slot_is_zero_for_the_next_one_who_has_it(void **state)
 {
     struct counters *counters = counters_new();
@@ -271,6 +316,8 @@ int main(void)
         cmocka_unit_test(the_limit_counts_the_sessions_of_all_workers),
         cmocka_unit_test(processes_that_hammer_it_never_get_past_the_limit),
         cmocka_unit_test(what_a_killed_worker_still_counted_is_taken_off),
+        cmocka_unit_test(what_a_worker_has_made_up_takes_nothing_off_but_what_is_there),
+        cmocka_unit_test(sessions_are_pending_until_their_header_is_complete),
         cmocka_unit_test(a_slot_is_zero_for_the_next_one_who_has_it),
         cmocka_unit_test(a_listener_keeps_its_place_while_anybody_claims_it),
         cmocka_unit_test(a_place_with_sessions_is_not_given_to_another_name),

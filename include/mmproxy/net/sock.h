@@ -39,11 +39,13 @@ int sock_set_keepalive(int fd, unsigned seconds);
 int sock_set(int fd, int level, int option, int value);
 
 /*
- * Late: what arrives is acknowledged with the answer, or after 40 ms at the most; that saves the
- * packet. Not late: at once, what has arrived already too, for a sender that may be waiting for
- * it (Nagle). The kernel finds out by itself after some exchanges: this is for the first.
+ * What arrives from now on is acknowledged with the answer, or a little later by itself: that
+ * saves a packet. The kernel finds out after some exchanges when to do so: this is for the first.
  */
-void sock_acknowledge_late(int fd, bool is_late);
+void sock_acknowledge_late(int fd);
+
+/* At once, what has arrived already too: for a sender that may be waiting for it (Nagle). */
+void sock_acknowledge_now(int fd);
 
 /*
  * From now on whatever closes the socket resets the connection, the end of a process that was

@@ -12,16 +12,26 @@
 #include "mmproxy/base/addr.h"
 
 /* What a worker counts at most: different clients at once, each listener's apart. */
-enum { CLIENTS_MAX = 96 * 1024 };
+enum { CLIENTS_MAX = 48 * 1024 };
 
 struct clients;
 
 /*
- * For so many workers, to be made before any of them is forked. Address space is reserved; at
- * most 1 MiB a worker is taken of it, as it is used. returns: NULL when memory is short.
+ * For so many workers, in the supervisor, before the first of those that are to count is forked.
+ * Address space is reserved; at most half a MiB a worker is taken of it, as it is used.
+ * returns: NULL when memory is short; else for clients_free.
  */
 struct clients *clients_new(unsigned workers);
 void clients_free(struct clients *clients);
+
+/* In the supervisor: the workers that there are have numbers below n_workers. */
+void clients_look_at(struct clients *clients, unsigned n_workers);
+
+/*
+ * In a worker, before it reads a stranger's byte: it can't write any other worker's table from now
+ * on. returns: 0 or -errno.
+ */
+int clients_own(struct clients *clients, unsigned worker);
 
 /*
  * Counts one more session of a client (its port does not matter) unless max are there already.
@@ -33,7 +43,7 @@ int clients_begin(struct clients *clients, unsigned worker, unsigned listener,
 void clients_end(struct clients *clients, unsigned worker, unsigned listener,
                  const struct addr *client);
 
-/* The worker's process is gone; whoever is worker number `worker` next begins with nothing. */
+/* In the supervisor: no process is that worker; who is it next begins with nothing. */
 void clients_forget(struct clients *clients, unsigned worker);
 
 #endif

@@ -18,7 +18,7 @@ enum { COUNTERS_LISTENERS = 4096, COUNTERS_WORKERS = 1024 };
 
 /* One worker process. Monotonic but for sessions; read by the supervisor for its status. */
 struct counters_worker {
-    _Alignas(4096) _Atomic uint32_t sessions; /* at the moment; whole pages, to be given back */
+    _Alignas(4096) _Atomic uint32_t sessions; /* at the moment; on pages of its own */
     _Atomic uint64_t accepted;
     _Atomic uint64_t refused;       /* peer not allowed, limit, client not acceptable */
     _Atomic uint64_t bad_headers;   /* header_timeout too */
@@ -73,7 +73,7 @@ uint32_t counters_pending(const struct counters *counters, unsigned listener);
  */
 int counters_track_clients(struct counters *counters);
 
-/* NULL where nobody has asked for them. They are forgotten with the worker's slot. */
+/* NULL where nobody has asked for them. The counters' own; forgotten with the worker's slot. */
 struct clients *counters_clients(const struct counters *counters);
 
 /* Adds to one of the worker's own counters. */

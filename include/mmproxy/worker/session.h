@@ -36,7 +36,7 @@ enum session_ready {
     READY_ERROR = 1 << 5,    /* a socket that is not being read has failed */
     READY_QUIET = 1 << 6,    /* a socket has not been read for a while */
     READY_STOP = 1 << 7,     /* the worker ends */
-    READY_OLDEST = 1 << 8,   /* max_pending is reached and no header is older than this one */
+    READY_OLDEST = 1 << 8,   /* max_pending is passed, and no header of this worker's is older */
     READY_ENTERED = 1 << 9,  /* the state was just entered: whatever can be done */
     READY_REFUSED = 1 << 10, /* the kernel won't tell when a socket is ready: no memory left for
                                 that, or fs.epoll.max_user_watches reached */

@@ -148,18 +148,37 @@ void install_note_runtime(struct install *install, int r)
         install->runtime_error = r;
 }
 
+/* returns: false where its value would be lost, as there are too many; that was told. */
+static bool remember_sysctl(struct install *install, const char *name, const char *command,
+                            int value)
+{
+    int r = runtime_remember(install->runtime, name, value);
+
+    if (r != -ENOBUFS) {
+        install_note_runtime(install, r);
+        return true;
+    }
+    install->failed = true;
+    if (!install->hush_failures && may_tell(install))
+        log_error("return_path",
+                  "[!] Return path: %s not done: %d sysctls are changed already, no more can be "
+                  "put back",
+                  command, REMEMBERED_MAX);
+    return false;
+}
+
 static void install_sysctl(struct install *install, const struct wanted_item *item)
 {
     char command[WANTED_COMMAND_MAX];
     int value;
     int r = sysctl_get(item->sysctl, &value);
 
+    wanted_command(item, command);
     /* Remembered first: a crash in between must not make our value the original one. */
-    if (r == 0)
-        install_note_runtime(install, runtime_remember(install->runtime, item->sysctl, value));
+    if (r == 0 && !remember_sysctl(install, item->sysctl, command, value))
+        return;
     if (r == 0)
         r = sysctl_set(item->sysctl, 1);
-    wanted_command(item, command);
     if (r < 0)
         install_tell_failed(install, command, r);
     else
@@ -201,7 +220,7 @@ void install_missing(struct install *install, const struct wanted *own)
 
 bool install_keeps(const struct install_keep *keep, const struct wanted_item *item)
 {
-    return wanted_has(keep->own, item) || wanted_has(keep->others, item) ||
+    return keep->incomplete || wanted_has(keep->own, item) || wanted_has(keep->others, item) ||
            (keep->strangers && !wanted_has(keep->previous, item));
 }
 

@@ -106,6 +106,8 @@ static void sweep_sysctls(struct install *install, const struct install_keep *ke
 
 void install_sweep(struct install *install, const struct install_keep *keep)
 {
+    if (keep->incomplete)
+        return;
     sweep_rules(install, keep, AF_INET);
     sweep_rules(install, keep, AF_INET6);
     sweep_routes(install, keep, AF_INET);

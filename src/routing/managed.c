@@ -27,7 +27,8 @@ struct managed {
     struct rtnl *rtnl;
     struct runtime *runtime;
     struct watch watch;
-    struct wanted wanted; /* since the last managed_apply */
+    struct wanted wanted;   /* since the last managed_apply */
+    struct wanted previous; /* wanted before, until a sweep has removed it */
     int epoll_fd;
     int timer_fd;
     int64_t repaired_ms; /* up to when the limit is spent, see may_repair */
@@ -35,6 +36,8 @@ struct managed {
     bool has_failed;     /* the last time, and it was said */
     bool is_runtime_bad; /* the last time, and it was said */
     bool is_due;         /* a repair waits for the limit */
+    bool is_blind;       /* the last time: what others need could not be read */
+    bool is_sweep_owed;  /* the last one was left out, being blind */
 };
 
 static int watch_fd(const struct managed *managed, int fd)
@@ -46,13 +49,18 @@ static int watch_fd(const struct managed *managed, int fd)
     return epoll_ctl(managed->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+static bool is_idle(const struct managed *managed)
+{
+    return managed->wanted.n_items == 0 && !managed->is_sweep_owed;
+}
+
 /* Until the next look; never where there is nothing to look after. */
 static void set_timer(const struct managed *managed)
 {
     int first_s = managed->is_due ? 1 : LOOK_EVERY_S;
     struct itimerspec when = { .it_interval.tv_sec = LOOK_EVERY_S, .it_value.tv_sec = first_s };
 
-    if (managed->wanted.n_items == 0)
+    if (is_idle(managed))
         when = (struct itimerspec){ 0 };
     timerfd_settime(managed->timer_fd, 0, &when, NULL);
 }
@@ -108,6 +116,7 @@ static void close_all(struct managed *managed)
         close(managed->timer_fd);
     rtnl_free(managed->rtnl);
     wanted_close(&managed->wanted);
+    wanted_close(&managed->previous);
     free(managed);
 }
 
@@ -115,7 +124,10 @@ void managed_free(struct managed *managed)
 {
     if (!managed)
         return;
-    runtime_free(managed->runtime);
+    if (managed->is_sweep_owed)
+        runtime_abandon(managed->runtime); /* who finds the dead claim does the sweep */
+    else
+        runtime_free(managed->runtime);
     close_all(managed);
 }
 
@@ -137,31 +149,42 @@ static int first_error(int a, int b)
     return a < 0 ? a : b;
 }
 
+/* Removes what is in excess, now or, where what others need is not known, another time. */
+static void sweep(struct managed *managed, struct install *install, const struct install_keep *keep)
+{
+    managed->is_sweep_owed = keep->incomplete;
+    if (keep->incomplete)
+        return;
+    install_sweep(install, keep);
+    wanted_close(&managed->previous);
+}
+
 /*
- * Brings the kernel from what previous was to what is wanted now. The runtime directory is for
- * crashes and for other instances: sessions must not wait until it works.
+ * Brings the kernel to what is wanted now. The runtime directory is for crashes and for other
+ * instances: sessions must not wait until it works.
  * returns: its first error, or 0.
  */
-static int reconcile_kernel(struct managed *managed, struct install *install,
-                            const struct wanted *previous)
+static int reconcile_kernel(struct managed *managed, struct install *install, bool is_repair)
 {
     struct wanted others = { 0 };
+    struct runtime_view view;
+    int r = runtime_claim(managed->runtime, &managed->wanted);
+
+    r = first_error(r, runtime_others(managed->runtime, &others, &view));
     struct install_keep keep = {
         .own = &managed->wanted,
         .others = &others,
-        .previous = previous,
-        .leftovers = managed->is_first,
+        .previous = &managed->previous,
+        .strangers = view.strangers,
+        .incomplete = view.incomplete,
+        .leftovers = managed->is_first || managed->is_sweep_owed || view.died,
     };
-    bool died = false;
-    int r = runtime_claim(managed->runtime, &managed->wanted);
-
-    r = first_error(r, runtime_others(managed->runtime, &others, &keep.strangers, &died));
-    keep.leftovers |= died;
+    managed->is_blind = view.incomplete;
     install_missing(install, &managed->wanted);
     install_marks(install, &keep);
     /* Nothing of ours is in excess since the last time otherwise; looking costs. */
-    if (keep.leftovers || previous != &managed->wanted)
-        install_sweep(install, &keep);
+    if (keep.leftovers || !is_repair)
+        sweep(managed, install, &keep);
     install_finish(install);
     wanted_close(&others);
     return first_error(r, install->runtime_error);
@@ -172,14 +195,19 @@ static void tell_runtime(struct managed *managed, int r)
 {
     bool was_bad = managed->is_runtime_bad;
 
-    if (managed->wanted.n_items == 0)
+    if (is_idle(managed))
         return;
     managed->is_runtime_bad = r < 0;
     if (was_bad || r == 0)
         return;
     if (r == -EBUSY)
         log_warning("return_path", "[!] Return path: another mmproxy holds the lock of the runtime "
-                                   "directory: going on without it");
+                                   "directory: going on without it, and removing nothing");
+    else if (managed->is_blind)
+        log_warning("return_path",
+                    "[!] Return path: what other mmproxy need can't be read (%s): removing "
+                    "nothing until it can",
+                    strerror(-r));
     else
         log_warning("return_path",
                     "[!] Return path: the runtime directory can't be used (%s): after a crash "
@@ -188,7 +216,7 @@ static void tell_runtime(struct managed *managed, int r)
 }
 
 /* returns: was anything changed? */
-static bool reconcile(struct managed *managed, bool is_repair, const struct wanted *previous)
+static bool reconcile(struct managed *managed, bool is_repair)
 {
     struct install install = {
         .rtnl = managed->rtnl,
@@ -198,13 +226,32 @@ static bool reconcile(struct managed *managed, bool is_repair, const struct want
         .moved = is_repair ? BEFORE : ADDED,
         .hush_failures = managed->has_failed,
     };
-    int r = first_error(runtime_error(managed->runtime), runtime_lock(managed->runtime));
+    int r = runtime_lock(managed->runtime); /* tries to mend what runtime_error tells */
 
-    r = first_error(r, reconcile_kernel(managed, &install, previous));
+    r = first_error(runtime_error(managed->runtime), r);
+    r = first_error(r, reconcile_kernel(managed, &install, is_repair));
     runtime_unlock(managed->runtime);
     tell_runtime(managed, r);
     managed->has_failed = install.failed;
+    if (is_idle(managed))
+        runtime_withdraw(managed->runtime);
+    set_timer(managed);
     return install.n_lines > 0;
+}
+
+/* What was wanted becomes previous, besides what a sweep has yet to remove. */
+static int replace_wanted(struct managed *managed, struct wanted *wanted)
+{
+    for (size_t i = 0; i < managed->wanted.n_items; i++) {
+        int r = wanted_add_item(&managed->previous, &managed->wanted.items[i]);
+
+        if (r < 0)
+            return r;
+    }
+    wanted_close(&managed->wanted);
+    managed->wanted = *wanted;
+    *wanted = (struct wanted){ 0 };
+    return 0;
 }
 
 static int collect(struct managed *managed, const struct config *const *configs, size_t n_configs,
@@ -222,23 +269,19 @@ static int collect(struct managed *managed, const struct config *const *configs,
 
 bool managed_apply(struct managed *managed, const struct config *const *configs, size_t n_configs)
 {
-    struct wanted previous = managed->wanted;
     struct wanted wanted = { 0 };
     int r = collect(managed, configs, n_configs, &wanted);
 
+    if (r == 0)
+        r = replace_wanted(managed, &wanted);
     if (r < 0) {
         log_error("return_path", "[!] Return path: %s", strerror(-r));
         wanted_close(&wanted);
         return false;
     }
-    managed->wanted = wanted;
     managed->has_failed = false;
-    reconcile(managed, false, &previous);
-    wanted_close(&previous);
+    reconcile(managed, false);
     managed->is_first = false;
-    if (managed->wanted.n_items == 0)
-        runtime_withdraw(managed->runtime);
-    set_timer(managed);
     return !managed->has_failed;
 }
 
@@ -271,7 +314,7 @@ void managed_on_readable(struct managed *managed)
         managed->is_due = true;
     if (!managed->is_due || managed->is_first)
         return;
-    if (managed->wanted.n_items == 0) {
+    if (is_idle(managed)) {
         managed->is_due = false;
         return;
     }
@@ -280,7 +323,6 @@ void managed_on_readable(struct managed *managed)
         return;
     }
     managed->is_due = false;
-    if (reconcile(managed, true, &managed->wanted))
+    if (reconcile(managed, true))
         managed->repaired_ms += MS;
-    set_timer(managed);
 }

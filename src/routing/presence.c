@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmproxy/routing/presence.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,7 +73,7 @@ bool presence_of_strangers(int folder)
     FILE *file = fopen("/proc/net/unix", "re");
     char known[PREFIX_LEN];
     char line[256];
-    bool found = false;
+    bool found = !file && errno != ENOENT; /* there may be: descriptors or memory are short */
 
     format_prefix(folder, known);
     while (file && !found && fgets(line, sizeof(line), file))

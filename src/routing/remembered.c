@@ -60,38 +60,44 @@ static int write_all(const struct remembered *remembered, int folder)
     return r;
 }
 
-static int save(struct remembered *remembered, int folder)
+static int save(struct remembered *remembered, struct remembered_place place)
 {
-    int r = folder < 0 ? 0 : write_all(remembered, folder);
+    int r;
 
-    if (folder >= 0 && r == 0)
+    if (place.folder < 0)
+        return 0;
+    if (!place.is_locked)
+        return -EBUSY;
+    r = write_all(remembered, place.folder);
+    if (r == 0)
         remembered->n_unsaved = 0;
     return r;
 }
 
-int remembered_add(struct remembered *remembered, int folder, const char *name, int value)
+int remembered_add(struct remembered *remembered, struct remembered_place place, const char *name,
+                   int value)
 {
     struct runtime_sysctl *item;
 
-    remembered_read(remembered, folder);
+    remembered_read(remembered, place.folder);
     if (has(remembered, name))
         return 0;
     if (remembered->n == REMEMBERED_MAX)
-        return -ENOSPC;
+        return -ENOBUFS;
     item = &remembered->items[remembered->n_unsaved];
     remembered->items[remembered->n++] = *item;
     remembered->n_unsaved++;
     snprintf(item->name, sizeof(item->name), "%s", name);
     item->value = value;
-    return save(remembered, folder);
+    return save(remembered, place);
 }
 
-int remembered_drop(struct remembered *remembered, int folder, const char *name)
+int remembered_drop(struct remembered *remembered, struct remembered_place place, const char *name)
 {
     size_t kept = 0;
     size_t kept_unsaved = 0;
 
-    remembered_read(remembered, folder);
+    remembered_read(remembered, place.folder);
     for (size_t i = 0; i < remembered->n; i++) {
         if (strcmp(remembered->items[i].name, name) == 0)
             continue;
@@ -100,15 +106,15 @@ int remembered_drop(struct remembered *remembered, int folder, const char *name)
     }
     remembered->n = kept;
     remembered->n_unsaved = kept_unsaved;
-    return save(remembered, folder);
+    return save(remembered, place);
 }
 
-int remembered_save(struct remembered *remembered, int folder)
+int remembered_save(struct remembered *remembered, struct remembered_place place)
 {
     if (remembered->n_unsaved == 0)
         return 0;
-    remembered_read(remembered, folder);
-    return save(remembered, folder);
+    remembered_read(remembered, place.folder);
+    return save(remembered, place);
 }
 
 void remembered_unlink(int folder)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmproxy/routing/runtime.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,22 +12,24 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mmproxy/routing/claims.h"
 #include "mmproxy/routing/presence.h"
 
 #define DEFAULT_DIRECTORY "/run/mmproxy"
-#define CLAIM             "claim."
 
-enum { NAME_LEN = PRESENCE_NAME_LEN, LOCK_TRIES = 100, LOCK_PAUSE_NS = 5000000 };
+enum { LOCK_TRIES = 100, LOCK_PAUSE_NS = 5000000 };
 
 struct runtime {
-    int error;    /* why there is no directory; 0 = there is one */
-    int parent;   /* descriptor of the runtime directory, -1 */
-    int folder;   /* ... and of this network namespace's in it */
-    int lock;     /* while locked, else -1 */
-    int claim;    /* holds the lock on our claim file */
-    int presence; /* an abstract socket: seen by all of the network namespace */
-    char folder_name[NAME_LEN];
-    char claim_name[NAME_LEN];
+    int error;     /* why there is no directory; 0 = there is one */
+    int parent;    /* descriptor of the runtime directory, -1 */
+    int folder;    /* ... and of this network namespace's in it */
+    int lock;      /* while locked, else -1 */
+    int claim;     /* holds the lock on our claim file */
+    int presence;  /* an abstract socket: seen by all of the network namespace */
+    bool is_alone; /* the presence says so: our claim can't be seen by others */
+    bool is_busy;  /* another one would not let go of the lock */
+    char folder_name[PRESENCE_NAME_LEN];
+    char claim_name[CLAIMS_NAME_LEN];
     struct remembered remembered;
 };
 
@@ -90,12 +91,10 @@ static int reopen_folder(struct runtime *runtime)
     return 0;
 }
 
-int runtime_lock(struct runtime *runtime)
+static int take_lock(struct runtime *runtime)
 {
     struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
 
-    if (runtime->error != 0)
-        return 0;
     for (int i = 0; i < LOCK_TRIES; i++) {
         int r = open_lock(runtime);
 
@@ -113,57 +112,68 @@ int runtime_lock(struct runtime *runtime)
     return -EBUSY;
 }
 
+/* Anew from the top: what was there may have been removed, or mounted over. */
+static void open_directory(struct runtime *runtime)
+{
+    close_fd(&runtime->parent);
+    runtime->parent = open_parent();
+    if (runtime->parent < 0) {
+        runtime->error = runtime->parent;
+        runtime->parent = -1;
+        return;
+    }
+    runtime->error = reopen_folder(runtime);
+    if (runtime->error == 0 && faccessat(runtime->folder, ".", W_OK, AT_EACCESS) < 0)
+        runtime->error = -errno;
+}
+
+int runtime_lock(struct runtime *runtime)
+{
+    int r;
+
+    if (runtime->error != 0)
+        open_directory(runtime);
+    if (runtime->error != 0)
+        return 0;
+    r = take_lock(runtime);
+    runtime->is_busy = r == -EBUSY;
+    return r;
+}
+
 void runtime_unlock(struct runtime *runtime)
 {
     close_fd(&runtime->lock);
 }
 
-/* The whole of a file that we wrote; NULL where there is none. Owned by the caller. */
-static FILE *open_file(const struct runtime *runtime, const char *name)
+/* What tells others' presence from those who see our claim; -1: nobody does. */
+static int presence_folder(const struct runtime *runtime)
 {
-    int fd = openat(runtime->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
-
-    if (!file && fd >= 0)
-        close(fd);
-    return file;
+    return runtime->is_alone ? -1 : runtime->parent;
 }
 
-/* -1 where only memory is left. */
-static int usable_folder(const struct runtime *runtime)
+/* Where the file of sysctls is; -1 where only memory is left. */
+static struct remembered_place place(const struct runtime *runtime)
 {
-    return runtime->error == 0 ? runtime->folder : -1;
+    return (struct remembered_place){
+        .folder = runtime->error == 0 ? runtime->folder : -1,
+        .is_locked = runtime->lock >= 0,
+    };
 }
 
 int runtime_remember(struct runtime *runtime, const char *name, int value)
 {
-    return remembered_add(&runtime->remembered, usable_folder(runtime), name, value);
+    return remembered_add(&runtime->remembered, place(runtime), name, value);
 }
 
 int runtime_forget(struct runtime *runtime, const char *name)
 {
-    return remembered_drop(&runtime->remembered, usable_folder(runtime), name);
+    return remembered_drop(&runtime->remembered, place(runtime), name);
 }
 
 const struct runtime_sysctl *runtime_sysctls(const struct runtime *runtime, size_t *n)
 {
     *n = runtime->remembered.n;
     return runtime->remembered.items;
-}
-
-static int open_claim(struct runtime *runtime)
-{
-    struct timespec now;
-
-    close_fd(&runtime->claim);
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    snprintf(runtime->claim_name, sizeof(runtime->claim_name), CLAIM "%d.%lld%09ld", (int)getpid(),
-             (long long)now.tv_sec, now.tv_nsec);
-    runtime->claim =
-        openat(runtime->folder, runtime->claim_name, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (runtime->claim < 0)
-        return -errno;
-    return flock(runtime->claim, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
 }
 
 /* Is there a claim, and did nobody remove its file? */
@@ -174,117 +184,54 @@ static bool has_claim(const struct runtime *runtime)
     return runtime->claim >= 0 && fstat(runtime->claim, &info) == 0 && info.st_nlink > 0;
 }
 
-static int write_claim(const struct runtime *runtime, const struct wanted *wanted)
+static int write_claim(struct runtime *runtime, const struct wanted *wanted)
 {
-    FILE *file;
+    if (!has_claim(runtime)) {
+        close_fd(&runtime->claim);
+        runtime->claim = claims_make(runtime->folder, runtime->claim_name);
+    }
+    if (runtime->claim < 0)
+        return runtime->claim;
+    return claims_write(runtime->folder, runtime->claim_name, runtime->claim, wanted);
+}
+
+/* Those who could not read our claim must not take what we need for left over. */
+static void show_presence(struct runtime *runtime, bool is_alone)
+{
     int fd;
-    int r;
 
-    /* In place: another file would not have the lock. Nobody reads without the common one. */
-    fd = openat(runtime->folder, runtime->claim_name, O_WRONLY | O_TRUNC | O_CLOEXEC);
-    file = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!file) {
-        r = -errno;
-        close_fd(&fd);
-        return r;
-    }
-    for (size_t i = 0; i < wanted->n_items; i++) {
-        const struct wanted_item *item = &wanted->items[i];
-
-        fprintf(file, "%d %d %u %u %s\n", (int)item->kind, item->family == AF_INET6 ? 6 : 4,
-                item->mark, item->table, item->sysctl[0] ? item->sysctl : "-");
-    }
-    return fclose(file) == 0 ? 0 : -errno;
+    if (runtime->presence >= 0 && runtime->is_alone == is_alone)
+        return;
+    runtime->is_alone = is_alone;
+    fd = presence_open(presence_folder(runtime));
+    close_fd(&runtime->presence);
+    runtime->presence = fd;
 }
 
 int runtime_claim(struct runtime *runtime, const struct wanted *wanted)
 {
-    int r = 0;
     int saved;
+    int r;
 
     if (runtime->error != 0)
         return 0;
-    if (!has_claim(runtime))
-        r = open_claim(runtime);
-    if (r == 0)
-        r = write_claim(runtime, wanted);
-    saved = remembered_save(&runtime->remembered, runtime->folder);
+    r = write_claim(runtime, wanted);
+    show_presence(runtime, r < 0);
+    saved = remembered_save(&runtime->remembered, place(runtime));
     return r < 0 ? r : saved;
 }
 
-static int read_claim(const struct runtime *runtime, const char *name, struct wanted *out)
+int runtime_others(struct runtime *runtime, struct wanted *out, struct runtime_view *view)
 {
-    FILE *file = open_file(runtime, name);
-    struct wanted_item item = { 0 };
-    int family;
-    int kind;
-    int r = 0;
-
-    while (file && r == 0 &&
-           fscanf(file, "%d %d %u %u %63s", &kind, &family, &item.mark, &item.table, item.sysctl) ==
-               5) {
-        item.kind = (enum wanted_kind)kind;
-        item.family = family == 6 ? AF_INET6 : AF_INET;
-        if (strcmp(item.sysctl, "-") == 0)
-            item.sysctl[0] = '\0';
-        r = wanted_add_item(out, &item);
-    }
-    if (file)
-        fclose(file);
-    return r;
-}
-
-/* Does somebody hold this claim? One that can't be looked at may be held. */
-static bool is_alive(const struct runtime *runtime, const char *name)
-{
-    int fd = openat(runtime->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    bool alive = fd < 0 ? errno != ENOENT : flock(fd, LOCK_SH | LOCK_NB) < 0;
-
-    if (fd >= 0)
-        close(fd);
-    return alive;
-}
-
-/* A listing of its own: the descriptor's position is shared by whoever inherited it. */
-static DIR *list_folder(const struct runtime *runtime)
-{
-    int fd = openat(runtime->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
-
-    if (!folder && fd >= 0)
-        close(fd);
-    return folder;
-}
-
-int runtime_others(struct runtime *runtime, struct wanted *out, bool *strangers, bool *died)
-{
-    const struct dirent *entry;
-    DIR *folder;
-    int r = 0;
-
-    *died = false;
-    *strangers = presence_of_strangers(runtime->parent);
+    *view = (struct runtime_view){ .strangers = presence_of_strangers(presence_folder(runtime)) };
     if (runtime->error != 0)
         return 0;
     remembered_read(&runtime->remembered, runtime->folder);
-    folder = list_folder(runtime);
-    if (!folder) {
-        *strangers = true;
-        return -errno;
+    if (runtime->is_busy) {
+        view->incomplete = true; /* whoever has the lock may be writing, or making, a claim */
+        return 0;
     }
-    while (r == 0 && (entry = readdir(folder))) {
-        if (strncmp(entry->d_name, CLAIM, sizeof(CLAIM) - 1) != 0 ||
-            strcmp(entry->d_name, runtime->claim_name) == 0)
-            continue;
-        if (is_alive(runtime, entry->d_name)) {
-            r = read_claim(runtime, entry->d_name, out);
-            continue;
-        }
-        unlinkat(runtime->folder, entry->d_name, 0);
-        *died = true;
-    }
-    closedir(folder);
-    return r;
+    return claims_read(runtime->folder, runtime->claim_name, out, &view->incomplete, &view->died);
 }
 
 struct runtime *runtime_new(void)
@@ -293,16 +240,10 @@ struct runtime *runtime_new(void)
 
     if (!runtime)
         return NULL;
-    runtime->folder = runtime->lock = runtime->claim = runtime->presence = -1;
+    runtime->parent = runtime->folder = runtime->lock = runtime->claim = runtime->presence = -1;
     presence_namespace(runtime->folder_name);
-    runtime->parent = open_parent();
-    if (runtime->parent < 0)
-        runtime->error = runtime->parent;
-    else
-        runtime->error = reopen_folder(runtime);
-    if (runtime->error == 0 && faccessat(runtime->folder, ".", W_OK, AT_EACCESS) < 0)
-        runtime->error = -errno;
-    runtime->presence = presence_open(runtime->parent);
+    open_directory(runtime);
+    show_presence(runtime, runtime->error != 0);
     return runtime;
 }
 
@@ -313,18 +254,7 @@ int runtime_error(const struct runtime *runtime)
 
 bool runtime_has_claims(const struct runtime *runtime)
 {
-    const struct dirent *entry;
-    bool found = false;
-
-    if (runtime->error != 0)
-        return false;
-    DIR *folder = list_folder(runtime);
-    if (!folder)
-        return true; /* there may be */
-    while ((entry = readdir(folder)))
-        found |= strncmp(entry->d_name, CLAIM, sizeof(CLAIM) - 1) == 0;
-    closedir(folder);
-    return found;
+    return runtime->error == 0 && claims_exist(runtime->folder);
 }
 
 void runtime_withdraw(struct runtime *runtime)
@@ -363,6 +293,12 @@ void runtime_free(struct runtime *runtime)
         return;
     runtime_withdraw(runtime);
     free_all(runtime, false);
+}
+
+void runtime_abandon(struct runtime *runtime)
+{
+    if (runtime)
+        free_all(runtime, false);
 }
 
 void runtime_leave(struct runtime *runtime)

@@ -46,15 +46,42 @@ static void list_signals(sigset_t *out)
             sigaddset(out, ending[i]);
 }
 
-/* returns: its exit status, or EX_OSERR where it has none. */
-static int reap(pid_t pid)
+static int status_of_child(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EX_OSERR;
+}
+
+static int kill_and_reap(pid_t pid)
 {
     int status;
 
+    (void)kill(pid, SIGKILL);
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
             return EX_OSERR;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : EX_OSERR;
+    return status_of_child(status);
+}
+
+/*
+ * SIGCHLD may be of a child that whoever became this program had before. *number: the signal
+ * that ended the wait early, or 0. returns: its exit status, or EX_OSERR where it has none.
+ */
+static int wait_for(pid_t pid, const sigset_t *signals, int *number)
+{
+    for (;;) {
+        int status;
+
+        if (sigwait(signals, number) != 0)
+            continue;
+        if (*number != SIGCHLD)
+            return kill_and_reap(pid);
+        *number = 0;
+        pid_t ended = waitpid(pid, &status, WNOHANG);
+        if (ended == pid)
+            return status_of_child(status);
+        if (ended < 0)
+            return EX_OSERR;
+    }
 }
 
 /*
@@ -76,13 +103,7 @@ static int check_beside(const struct config *config, struct managed *managed,
         sigprocmask(SIG_SETMASK, before, NULL);
         exit(status_of(preflight_run(config, true, &sink)));
     }
-    while (sigwait(signals, number) != 0)
-        ;
-    if (*number == SIGCHLD)
-        *number = 0;
-    else
-        (void)kill(pid, SIGKILL);
-    return reap(pid);
+    return wait_for(pid, signals, number);
 }
 
 static int check_managed(const struct config *config)

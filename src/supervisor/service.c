@@ -150,7 +150,7 @@ static char **names;
 
 bool service_is_stored(size_t i)
 {
-    return names && strncmp(names[i], STORE_PREFIX, strlen(STORE_PREFIX)) == 0;
+    return names && names[i] && strncmp(names[i], STORE_PREFIX, strlen(STORE_PREFIX)) == 0;
 }
 
 void service_close(void)
@@ -171,14 +171,32 @@ static int promised_sockets(void)
     return (int)(n < max ? n : max);
 }
 
+/* The first n names of LISTEN_FDNAMES' text, NULL for those that it lacks. */
+static char **split_names(char *text, int n)
+{
+    char **list = calloc((size_t)n + 1, sizeof *list);
+
+    for (int i = 0; list && text && i < n; i++) {
+        list[i] = strdup(strsep(&text, ":"));
+        if (!list[i])
+            break;
+    }
+    return list;
+}
+
 int service_sockets(int *first)
 {
+    const char *given = getenv("LISTEN_FDNAMES");
+    char *text = given ? strdup(given) : NULL; /* it is unset by the next call */
     int promised = promised_sockets();
     int n = sd_listen_fds_with_names(1, &names);
 
     *first = SD_LISTEN_FDS_START;
-    if (n == -EBADF)
+    if (n == -EBADF) {
         n = promised; /* one is not open, which is no reason to do without the others */
+        names = split_names(text, n);
+    }
+    free(text);
     for (int fd = *first; fd < *first + n; fd++) {
         (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);

@@ -312,6 +312,18 @@ def test_more_sockets_promised_than_handed_over_is_no_abort(net, launch, directo
     sock.close()
 
 
+def test_one_socket_promised_too_many_leaves_the_others_their_names(net, managed, watching, directory):
+    kept = net.origin.socket(socket.AF_INET)
+    kept.bind(("0.0.0.0", 2222))
+    kept.listen()
+    gateway = managed(listeners=[conf.listener(listen="0.0.0.0:2222")], prefix=[
+        *manager.handing_over([kept.fileno()]), "/bin/sh", "-c",
+        "LISTEN_FDS=2 LISTEN_FDNAMES=mmproxy-0.0.0.0_2222 exec \"$@\"", "sh"])
+    Reloader(gateway, directory).reload([web()])
+    assert watching.wait("FDSTOREREMOVE").fields["FDNAME"] == "mmproxy-0.0.0.0_2222"
+    kept.close()
+
+
 # --- without one
 
 

@@ -1,58 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "routing_support.h"
+#include "runtime_support.h"
 
 #include <dirent.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "mmproxy/routing/presence.h"
-#include "mmproxy/routing/runtime.h"
-
-static char folder[64];
-
-static int set_up(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof(folder), "/tmp/mmproxy-runtime-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    return setenv("RUNTIME_DIRECTORY", folder, 1);
-}
-
-/* Fails where something is left. */
-static int tear_down(void **state)
-{
-    (void)state;
-    return rmdir(folder);
-}
-
-static void claim(struct runtime *runtime, uint32_t mark)
-{
-    struct wanted_item item = support_item(WANTED_RULE, AF_INET6, mark, 100);
-    struct wanted wanted = { .items = &item, .n_items = 1 };
-
-    assert_int_equal(runtime_lock(runtime), 0);
-    assert_int_equal(runtime_claim(runtime, &wanted), 0);
-    runtime_unlock(runtime);
-}
-
-static bool sees(struct runtime *runtime, uint32_t mark)
-{
-    struct wanted_item item = support_item(WANTED_RULE, AF_INET6, mark, 100);
-    struct wanted others = { 0 };
-    bool strangers;
-    bool died;
-    bool has;
-
-    assert_int_equal(runtime_lock(runtime), 0);
-    assert_int_equal(runtime_others(runtime, &others, &strangers, &died), 0);
-    runtime_unlock(runtime);
-    has = wanted_has(&others, &item);
-    wanted_close(&others);
-    return has;
-}
 
 static void instances_see_each_others_claims_and_not_their_own(void **state)
 {
@@ -134,22 +87,12 @@ static void a_child_that_left_keeps_the_claim_alive(void **state)
     runtime_free(here);
 }
 
-static int value_of(const struct runtime_sysctl *sysctls, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(sysctls[i].name, name) == 0)
-            return sysctls[i].value;
-    }
-    return -1;
-}
-
 static void a_sysctl_is_remembered_once_and_over_a_crash(void **state)
 {
     struct runtime *a = runtime_new();
     struct runtime *b;
     const struct runtime_sysctl *sysctls;
-    bool strangers;
-    bool died;
+    struct runtime_view view;
     struct wanted others = { 0 };
     size_t n;
 
@@ -162,7 +105,7 @@ static void a_sysctl_is_remembered_once_and_over_a_crash(void **state)
     runtime_leave(a); /* as a crash would */
     b = runtime_new();
     assert_int_equal(runtime_lock(b), 0);
-    assert_int_equal(runtime_others(b, &others, &strangers, &died), 0);
+    assert_int_equal(runtime_others(b, &others, &view), 0);
     sysctls = runtime_sysctls(b, &n);
     assert_int_equal(n, 2);
     assert_int_equal(value_of(sysctls, n, "net.ipv4.fwmark_reflect"), 0);
@@ -171,15 +114,6 @@ static void a_sysctl_is_remembered_once_and_over_a_crash(void **state)
     assert_int_equal(runtime_forget(b, "net.ipv4.conf.eth0/1.route_localnet"), 0);
     runtime_unlock(b);
     runtime_free(b);
-}
-
-/* A file of this network namespace. */
-static void in_folder(const char *name, char out[192])
-{
-    char namespace[PRESENCE_NAME_LEN];
-
-    presence_namespace(namespace);
-    snprintf(out, 192, "%s/%s/%s", folder, namespace, name);
 }
 
 static void remove_claims(const char *path)
@@ -203,8 +137,7 @@ static void a_sysctl_that_could_not_be_saved_is_kept_and_saved_later(void **stat
     struct runtime *b;
     const struct runtime_sysctl *sysctls;
     char obstacle[192];
-    bool strangers;
-    bool died;
+    struct runtime_view view;
     size_t n;
 
     (void)state;
@@ -214,7 +147,7 @@ static void a_sysctl_that_could_not_be_saved_is_kept_and_saved_later(void **stat
     assert_int_equal(mkdir(obstacle, 0700), 0);
     assert_true(runtime_remember(a, "net.ipv4.fwmark_reflect", 0) < 0);
     assert_true(runtime_claim(a, &none) < 0);
-    assert_int_equal(runtime_others(a, &others, &strangers, &died), 0);
+    assert_int_equal(runtime_others(a, &others, &view), 0);
     runtime_sysctls(a, &n);
     assert_int_equal(n, 2);
     assert_int_equal(rmdir(obstacle), 0);
@@ -224,7 +157,7 @@ static void a_sysctl_that_could_not_be_saved_is_kept_and_saved_later(void **stat
 
     b = runtime_new();
     assert_int_equal(runtime_lock(b), 0);
-    assert_int_equal(runtime_others(b, &others, &strangers, &died), 0);
+    assert_int_equal(runtime_others(b, &others, &view), 0);
     sysctls = runtime_sysctls(b, &n);
     assert_int_equal(n, 2);
     for (size_t i = n; i-- > 0;) {
@@ -260,20 +193,19 @@ static void an_instance_with_another_directory_is_a_stranger(void **state)
     struct wanted others = { 0 };
     struct runtime *here = runtime_new();
     struct runtime *other;
-    bool strangers;
-    bool died;
+    struct runtime_view view;
 
     (void)state;
-    assert_int_equal(runtime_others(here, &others, &strangers, &died), 0);
-    assert_false(strangers);
+    assert_int_equal(runtime_others(here, &others, &view), 0);
+    assert_false(view.strangers);
     assert_non_null(mkdtemp(other_folder));
     setenv("RUNTIME_DIRECTORY", other_folder, 1);
     other = runtime_new();
-    assert_int_equal(runtime_others(here, &others, &strangers, &died), 0);
-    assert_true(strangers);
+    assert_int_equal(runtime_others(here, &others, &view), 0);
+    assert_true(view.strangers);
     runtime_free(other);
-    assert_int_equal(runtime_others(here, &others, &strangers, &died), 0);
-    assert_false(strangers);
+    assert_int_equal(runtime_others(here, &others, &view), 0);
+    assert_false(view.strangers);
     runtime_free(here);
     setenv("RUNTIME_DIRECTORY", folder, 1);
     assert_int_equal(rmdir(other_folder), 0);
@@ -289,7 +221,6 @@ static void without_a_directory_it_works_in_memory(void **state)
     (void)state;
     setenv("RUNTIME_DIRECTORY", "/proc/no/such/place", 1);
     runtime = runtime_new();
-    setenv("RUNTIME_DIRECTORY", folder, 1);
     assert_true(runtime_error(runtime) < 0);
     assert_int_equal(runtime_lock(runtime), 0);
     assert_int_equal(runtime_claim(runtime, &wanted), 0);
@@ -302,7 +233,6 @@ static void without_a_directory_it_works_in_memory(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(instances_see_each_others_claims_and_not_their_own),
         TEST(the_claim_of_a_killed_process_is_gone),

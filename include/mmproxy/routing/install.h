@@ -36,7 +36,8 @@ struct install_keep {
     const struct wanted *previous; /* what this instance needed before */
     /* Of what is in none of the three, leave alone what may be somebody's we can't see. */
     bool strangers;
-    bool leftovers; /* there may be any, of an instance that crashed: look everywhere */
+    bool incomplete; /* not all that others need is known: remove nothing */
+    bool leftovers;  /* there may be any, of an instance that crashed: look everywhere */
 };
 
 /* All of them log what they do, and what fails. */

@@ -19,7 +19,7 @@ void presence_namespace(char out[PRESENCE_NAME_LEN]);
  */
 int presence_open(int folder);
 
-/* Is there an instance that uses another directory? */
+/* Is there an instance that uses another directory? True where that can't be looked up. */
 bool presence_of_strangers(int folder);
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef MMPROXY_ROUTING_REMEMBERED_H
 #define MMPROXY_ROUTING_REMEMBERED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "mmproxy/routing/wanted.h"
@@ -25,15 +26,27 @@ struct remembered {
     size_t n_unsaved; /* the first ones: in memory alone */
 };
 
-/* folder, here and below: a descriptor, or -1: there is memory only, which is no error. */
+/*
+ * The file's folder; -1: there is memory only, which is no error. Without the lock that all
+ * instances have in common the file is read and not written.
+ */
+struct remembered_place {
+    int folder;
+    bool is_locked;
+};
+
 void remembered_read(struct remembered *remembered, int folder);
 
-/* Unless it has a value already. returns: 0, or -errno where it is in memory alone. */
-int remembered_add(struct remembered *remembered, int folder, const char *name, int value);
-int remembered_drop(struct remembered *remembered, int folder, const char *name);
+/*
+ * Unless it has a value already. returns: 0, or -errno where it is in memory alone, with -EBUSY
+ * for want of the lock; -ENOBUFS where it is nowhere, as there are REMEMBERED_MAX already.
+ */
+int remembered_add(struct remembered *remembered, struct remembered_place place, const char *name,
+                   int value);
+int remembered_drop(struct remembered *remembered, struct remembered_place place, const char *name);
 
 /* Writes what could not be written before. returns: 0 or -errno. */
-int remembered_save(struct remembered *remembered, int folder);
+int remembered_save(struct remembered *remembered, struct remembered_place place);
 
 /* Removes the file. */
 void remembered_unlink(int folder);

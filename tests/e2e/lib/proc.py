@@ -58,6 +58,20 @@ def descriptors(pid):
     return sorted(found)
 
 
+def memory(pid):
+    """
+    Bytes that are the process's own (anonymous), and its part of all that is shared as well
+    (pss); without the pages of files, which are the same for all that run a program.
+    """
+    kib = {}
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        for line in file:
+            key, _, rest = line.partition(":")
+            if rest.endswith(" kB\n"):
+                kib[key] = int(rest.split()[0])
+    return 1024 * kib["Anonymous"], 1024 * (kib["Pss_Anon"] + kib["Pss_Shmem"])
+
+
 def sockets(pid):
     """Copies of its sockets, to be closed by the caller: options show how it set them."""
     copies = []

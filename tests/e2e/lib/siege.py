@@ -18,6 +18,7 @@ GOOD_CLIENTS = 50
 PAUSE = 0.2  # between a good client's sessions: they are there, they are no load test
 WORKERS = 2
 WAVES, MOST_WAVES = 2, 6
+GROWN = "more with every wave: "
 # The listener that is attacked. What never reads is ended too, or it would never be over.
 LISTENER = {"header_timeout": 2, "idle_timeout": 3, "max_pending": 200}
 PATIENCE = 30  # seconds after which a hostile connection should have been ended, by far
@@ -43,7 +44,7 @@ def endure(net, gateway, count, rate):
     finally:
         for service in services:
             service.close()
-    return failures + [f"more with every wave: {each}" for each in grown]
+    return failures + [f"{GROWN}{each}" for each in grown]
 
 
 def echo_services(namespace):
@@ -84,7 +85,7 @@ class Siege:
 
     def __str__(self):
         alone, attacked = p99(self.alone), p99(self.under_attack)
-        kinds = "\n".join(f"  {name:18} {sum(ended.values()):6}: {_listed(ended)}"
+        kinds = "\n".join(f"  {name:18} {sum(ended.values()):6}: {listed(ended)}"
                           for name, ended in self.outcomes.items())
         return (f"{hostile.total(self.outcomes)} hostile connections in {self.seconds:.1f} s\n"
                 f"{kinds}\n"
@@ -106,7 +107,7 @@ def _ms(seconds):
     return f"{1000 * seconds:.1f} ms"
 
 
-def _listed(ended):
+def listed(ended):
     return ", ".join(f"{number} {outcome}" for outcome, number in sorted(ended.items()))
 
 

@@ -6,7 +6,7 @@ MMPROXY_HOSTILE: how many; tools/soak --hostile makes more of them.
 
 import os
 
-from lib import daemon, siege
+from lib import daemon, rest, siege
 
 COUNT = int(os.environ.get("MMPROXY_HOSTILE", "2000"))
 RATE = 400  # a second
@@ -14,7 +14,7 @@ RATE = 400  # a second
 
 def test_hostile_connections_harm_no_good_client_and_leave_nothing(net, serve, directory):
     gateway = serve(settings={"workers": siege.WORKERS},
-                    options={"env": _without_quarantine(directory)}, **siege.LISTENER)
+                    options={"env": rest.COMPACT_HEAP | _without_quarantine(directory)}, **siege.LISTENER)
     workers = gateway.workers()
     assert not siege.endure(net, gateway, COUNT, RATE)
     assert gateway.workers() == workers

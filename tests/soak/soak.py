@@ -54,7 +54,8 @@ class Soak:
         self.ledger = self.world.ledger
         self.changes = Changes(self.world)
         self.hostile = {name: {} for name in hostile.KINDS}
-        self.began = self._told = time.monotonic()
+        self._told = time.monotonic()
+        self._seconds_done = 0  # without the rests
         self._phase = ""
 
     def run(self):
@@ -79,10 +80,11 @@ class Soak:
     def _run_phase(self, name, part, actions, crowd=1):
         """crowd: by how much more hostile connections there are than usual."""
         self._phase = name
-        end = time.monotonic() + part * self.seconds
+        began, end = time.monotonic(), time.monotonic() + part * self.seconds
         self.world.over.clear()
-        due = [[time.monotonic() + min(every, part * self.seconds / 3), every, act]
-               for every, act in actions]
+        # In a short soak too each of them comes once, and not together.
+        due = [[time.monotonic() + min(every, part * self.seconds * number / (1 + len(actions))),
+                every, act] for number, (every, act) in enumerate(actions, 1)]
         attack = hostile.Attack(self.world.net.lb, (ORIGIN4, ORIGIN6), conf.PORT,
                                 rate=HOSTILE_RATE * crowd, patience=HOSTILE_PATIENCE)
         clients = [threading.Thread(target=self._be_client, args=(kind, pause, number / count),
@@ -95,8 +97,9 @@ class Soak:
                 if each[0] <= now:
                     self._act(each[2])
                     each[0] += each[1]
-            self._tell_progress()
+            self._tell_progress(now - began)
             self.world.over.wait(0.1)
+        self._seconds_done += now - began
         self._end(clients, attack)
 
     def _act(self, act):
@@ -129,12 +132,12 @@ class Soak:
             for outcome, number in ended.items():
                 self.hostile[name][outcome] = self.hostile[name].get(outcome, 0) + number
 
-    def _tell_progress(self):
+    def _tell_progress(self, seconds):
         now = time.monotonic()
         if now - self._told < PROGRESS_EVERY:
             return
         self._told = now
-        print(f"{_clock(now - self.began)} of {_clock(self.seconds)}  {self.ledger.total()} "
+        print(f"{_clock(self._seconds_done + seconds)} of {_clock(self.seconds)}  {self.ledger.total()} "
               f"sessions, {len(self.ledger.failures)} failures, {self.changes.reloads} reloads, "
               f"{self.changes.kills} kills, {self.changes.upgrades} upgrades ({self._phase})",
               flush=True)
@@ -197,7 +200,7 @@ def run_siege(count, directory):
     net = Topology()
     net.return_path_loopback()
     path = conf.write(directory, [conf.listener(**siege.LISTENER)], workers=siege.WORKERS)
-    gateway = daemon.Daemon(net.origin, ["-c", path], directory)
+    gateway = daemon.Daemon(net.origin, ["-c", path], directory, env=rest.COMPACT_HEAP)
     try:
         gateway.wait_listening(*conf.LISTEN)
         failures = siege.endure(net, gateway, count, SIEGE_RATE)

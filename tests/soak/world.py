@@ -22,6 +22,7 @@ from lib.wait import until
 from sessions import TOKEN_SIZE, Extra, WrongSource
 
 WORKERS = 2
+TOLD_AT_ONCE = 10
 NEVER_EXCUSED = (WrongBytes, WrongSource)
 
 
@@ -49,6 +50,8 @@ class Ledger:
     def note(self, text):
         with self._lock:
             self.failures.append(f"{time.strftime('%H:%M:%S')} {text}")
+            if len(self.failures) <= TOLD_AT_ONCE:
+                print(f"FAILURE {self.failures[-1]}", flush=True)
 
     def total(self):
         return sum(self.done.values()) + sum(self.cut.values())
@@ -80,7 +83,7 @@ class Gateway:
 
     def __init__(self, net, directory, listeners):
         self.namespace, self._directory = net.origin, directory
-        self.upgradable = Upgradable(net, self._launch, directory, listeners)
+        self.upgradable = Upgradable(net, self._launch, directory, listeners, env=rest.COMPACT_HEAP)
         self.killed = set()
 
     def _launch(self, namespace, *arguments, **options):

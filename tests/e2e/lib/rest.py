@@ -10,6 +10,10 @@ from lib.wait import until
 # allocator takes pages at random places, and finds leaks by itself.
 GROWTH_ALLOWED = 64 << 10
 GROWTH_ALLOWED_SANITIZED = 4 << 20
+# For the daemon's environment. Of memory that is free between pieces in use the allocator gives
+# nothing back, and a leak could hide in it for long: long headers get pages of their own.
+COMPACT_HEAP = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=8192:"
+                                  "glibc.malloc.trim_threshold=65536"}
 CONNECTED = [word for state in ("established", "close-wait", "syn-sent", "syn-recv")
              for word in ("state", state)]
 

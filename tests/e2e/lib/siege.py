@@ -20,7 +20,7 @@ WORKERS = 2
 WAVES, MOST_WAVES = 2, 6
 GROWN = "more with every wave: "
 # The listener that is attacked. What never reads is ended too, or it would never be over.
-LISTENER = {"header_timeout": 2, "idle_timeout": 3, "max_pending": 200}
+LISTENER = {"header_timeout": 1, "idle_timeout": 2, "max_pending": 150}
 PATIENCE = 30  # seconds after which a hostile connection should have been ended, by far
 
 

@@ -8,10 +8,10 @@ from lib import conf
 from lib.reloading import FAILED, RELOADED, UNCHANGED
 from lib.topology import LB4, LB6
 
-from sessions import EXTRA_PORT
+from sessions import EXTRA_PORT, KEEPALIVE
 from world import WORKERS
 
-USUAL = {"header_timeout": 5, "keepalive": 60}
+USUAL = {"header_timeout": 5, "keepalive": KEEPALIVE}
 EXTRA = conf.listener(name="extra", listen=[f"0.0.0.0:{EXTRA_PORT}", f"[::]:{EXTRA_PORT}"])
 
 
@@ -47,26 +47,24 @@ class Changes:
 
     def change(self):
         """Listener and number of workers."""
-        self._load(workers=WORKERS + next(self._numbers) % 2,
-                   keepalive=self._generator.randrange(61, 10000),
+        self._load(workers=WORKERS + self.reloads % 2,
                    header_timeout=self._generator.choice((4, 5, 6)))
 
     def change_subnets(self):
         more = self._generator.randrange(1, 3000)
         lines = "\n".join(f"192.0.{n // 256}.{n % 256}" for n in range(0, 2 * more, 2))
-        self._load(subnets=f"{LB4}\n{LB6}/128\n{lines}\n",
-                   keepalive=self._generator.randrange(61, 10000))
+        self._load(subnets=f"{LB4}\n{LB6}/128\n{lines}\n")
 
     def add_extra(self):
         self._has_extra = True
-        self._load(keepalive=self._generator.randrange(61, 10000))
+        self._load()
         self.world.extra += 1
 
     def remove_extra(self):
         if self._has_extra:
             self.world.extra += 1
             self._has_extra = False
-        self._load(keepalive=self._generator.randrange(61, 10000))
+        self._load()
 
     def change_nothing(self):
         self._hup(UNCHANGED)
@@ -89,6 +87,8 @@ class Changes:
             self._is_usual = True
 
     def _load(self, workers=WORKERS, subnets=None, **keys):
+        # Longer than anybody is silent, and never the same twice.
+        keys["idle_timeout"] = 600 + next(self._numbers)
         listeners = [conf.listener(**USUAL | keys)] + ([EXTRA] if self._has_extra else [])
         more = {"subnets": subnets} if subnets else {}
         self.world.reloader.write(listeners, workers=workers, **more)

@@ -149,6 +149,9 @@ class Soak:
             self.ledger.note(f"the log says: {line}")
         grown = (rest.growth(before[:1], after[:1])
                  + rest.growth(before[1:], after[1:], WORKER_GROWTH))
+        held_back = self.world.resets_held_back()
+        if self.ledger.late > held_back:
+            self.ledger.note(f"{self.ledger.late} resets were late, {held_back} by the kernel's doing")
         for old, new in zip(before, after):
             if old.pid != new.pid:
                 self.ledger.note(f"{new.name} is process {new.pid}, it was {old.pid}")
@@ -161,7 +164,8 @@ class Soak:
             print(f"  {name:18} {sum(ended.values()):12}: {siege.listed(ended)}")
         print(f"{self.changes.reloads} reloads, {self.changes.upgrades} upgrades, "
               f"{self.changes.kills} workers killed, with "
-              f"{self.changes.sessions_killed} ends of sessions")
+              f"{self.changes.sessions_killed} ends of sessions; {self.ledger.late} resets noticed by "
+              f"keepalive ({held_back} held back by the kernel at most)")
         print("at rest after the first phases", *before, "at rest at the end", *after, sep="\n")
         show("failures", self.ledger.failures)
         show("growth", grown)
@@ -221,12 +225,14 @@ def main():
     parser.add_argument("--hostile", metavar="N", type=int,
                         help="only N hostile connections, and good clients among them")
     args = parser.parse_args()
+    if args.minutes <= 0 or (args.hostile is not None and args.hostile < 100):
+        parser.error("minutes are more than none, and hostile connections 100 at least")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory(prefix="mmproxy-soak-") as name:
         directory = pathlib.Path(name)
         directory.chmod(0o1777)
-        is_well = (run_siege(args.hostile, directory) if args.hostile
+        is_well = (run_siege(args.hostile, directory) if args.hostile is not None
                    else run_soak(args.minutes, directory))
     return 0 if is_well else 1
 

@@ -23,6 +23,7 @@ from sessions import TOKEN_SIZE, Extra, WrongSource
 
 WORKERS = 2
 TOLD_AT_ONCE = 10
+HELD_BACK = "TcpExtTCPACKSkippedChallenge"
 NEVER_EXCUSED = (WrongBytes, WrongSource)
 
 
@@ -33,6 +34,7 @@ class Ledger:
         self.done = collections.Counter()
         self.cut = collections.Counter()
         self.failures = []
+        self.late = 0  # resets of which somebody has learnt by keepalive only
         self._lock = threading.Lock()
 
     def pass_(self, session):
@@ -42,6 +44,10 @@ class Ledger:
     def excuse(self, session):
         with self._lock:
             self.cut[type(session).__name__] += 1
+
+    def count_late(self):
+        with self._lock:
+            self.late += 1
 
     def fail(self, session, error):
         self.note(f"{type(session).__name__} {session.number}, IPv{session.version}, "
@@ -178,6 +184,12 @@ class World:
         rest.wait_idle(self.net.origin, 120)
         self.gateway.wait_at_rest(60)
         return rest.take(self.gateway.pid, self.gateway.workers())
+
+    def resets_held_back(self):
+        """At most so many resets have reached a kernel that did not act on them."""
+        return sum(int(line.split()[1]) for namespace in (self.net.lb, self.net.origin)
+                   for line in namespace.run("nstat", "-asz", HELD_BACK).splitlines()
+                   if line.startswith(HELD_BACK))
 
     def close(self):
         self.gateway.upgradable.close()

@@ -19,7 +19,8 @@
 #define CLAIM             "claim."
 #define SYSCTLS           "sysctls"
 
-enum { NAME_LEN = PRESENCE_NAME_LEN, LOCK_TRIES = 100, LOCK_PAUSE_NS = 5000000, SYSCTLS_MAX = 256 };
+enum { NAME_LEN = PRESENCE_NAME_LEN, SYSCTLS_MAX = 256 };
+enum { FOLDER_TRIES = 100, LOCK_TRIES = 100, LOCK_PAUSE_NS = 5000000 };
 
 struct runtime {
     int error;    /* why there is no directory; 0 = there is one */
@@ -34,13 +35,17 @@ struct runtime {
     size_t n_sysctls;
 };
 
+/* Another instance, as the last one, may remove it between the two calls: then once more. */
 static int open_folder(int at, const char *path, mode_t mode)
 {
+    int tries = 0;
     int fd;
 
-    if (mkdirat(at, path, mode) < 0 && errno != EEXIST)
-        return -errno;
-    fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    do {
+        if (mkdirat(at, path, mode) < 0 && errno != EEXIST)
+            return -errno;
+        fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    } while (fd < 0 && errno == ENOENT && ++tries < FOLDER_TRIES);
     return fd < 0 ? -errno : fd;
 }
 

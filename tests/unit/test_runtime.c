@@ -209,6 +209,32 @@ static void without_a_directory_it_works_in_memory(void **state)
     runtime_free(runtime);
 }
 
+/* The last instance to leave removes the folder, whatever another one is about to do in it. */
+static void a_folder_that_another_instance_removes_at_that_moment(void **state)
+{
+    enum { TIMES = 1000 };
+    int status;
+    pid_t pid;
+
+    (void)state;
+    pid = fork();
+    if (pid == 0) {
+        for (int i = 0; i < TIMES; i++)
+            runtime_free(runtime_new());
+        _exit(0);
+    }
+    for (int i = 0; i < TIMES; i++) {
+        struct runtime *runtime = runtime_new();
+
+        assert_int_equal(runtime_error(runtime), 0);
+        assert_int_equal(runtime_lock(runtime), 0);
+        runtime_unlock(runtime);
+        runtime_free(runtime);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -219,6 +245,7 @@ int main(void)
         TEST(a_sysctl_is_remembered_once_and_over_a_crash),
         TEST(an_instance_with_another_directory_is_a_stranger),
         TEST(without_a_directory_it_works_in_memory),
+        TEST(a_folder_that_another_instance_removes_at_that_moment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,7 +23,7 @@ from sessions import TOKEN_SIZE, Extra, WrongSource
 
 WORKERS = 2
 TOLD_AT_ONCE = 10
-HELD_BACK = "TcpExtTCPACKSkippedChallenge"
+ASKED_BACK = "TcpExtTCPChallengeACK"
 NEVER_EXCUSED = (WrongBytes, WrongSource)
 
 
@@ -89,7 +89,9 @@ class Gateway:
 
     def __init__(self, net, directory, listeners):
         self.namespace, self._directory = net.origin, directory
-        self.upgradable = Upgradable(net, self._launch, directory, listeners, env=rest.COMPACT_HEAP)
+        self.upgradable = Upgradable(
+            net, self._launch, directory, listeners,
+            env=rest.COMPACT_HEAP | {"RUNTIME_DIRECTORY": f"{directory}/runtime"})
         self.killed = set()
 
     def _launch(self, namespace, *arguments, **options):
@@ -185,11 +187,11 @@ class World:
         self.gateway.wait_at_rest(60)
         return rest.take(self.gateway.pid, self.gateway.workers())
 
-    def resets_held_back(self):
-        """At most so many resets have reached a kernel that did not act on them."""
+    def resets_asked_back(self):
+        """How many resets have reached a kernel that did not act on them at once."""
         return sum(int(line.split()[1]) for namespace in (self.net.lb, self.net.origin)
-                   for line in namespace.run("nstat", "-asz", HELD_BACK).splitlines()
-                   if line.startswith(HELD_BACK))
+                   for line in namespace.run("nstat", "-asz", ASKED_BACK).splitlines()
+                   if line.startswith(ASKED_BACK))
 
     def close(self):
         self.gateway.upgradable.close()

@@ -61,7 +61,16 @@ class Soak:
         self._phase = ""
 
     def run(self):
-        """Returns whether all was well."""
+        """Returns whether all was well; what it waited for in vain ends it, with a report."""
+        try:
+            before, after = self._run_phases()
+        except AssertionError as error:
+            self.ledger.note(str(error))
+            before, after = [], []
+        return self._report(before, after)
+
+    def _run_phases(self):
+        """Returns the figures to be compared."""
         self._run_phase("reloads, kills and upgrades", 0.25,
                         [(RELOAD_EVERY, self.changes.reload), (KILL_EVERY, self.changes.kill),
                          (UPGRADE_EVERY, self.changes.upgrade)])
@@ -76,7 +85,7 @@ class Soak:
         before = self.world.rest()
         self._run_phase("steady", 0.3, [])
         after = self.world.rest()
-        return self._report(supervisor + before[1:], after)
+        return supervisor + before[1:], after
 
     # --- a phase
 

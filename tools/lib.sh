@@ -55,3 +55,36 @@ since() {
     local ms=$(($(now_ms) - $1))
     printf '%d.%d' "$((ms / 1000))" "$((ms % 1000 / 100))"
 }
+
+# build_without_tests DIRECTORY [OPTION...]: of cmake. No warning is an error: who runs it may have
+# a newer compiler. Changes the directory: to be called in a subshell.
+build_without_tests() {
+    local build=$1 log
+    shift
+    cd "$root"
+    log=$(as_owner cmake --preset release -B "$build" -DMMPROXY_TESTS=OFF \
+        -DCMAKE_COMPILE_WARNING_AS_ERROR=OFF "$@" 2>&1 && as_owner cmake --build "$build" 2>&1) ||
+        fail "the build failed:"$'\n'"$(tail -n 25 <<<"$log")"
+}
+
+end_isolated() {
+    kill -KILL "$world" 2>/dev/null || true
+    wait "$world" 2>/dev/null || true
+    rm -rf "$scratch"
+}
+
+# Runs a command in namespaces of its own. The namespace of processes takes everything with it,
+# whatever way this ends; with SIGKILL only files in /tmp stay.
+run_isolated() {
+    local propagation=private
+    # Where "/" is no mount point (a plain chroot), the mounts can't be made private.
+    unshare --mount true 2>/dev/null || propagation=unchanged
+    scratch=$(mktemp -d "/tmp/mmproxy-${tool##*/}.XXXXXX")
+    chmod 755 "$scratch"
+    TMPDIR=$scratch setpriv --pdeathsig KILL unshare --net --pid --fork --kill-child --mount \
+        --propagation "$propagation" --mount-proc "$@" &
+    world=$!
+    trap end_isolated EXIT
+    trap 'exit 130' INT TERM HUP
+    wait "$world"
+}

@@ -17,7 +17,7 @@
 
 #define DEFAULT_DIRECTORY "/run/mmproxy"
 
-enum { LOCK_TRIES = 100, LOCK_PAUSE_NS = 5000000 };
+enum { FOLDER_TRIES = 100, LOCK_TRIES = 100, LOCK_PAUSE_NS = 5000000 };
 
 struct runtime {
     int error;     /* why there is no directory; 0 = there is one */
@@ -33,16 +33,18 @@ struct runtime {
     struct remembered remembered;
 };
 
+/* Another instance, as the last one, may remove it between the two calls: then once more. */
 static int open_folder(int at, const char *path, mode_t mode)
 {
+    int tries = 0;
     int fd;
 
-    if (mkdirat(at, path, mode) < 0 && errno != EEXIST)
-        return -errno;
-    fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return -errno;
-    return fd;
+    do {
+        if (mkdirat(at, path, mode) < 0 && errno != EEXIST)
+            return -errno;
+        fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    } while (fd < 0 && errno == ENOENT && ++tries < FOLDER_TRIES);
+    return fd < 0 ? -errno : fd;
 }
 
 static int open_parent(void)

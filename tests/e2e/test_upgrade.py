@@ -3,19 +3,18 @@
 
 import os
 import re
-import shutil
 import signal
 
 import pytest
 
-from lib import conf, daemon, freeze, haste, header, proc
+from lib import conf, freeze, haste, header, proc
 from lib.chatter import Chatter, next_client
 from lib.conn import FIN, RST, connect
 from lib.reloading import RELOADED, UNCHANGED, client_sessions
 from lib.topology import ORIGIN4
+from lib.upgrading import UPGRADED, Upgradable
 from lib.wait import until
 
-UPGRADED = r"\[\+\] upgraded: process ([0-9]+) serves, process [0-9]+ drains"
 GOES_ON = "; generation 1 goes on"
 
 
@@ -26,61 +25,6 @@ def head():
 @pytest.fixture
 def session(dial):
     yield from client_sessions(dial)
-
-
-class Upgradable:
-    """A daemon run from a copy of the binary that may be replaced, and all its successors."""
-
-    def __init__(self, net, launch, directory, **options):
-        self.path = directory / "mmproxy"
-        shutil.copy(daemon.BINARY, self.path)
-        self.pids = []
-        self.gateway = launch(net.origin, "-c", conf.write(
-            directory, [conf.listener()], workers=2), prefix=[
-                "sh", "-c", f"shift; exec {self.path} \"$@\"", "sh"], **options)
-        self.gateway.wait_listening(*conf.LISTEN)
-        self.gateway.wait_workers(2)
-        self.pids.append(self.gateway.pid)
-
-    @property
-    def pid(self):
-        return self.pids[-1]
-
-    def signal(self, number):
-        os.kill(self.pid, number)
-
-    def replace(self, content=None):
-        """As a package manager does: a new file, then a rename. content: not mmproxy's."""
-        new = self.path.with_suffix(".new")
-        if content is None:
-            shutil.copy(daemon.BINARY, new)
-        else:
-            new.write_bytes(content)
-            new.chmod(0o755)
-        new.rename(self.path)
-
-    def upgrade(self):
-        """returns: the process that serves now."""
-        self.signal(signal.SIGUSR2)
-        return self.wait_upgraded()
-
-    def wait_upgraded(self):
-        self.pids.append(int(self.gateway.wait_line(UPGRADED, len(self.pids))[1]))
-        return self.pid
-
-    def wait_workers(self, count=2):
-        until(lambda: len(proc.children(self.pid)) == count, f"{count} workers of {self.pid}")
-
-    def wait_gone(self, pid):
-        until(lambda: not proc.is_alive(pid), f"process {pid} to end\n{self.gateway.text()}")
-
-    def close(self):
-        """Whoever serves stops in an orderly way; so does who drains, now without delay."""
-        for pid in self.pids:
-            for _ in range(2):
-                if proc.is_alive(pid):
-                    os.kill(pid, signal.SIGTERM)
-            self.wait_gone(pid)
 
 
 @pytest.fixture

@@ -231,6 +231,32 @@ static void without_a_directory_it_works_in_memory(void **state)
     runtime_free(runtime);
 }
 
+/* The last instance to leave removes the folder, whatever another one is about to do in it. */
+static void a_folder_that_another_instance_removes_at_that_moment(void **state)
+{
+    enum { TIMES = 1000 };
+    int status;
+    pid_t pid;
+
+    (void)state;
+    pid = fork();
+    if (pid == 0) {
+        for (int i = 0; i < TIMES; i++)
+            runtime_free(runtime_new());
+        _exit(0);
+    }
+    for (int i = 0; i < TIMES; i++) {
+        struct runtime *runtime = runtime_new();
+
+        assert_int_equal(runtime_error(runtime), 0);
+        assert_int_equal(runtime_lock(runtime), 0);
+        runtime_unlock(runtime);
+        runtime_free(runtime);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +268,7 @@ int main(void)
         TEST(a_claim_whose_file_was_removed_is_made_again),
         TEST(an_instance_with_another_directory_is_a_stranger),
         TEST(without_a_directory_it_works_in_memory),
+        TEST(a_folder_that_another_instance_removes_at_that_moment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 import itertools
 import random
 import threading
+import time
 
 from lib import header
 from lib.conn import FIN, connect
@@ -25,15 +26,17 @@ class Chatter:
     """
     count clients that talk to an echo service behind the gateway's ports, in turn. failures
     has what went wrong. Where may_break, sessions that are refused or cut off are only counted;
-    wrong bytes never are.
+    wrong bytes never are. pause: seconds between a client's sessions. first_answers: seconds from
+    each session's connect to its first echo.
     """
 
-    def __init__(self, namespace, address, ports, count=16, may_break=False):
+    def __init__(self, namespace, address, ports, count=16, may_break=False, pause=0):
         self.failures = []
+        self.first_answers = []
         self.sessions = 0
         self.broken = 0
         self._namespace, self._address, self._ports = namespace, address, ports
-        self._may_break = may_break
+        self._may_break, self._pause = may_break, pause
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True)
@@ -43,6 +46,7 @@ class Chatter:
 
     def _run(self, number):
         generator = random.Random(number)
+        self._over.wait(generator.random() * self._pause)
         for turn in itertools.count(number):
             if self._over.is_set():
                 return
@@ -52,9 +56,11 @@ class Chatter:
             except (OSError, AssertionError, WrongBytes) as caught:
                 error = caught
             self._take_down(port, error)
+            self._over.wait(self._pause)
 
     def _session(self, generator, port):
         """A whole session; WrongBytes, or what cut it off."""
+        began, is_answered = time.monotonic(), False
         conn = connect(self._namespace, self._address, port)
         try:
             conn.send(header.v1(*next_client()))
@@ -63,6 +69,9 @@ class Chatter:
                 conn.send(data)
                 if conn.recv(len(data)) != data:
                     raise WrongBytes
+                if not is_answered:
+                    self.first_answers.append(time.monotonic() - began)
+                    is_answered = True
             conn.finish()
             rest, how = conn.end()
             if rest:

@@ -57,6 +57,7 @@ class Daemon:
         self._may_read = threading.Event()
         self._may_read.set()
         self._is_deaf = False
+        self._left_out = ()
         env = dict(env or {})
         # Tests that are the service manager themselves bring a socket of their own.
         self._manager = None if "NOTIFY_SOCKET" in env else self._be_manager(env)
@@ -82,8 +83,11 @@ class Daemon:
                 self._may_read.wait()
                 if self._is_deaf:
                     return
+                line = raw.decode(errors="backslashreplace").rstrip("\n")
+                if line.startswith(self._left_out):
+                    continue
                 with self._changed:
-                    self.lines.append(raw.decode(errors="backslashreplace").rstrip("\n"))
+                    self.lines.append(line)
                     self._changed.notify_all()
 
     # --- the log
@@ -98,6 +102,10 @@ class Daemon:
     def end_reading(self):
         """With the next line its stderr is a pipe that nobody will ever read again."""
         self._is_deaf = True
+
+    def leave_out(self, *beginnings):
+        """Lines that begin so are not kept from now on."""
+        self._left_out = beginnings
 
     def find(self, pattern):
         """Lines that match as a whole."""

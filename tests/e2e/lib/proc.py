@@ -3,7 +3,6 @@
 
 import ctypes
 import os
-import re
 import signal
 import socket
 import stat
@@ -76,13 +75,23 @@ def _sleep(pid):
     return now["voluntary_ctxt_switches"] if now["State"].startswith("S") else None
 
 
-def anonymous_kb(pid):
+def memory(pid):
     """
-    Memory that belongs to no file, whether forked children still share it or not: what other
-    processes do does not change it. (RssAnon in /proc/PID/status may lag behind.)
+    Bytes that belong to no file, whether forked children still share them or not, and the
+    process's part of all that is shared as well (pss): what other processes that run the same
+    program do does not change them. (RssAnon in /proc/PID/status may lag behind.)
     """
+    kib = {}
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        return sum(map(int, re.findall(r"^(?:Anonymous|Swap): +([0-9]+) kB$", file.read(), re.M)))
+        for line in file:
+            key, _, rest = line.partition(":")
+            if rest.endswith(" kB\n"):
+                kib[key] = int(rest.split()[0])
+    return 1024 * (kib["Anonymous"] + kib["Swap"]), 1024 * (kib["Pss_Anon"] + kib["Pss_Shmem"])
+
+
+def anonymous_kb(pid):
+    return memory(pid)[0] // 1024
 
 
 def sockets(pid):

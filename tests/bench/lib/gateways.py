@@ -93,6 +93,11 @@ class Mmproxy(Gateway):
         self.port = port
         self.expect_port = preserve_port
 
+    def _is_ready(self, process, setup):
+        """The process that tries the target once after the start has come and gone, too."""
+        return ("Remember to set" in process.said() and super()._is_ready(process, setup)
+                and len(host.tree(process.pid)) == self.processes())
+
     def command(self, setup):
         return [self.binary, "-c", self.configure(setup)]
 

@@ -2,13 +2,14 @@
 """A managed return path where something is in its way: the runtime directory, privileges, signals."""
 
 import json
+import os
 import re
 import signal
 import socket
 
 import pytest
 
-from lib import conf, header, routing
+from lib import conf, header, proc, routing
 from lib.conn import connect
 from lib.target import EchoTarget
 from lib.topology import CLIENT_OF, ORIGIN_OF
@@ -91,7 +92,9 @@ def test_check_that_is_interrupted_takes_the_return_path_down(number, origin, la
     before = routing.snapshot(origin)
     checking = launch(origin, "--check", "-c", write(directory),
                       env={"RUNTIME_DIRECTORY": str(directory / "run")})
-    until(lambda: routing.snapshot(origin)[1] != before[1], "the return path to be set up")
+    child = until(lambda: proc.children(checking.pid), "the process that tries the targets")[0]
+    os.kill(child, signal.SIGSTOP)  # it would be done in a moment
+    assert routing.snapshot(origin) != before
     checking.signal(number)
     assert checking.wait_exit() == -number, checking.text()
     assert routing.snapshot(origin) == before

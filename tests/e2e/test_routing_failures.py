@@ -90,7 +90,9 @@ def silent_service(origin):
 @pytest.mark.usefixtures("silent_service")
 def test_check_that_is_interrupted_takes_the_return_path_down(number, origin, launch, directory):
     before = routing.snapshot(origin)
+    # Whoever runs the tests may ignore some of these signals, as nohup does.
     checking = launch(origin, "--check", "-c", write(directory),
+                      prefix=("env", "--default-signal"),
                       env={"RUNTIME_DIRECTORY": str(directory / "run")})
     child = until(lambda: proc.children(checking.pid), "the process that tries the targets")[0]
     os.kill(child, signal.SIGSTOP)  # it would be done in a moment

@@ -36,6 +36,15 @@ def directory():
 
 
 @pytest.fixture
+def public_binary(directory, monkeypatch):
+    """The binary where any user may run it, whatever the permissions of its own folder."""
+    path = directory / "mmproxy"
+    shutil.copy(daemon.BINARY, path)
+    path.chmod(0o755)
+    monkeypatch.setattr(daemon, "BINARY", str(path))
+
+
+@pytest.fixture
 def plain_net():
     """Namespaces lb and origin, with no return path yet."""
     topology = Topology()

@@ -2,7 +2,6 @@
 """The command line: exit statuses with one clear line each, -n, and serving without a file."""
 
 import re
-import shutil
 
 import pytest
 
@@ -23,15 +22,6 @@ def _fails(done, status, *words):
     for word in words:
         assert word in told[0], told[0]
     return told[0]
-
-
-@pytest.fixture
-def public_binary(directory, monkeypatch):
-    """The binary where any user may run it, whatever the permissions of its own folder."""
-    path = directory / "mmproxy"
-    shutil.copy(daemon.BINARY, path)
-    path.chmod(0o755)
-    monkeypatch.setattr(daemon, "BINARY", str(path))
 
 
 @pytest.mark.parametrize("arguments, word", (

@@ -28,7 +28,7 @@ static enum session_state connected(struct session *session)
     free(session->header);
     session->header = NULL;
     session->header_len = 0;
-    session->connected_us = clock_now_us();
+    session->since_us = clock_now_us();
     report_connected(session, target_of(session));
     return SESSION_RELAY;
 }

@@ -9,6 +9,7 @@
 #include "mmproxy/config/config.h"
 
 struct shared {
+    _Atomic uint32_t n_slots; /* those in use have numbers below that */
     _Atomic uint32_t sessions[COUNTERS_LISTENERS];
     _Atomic uint32_t pending[COUNTERS_LISTENERS];
     struct counters_worker workers[COUNTERS_WORKERS];
@@ -105,6 +106,7 @@ static void tell_how_many(const struct counters *counters)
 
     while (n > 0 && !counters->is_claimed[n - 1])
         n--;
+    atomic_store(&counters->shared->n_slots, n);
     if (counters->clients)
         clients_look_at(counters->clients, n);
 }
@@ -184,6 +186,26 @@ uint32_t counters_sessions(const struct counters *counters, unsigned listener)
 uint32_t counters_pending(const struct counters *counters, unsigned listener)
 {
     return atomic_load(&counters->shared->pending[listener]);
+}
+
+void counters_show_oldest(struct counters *counters, unsigned worker, unsigned listener,
+                          uint64_t since_us)
+{
+    atomic_store(&counters_worker(counters, worker)->oldest_pending_us[listener], since_us);
+}
+
+/* Of two that are equally old it is the one with the lower number that has the oldest. */
+bool counters_has_oldest(struct counters *counters, unsigned worker, unsigned listener)
+{
+    uint32_t n_slots = atomic_load(&counters->shared->n_slots);
+    uint64_t own = atomic_load(&counters_worker(counters, worker)->oldest_pending_us[listener]);
+
+    for (uint32_t i = 0; i < n_slots && i < COUNTERS_WORKERS; i++) {
+        uint64_t other = atomic_load(&counters_worker(counters, i)->oldest_pending_us[listener]);
+        if (other != 0 && (other < own || (other == own && i < worker)))
+            return false;
+    }
+    return own != 0;
 }
 
 int counters_track_clients(struct counters *counters)

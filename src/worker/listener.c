@@ -16,19 +16,76 @@ enum {
     ACCEPT_BATCH = 8, /* per wake-up, then the sessions that exist have their turn */
     PAUSE_MS = 200,   /* out of descriptors: how long until the next try */
     PAUSE_TOLD_EVERY_S = 60,
+    CROWD_LOOK_MS = 50, /* how long one too many may stay where another worker has the oldest */
+    CROWD_SLACK = 16,   /* so many too many, and the oldest here goes instead */
 };
 
+static unsigned excess_of_pending(const struct listener *listener)
+{
+    uint32_t n_pending = counters_pending(listener->worker->spec->counters, listener->place);
+    unsigned max = listener->config->max_pending;
+
+    return n_pending > max ? n_pending - max : 0;
+}
+
 /*
- * One more is pending: when that is one too many the oldest of this worker's goes. Others can't
- * be told to let one of theirs go, so a worker that has none takes it all the same.
+ * max_pending is for all workers together, and the oldest goes, wherever it is. Each worker tells
+ * how old its own first one is, and looks often enough whether that has to go.
  */
 static void make_room_for_pending(struct listener *listener)
 {
-    struct deadline *oldest = deadline_queue_first(&listener->header_deadlines);
-    uint32_t n_pending = counters_pending(listener->worker->spec->counters, listener->place);
+    const struct worker_spec *spec = listener->worker->spec;
+    unsigned excess;
 
-    if (oldest && n_pending > listener->config->max_pending)
+    while ((excess = excess_of_pending(listener)) > 0) {
+        struct deadline *oldest = deadline_queue_first(&listener->header_deadlines);
+        if (!oldest || (excess <= CROWD_SLACK &&
+                        !counters_has_oldest(spec->counters, spec->slot, listener->place)))
+            return;
         session_drive(oldest->owner, READY_OLDEST);
+    }
+}
+
+static void show_oldest(struct listener *listener)
+{
+    const struct worker_spec *spec = listener->worker->spec;
+    const struct deadline *oldest = deadline_queue_first(&listener->header_deadlines);
+    const struct session *session = oldest ? oldest->owner : NULL;
+
+    counters_show_oldest(spec->counters, spec->slot, listener->place,
+                         session ? session->since_us : 0);
+}
+
+void listener_pending_began(struct listener *listener)
+{
+    show_oldest(listener);
+}
+
+void listener_pending_ended(struct listener *listener)
+{
+    const struct worker_spec *spec = listener->worker->spec;
+
+    counters_end_pending(spec->counters, spec->slot, listener->place);
+    show_oldest(listener);
+}
+
+static void on_crowd(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    struct listener *listener = timer->data;
+
+    (void)revents;
+    make_room_for_pending(listener);
+    if (!deadline_queue_first(&listener->header_deadlines))
+        ev_timer_stop(loop, timer);
+}
+
+/* Most headers are there already: their sessions are not pending any more. */
+static void watch_crowd(struct listener *listener)
+{
+    if (!deadline_queue_first(&listener->header_deadlines) || ev_is_active(&listener->crowd))
+        return;
+    ev_timer_set(&listener->crowd, CROWD_LOOK_MS / 1000., CROWD_LOOK_MS / 1000.);
+    ev_timer_start(listener->worker->loop, &listener->crowd);
 }
 
 static void refuse(struct listener *listener, int fd)
@@ -64,6 +121,7 @@ static void take_connection(struct listener *listener, int fd, struct addr *peer
         counters_end_session(spec->counters, spec->slot, listener->place);
         report_refused(listener, peer, NULL, strerror(ENOMEM));
     }
+    watch_crowd(listener);
 }
 
 static void watch_sockets(struct listener *listener, bool on)
@@ -183,6 +241,8 @@ int listener_open(struct listener *listener, struct worker *worker, unsigned ind
                         on_deadline);
     ev_timer_init(&listener->pause, on_pause_over, 0., 0.);
     listener->pause.data = listener;
+    ev_timer_init(&listener->crowd, on_crowd, 0., 0.);
+    listener->crowd.data = listener;
     return open_sockets(listener, index);
 }
 
@@ -202,6 +262,7 @@ void listener_close(struct listener *listener)
     if (!listener->is_open)
         return;
     listener_stop(listener);
+    ev_timer_stop(listener->worker->loop, &listener->crowd);
     deadline_queue_close(&listener->header_deadlines);
     deadline_queue_close(&listener->connect_deadlines);
     deadline_queue_close(&listener->idle_deadlines);

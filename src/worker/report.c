@@ -171,7 +171,7 @@ void report_connected(const struct session *session, const struct addr *target)
 
 void report_disconnected(const struct session *session, const struct addr *target)
 {
-    uint64_t duration_ms = (clock_now_us() - session->connected_us) / 1000;
+    uint64_t duration_ms = (clock_now_us() - session->since_us) / 1000;
     struct facts facts;
 
     if (!is_told(session))

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "mmproxy/base/clock.h"
 #include "mmproxy/net/sock.h"
 
 static enum session_state (*const run_state[SESSION_STATES])(struct session *, unsigned) = {
@@ -142,6 +143,7 @@ int session_start(struct listener *listener, int fd, const struct addr *peer)
     session->listener = listener;
     session->peer_fd = fd;
     session->target_fd = -1;
+    session->since_us = clock_now_us();
     session->peer = *peer;
     session->deadline.owner = session;
     session->quiet.owner = session;
@@ -152,6 +154,7 @@ int session_start(struct listener *listener, int fd, const struct addr *peer)
     worker_session_began(listener->worker, session);
 
     set_deadline(session);
+    listener_pending_began(listener);
     session_drive(session, READY_ENTERED);
     return 0;
 }
@@ -162,8 +165,10 @@ void session_drive(struct session *session, unsigned ready)
         enum session_state next = run_state[session->state](session, ready);
         if (next == session->state)
             break;
-        if (session->state == SESSION_HEADER)
-            worker_session_named(session->listener->worker, session);
+        if (session->state == SESSION_HEADER) {
+            deadline_clear(&session->deadline);
+            listener_pending_ended(session->listener);
+        }
         session->state = next;
         if (next == SESSION_CLOSED) {
             session_free(session);

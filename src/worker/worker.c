@@ -32,11 +32,6 @@ void worker_session_began(struct worker *worker, struct session *session)
     worker->n_sessions++;
 }
 
-void worker_session_named(struct worker *worker, const struct session *session)
-{
-    counters_end_pending(worker->spec->counters, worker->spec->slot, session->listener->place);
-}
-
 static void end_if_drained(struct worker *worker)
 {
     if (worker->draining && worker->n_sessions == 0)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Limits against abuse, each at its edge: max_sessions_per_client and max_pending."""
+"""Limits against abuse, each at its edge: max_sessions_per_client, max_pending, deadlines."""
 
 import itertools
 
 import pytest
 
 from lib import conf, header, lines, proc
+from lib.chatter import Chatter
 from lib.conn import RST
 from lib.reloading import RELOADED, Reloader
-from lib.topology import CLIENT4, CLIENT6
+from lib.topology import CLIENT4, CLIENT6, ORIGIN4
 from lib.wait import until
 
 PORTS = itertools.count(20000)
@@ -116,57 +117,109 @@ def test_killed_worker_s_sessions_are_no_client_s(serve, served):
 # --- max_pending
 
 
+@pytest.fixture
+def wait_for_header(dial):
+    """wait_for_header(gateway, beginning): a connection that has been accepted and says no more."""
+    def make(gateway, beginning=b""):
+        peer = dial()
+        peer.send(beginning)
+        until(lambda: any(peer.local in line.split() for line in _accepted(gateway)),
+              "to be accepted")
+        return peer
+    return make
+
+
+@pytest.mark.parametrize("workers", (1, 4))
 @pytest.mark.parametrize("beginning", (b"", b"PROXY TCP4 198.51"))
-def test_oldest_session_without_a_whole_header_goes_first(serve, dial, echo, beginning):
-    gateway = serve(max_pending=4, header_timeout=600)
+def test_oldest_session_without_a_whole_header_goes_first(serve, dial, echo, wait_for_header,
+                                                          workers, beginning):
+    """Whichever worker has it."""
+    gateway = serve(settings={"workers": workers}, max_pending=4, header_timeout=600)
     echo()
-    pending = []
-    for _ in range(4):
-        pending.append(dial())
-        pending[-1].send(beginning)
-    done = dial()  # takes the oldest one's place, and leaves it when its header is complete
+    pending = [wait_for_header(gateway, beginning) for _ in range(4)]
+    done = dial()  # is not pending when its header is complete
     done.send(head() + b"x")
     assert done.recv(1) == b"x"
-    pending[0].expect_end(RST)
+    for _ in range(8):
+        pending.append(wait_for_header(gateway, beginning))
+        pending.pop(0).expect_end(RST)
+        assert all(peer.is_quiet() for peer in pending)
     gateway.wait_line(lines.told("?", "refused: the oldest of max_pending sessions without a "
-                                 "whole header"))
-    assert all(peer.is_quiet() for peer in pending[1:])
-    pending.append(dial())
-    pending.append(dial())
-    pending[1].expect_end(RST)
-    assert all(peer.is_quiet() for peer in pending[2:])
+                                 "whole header"), 8)
     done.send(b"still there")
     assert done.recv(11) == b"still there"
 
 
 def test_max_pending_holds_over_all_workers(serve, dial, echo):
-    """Up to one more for each of the other workers: who holds none lets none of another's go."""
-    limit, workers = 20, 4
-    serve(settings={"workers": workers}, max_pending=limit, header_timeout=600)
+    limit = 20
+    serve(settings={"workers": 4}, max_pending=limit, header_timeout=600)
     echo()
-    silent = [dial() for _ in range(100)]
-    until(lambda: limit <= sum(peer.is_quiet() for peer in silent) < limit + workers,
+    silent = [dial() for _ in range(200)]
+    until(lambda: sum(peer.is_quiet() for peer in silent) == limit,
           lambda: f"{limit} of them to be left, {sum(peer.is_quiet() for peer in silent)} are")
     good = dial()
     good.send(head() + b"x")
     assert good.recv(1) == b"x"
 
 
+def test_worker_that_is_stuck_holds_no_room(net, serve, dial, echo):
+    """It can't let its own go: others do without, and what they take stays bounded."""
+    gateway = serve(settings={"workers": 2}, max_pending=4, header_timeout=600)
+    echo()
+    stuck, _ = gateway.workers()
+    held = [dial() for _ in range(4)]
+    until(lambda: len(_accepted(gateway)) == 4, "all to be accepted")
+    net.origin.run("kill", "-STOP", stuck)
+    try:
+        silent = [dial() for _ in range(60)]
+        good = dial()
+        good.send(head() + b"x")
+        assert good.recv(1) == b"x"
+        until(lambda: sum(peer.is_quiet() for peer in [*held, *silent]) <= 4 + 16,
+              "the number to stay within bounds")
+    finally:
+        net.origin.run("kill", "-CONT", stuck)
+    until(lambda: sum(peer.is_quiet() for peer in [*held, *silent]) == 4, "four to be left")
+
+
 def test_pending_sessions_of_a_killed_worker_do_not_count_for_ever(serve, dial):
     gateway = serve(max_pending=3, header_timeout=600)
     gateway.may_lose_workers = True
-    for peer in [dial() for _ in range(3)]:
-        until(lambda: len(_peers_of(gateway)) >= 1, "to be accepted")
-        assert peer.is_quiet()
+    held = [dial() for _ in range(3)]
+    until(lambda: len(_accepted(gateway)) == 3, "three to be accepted")
+    assert all(peer.is_quiet() for peer in held)
     worker, = gateway.workers()
     proc.kill(worker)
     until(lambda: (w := gateway.workers()) and worker not in w, "a replacement")
     pending = [dial() for _ in range(3)]
-    until(lambda: len(_peers_of(gateway)) == 3, "three to be accepted")
+    until(lambda: len(_accepted(gateway)) == 3, "three to be accepted")
     assert all(peer.is_quiet() for peer in pending)
 
 
-def _peers_of(gateway):
+# --- deadlines
+
+
+def test_deadlines_hold_under_load(net, serve, dial, echo):
+    """Of headers that don't come and of a target that says nothing, while others talk."""
+    net.origin.run("nft", "-f", "-", input="table inet silence { chain in { type filter hook "
+                   "input priority 0; meta nfproto ipv6 tcp dport 22 drop; }; }")
+    gateway = serve(settings={"workers": 2}, client_port="any", header_timeout=1,
+                    connect_timeout=1)
+    echo()
+    chatter = Chatter(net.lb, ORIGIN4, [conf.PORT])
+    waiting = [dial() for _ in range(300)]
+    for number, peer in enumerate(waiting):
+        peer.send((b"", head()[:20], head(CLIENT6))[number % 3])
+    for peer in waiting:
+        peer.expect_end(RST)
+    assert not chatter.stop()
+    assert chatter.sessions > 0
+    gateway.wait_line(lines.told("?", "not complete within 1 s"))
+    gateway.wait_line(lines.told("-", r"to \[::1\]:22 failed: Connection timed out"))
+    until(lambda: not net.origin.ss("-tn", "state", "syn-sent"), "the connects to be given up")
+
+
+def _accepted(gateway):
     """Connections that its workers have accepted."""
     return [line for line in gateway.namespace.ss("-tnp", "state", "established")
             if "mmproxy" in line]

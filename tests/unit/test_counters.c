@@ -209,6 +209,33 @@ static void sessions_are_pending_until_their_header_is_complete(void **state)
     counters_free(counters);
 }
 
+static void the_oldest_pending_session_of_all_workers_is_one_worker_s(void **state)
+{
+    struct counters *counters = counters_new();
+    unsigned ssh = claim_listener(counters, "ssh");
+    unsigned web = claim_listener(counters, "web");
+    unsigned a = claim_worker(counters);
+    unsigned b = claim_worker(counters);
+    unsigned c = claim_worker(counters);
+
+    (void)state;
+    assert_false(counters_has_oldest(counters, a, ssh));
+    counters_show_oldest(counters, b, ssh, 2000);
+    counters_show_oldest(counters, c, ssh, 1000);
+    counters_show_oldest(counters, a, web, 1);
+    assert_false(counters_has_oldest(counters, a, ssh)); /* it has none there */
+    assert_false(counters_has_oldest(counters, b, ssh));
+    assert_true(counters_has_oldest(counters, c, ssh));
+    counters_show_oldest(counters, a, ssh, 1000); /* as old: one of the two */
+    assert_true(counters_has_oldest(counters, a, ssh));
+    assert_false(counters_has_oldest(counters, c, ssh));
+    counters_show_oldest(counters, a, ssh, 0);
+    counters_release_worker(counters, c); /* it was killed */
+    assert_true(counters_has_oldest(counters, b, ssh));
+    assert_false(counters_has_oldest(counters, a, ssh));
+    counters_free(counters);
+}
+
 static void a_slot_is_zero_for_the_next_one_who_has_it(void **state)
 {
     struct counters *counters = counters_new();
@@ -318,6 +345,7 @@ int main(void)
         cmocka_unit_test(what_a_killed_worker_still_counted_is_taken_off),
         cmocka_unit_test(what_a_worker_has_made_up_takes_nothing_off_but_what_is_there),
         cmocka_unit_test(sessions_are_pending_until_their_header_is_complete),
+        cmocka_unit_test(the_oldest_pending_session_of_all_workers_is_one_worker_s),
         cmocka_unit_test(a_slot_is_zero_for_the_next_one_who_has_it),
         cmocka_unit_test(a_listener_keeps_its_place_while_anybody_claims_it),
         cmocka_unit_test(a_place_with_sessions_is_not_given_to_another_name),

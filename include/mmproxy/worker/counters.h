@@ -30,6 +30,8 @@ struct counters_worker {
     /* Sessions at the moment, by listener: what is taken off when the worker dies. */
     _Atomic uint32_t by_listener[COUNTERS_LISTENERS];
     _Atomic uint32_t pending_by_listener[COUNTERS_LISTENERS]; /* those without a whole header */
+    /* Since when (monotonic) the first of them is pending; 0 = there is none. */
+    _Atomic uint64_t oldest_pending_us[COUNTERS_LISTENERS];
 };
 
 struct counters;
@@ -66,6 +68,12 @@ void counters_end_session(struct counters *counters, unsigned worker, unsigned l
 uint32_t counters_sessions(const struct counters *counters, unsigned listener);
 /* Those of them that are pending. */
 uint32_t counters_pending(const struct counters *counters, unsigned listener);
+
+/* Tells the other workers since when this one's first pending session is; 0 = it has none. */
+void counters_show_oldest(struct counters *counters, unsigned worker, unsigned listener,
+                          uint64_t since_us);
+/* Is none of the others' older than this worker's? False where it has none. */
+bool counters_has_oldest(struct counters *counters, unsigned worker, unsigned listener);
 
 /*
  * From the next fork on sessions can be counted by client as well; to be called before it wherever

@@ -24,6 +24,7 @@ struct listener {
     struct deadline_queue header_deadlines; /* the oldest pending session is its first */
     struct deadline_queue connect_deadlines;
     struct deadline_queue idle_deadlines;
+    ev_timer crowd; /* active while sessions are pending: is one of them to go? */
     struct report_limits limits;
 };
 
@@ -34,6 +35,10 @@ void listener_serve(struct listener *listener);
 
 /* Stops accepting; sessions go on. The sockets stay open: others may serve them. */
 void listener_stop(struct listener *listener);
+
+/* Called by sessions: one is pending from now on; one is no more, and its deadline is cleared. */
+void listener_pending_began(struct listener *listener);
+void listener_pending_ended(struct listener *listener);
 
 /* The worker has no session left. Harmless on one that was never opened. */
 void listener_close(struct listener *listener);

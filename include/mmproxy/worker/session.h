@@ -36,7 +36,7 @@ enum session_ready {
     READY_ERROR = 1 << 5,    /* a socket that is not being read has failed */
     READY_QUIET = 1 << 6,    /* a socket has not been read for a while */
     READY_STOP = 1 << 7,     /* the worker ends */
-    READY_OLDEST = 1 << 8,   /* max_pending is passed, and no header of this worker's is older */
+    READY_OLDEST = 1 << 8,   /* max_pending is passed and no header is older than this one */
     READY_ENTERED = 1 << 9,  /* the state was just entered: whatever can be done */
     READY_REFUSED = 1 << 10, /* the kernel won't tell when a socket is ready: no memory left for
                                 that, or fs.epoll.max_user_watches reached */
@@ -63,7 +63,7 @@ struct session {
     uint8_t *header; /* a header that did not come in one piece, or the payload behind it */
     uint32_t header_len;
     uint32_t header_size;
-    uint64_t connected_us; /* monotonic */
+    uint64_t since_us; /* monotonic: when it was accepted; from RELAY on, when it was connected */
     enum pump_wait up_wait;
     enum pump_wait down_wait;
     struct pump up;   /* peer to target */

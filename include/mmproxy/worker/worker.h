@@ -76,9 +76,8 @@ struct worker {
  */
 int worker_run(const struct worker_spec *spec, int (*prepare)(const struct worker_spec *spec));
 
-/* Called by sessions: one came, has read its header or given that up, went. */
+/* Called by sessions: one came, one went. */
 void worker_session_began(struct worker *worker, struct session *session);
-void worker_session_named(struct worker *worker, const struct session *session);
 void worker_session_ended(struct worker *worker, struct session *session);
 
 #endif

@@ -13,7 +13,7 @@ import tempfile
 
 import pytest
 
-from lib import conf, daemon
+from lib import conf, daemon, routing
 from lib.conn import connect
 from lib.target import EchoTarget, Target
 from lib.topology import LOOPBACK_OF, ORIGIN_OF, Topology
@@ -50,6 +50,13 @@ def plain_net():
     topology = Topology()
     yield topology
     topology.close()
+
+
+@pytest.fixture
+def origin(plain_net):
+    """Without a return path, but for the empty tables that iptables makes once and leaves."""
+    routing.create_mangle(plain_net.origin)
+    return plain_net.origin
 
 
 @pytest.fixture

@@ -17,12 +17,6 @@ METHODS = ("loopback", "fwmark", "connmark")
 
 
 @pytest.fixture
-def origin(plain_net):
-    routing.create_mangle(plain_net.origin)
-    return plain_net.origin
-
-
-@pytest.fixture
 def services(origin):
     made = [EchoTarget(origin, address, conf.SERVICE_PORT) for address in ("127.0.0.1", "::1")]
     yield made
@@ -109,17 +103,21 @@ def test_managed_from_start_to_stop(method, origin, plain_net, services, directo
     assert routing.snapshot(origin) == before
 
 
+def crash(gateway):
+    """Kills a supervisor that serves; its workers have no session and go."""
+    gateway.wait_listening(*conf.LISTEN)
+    workers = gateway.workers()
+    gateway.may_lose_workers = True
+    gateway.signal(signal.SIGKILL)
+    gateway.wait_exit()
+    until(lambda: not any(map(proc.is_alive, workers)), "its workers to be gone")
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.usefixtures("services")
 def test_a_crash_is_cleaned_up_by_the_next_start(method, origin, plain_net, directory, start):
     before = routing.snapshot(origin)
-    first = start(write(directory, conf.listener(return_path=method, mark=7, table=1007)))
-    first.wait_listening(*conf.LISTEN)
-    workers = first.workers()
-    first.may_lose_workers = True
-    first.signal(signal.SIGKILL)
-    first.wait_exit()
-    until(lambda: not any(map(proc.is_alive, workers)), "its workers to be gone")
+    crash(start(write(directory, conf.listener(return_path=method, mark=7, table=1007))))
     second = start(write(directory, conf.listener(return_path="loopback")))
     second.wait_listening(*conf.LISTEN)
     session(plain_net, 4, 50000).close()
@@ -135,13 +133,7 @@ def test_a_crash_is_cleaned_up_by_a_start_that_comes_to_nothing(method, how, ori
     """Stopped before it is ready, or with a mistake: nobody may come after it."""
     before = routing.snapshot(origin)
     path = write(directory, conf.listener(return_path=method))
-    first = start(path)
-    first.wait_listening(*conf.LISTEN)
-    workers = first.workers()
-    first.may_lose_workers = True
-    first.signal(signal.SIGKILL)
-    first.wait_exit()
-    until(lambda: not any(map(proc.is_alive, workers)), "its workers to be gone")
+    crash(start(path))
     assert routing.snapshot(origin) != before
     if how == "fails":
         path.write_text("nonsense")

@@ -19,12 +19,6 @@ UNUSABLE = r"\[!\] Return path: the runtime directory can't be used \(No space l
 
 
 @pytest.fixture
-def origin(plain_net):
-    routing.create_mangle(plain_net.origin)
-    return plain_net.origin
-
-
-@pytest.fixture
 def service(origin):
     target = EchoTarget(origin, "127.0.0.1", conf.SERVICE_PORT)
     yield target

@@ -18,12 +18,6 @@ ACCEPT_PATH = "/proc/sys/net/ipv4/tcp_fwmark_accept"
 
 
 @pytest.fixture
-def origin(plain_net):
-    routing.create_mangle(plain_net.origin)
-    return plain_net.origin
-
-
-@pytest.fixture
 def manage(origin, directory):
     """manage(*listeners, namespace=..., run=...): a managed return path that is stopped at last."""
     started = []

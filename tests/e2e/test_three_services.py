@@ -69,6 +69,19 @@ def in_brackets(address):
     return rf"unknown\[{re.escape(address)}\]"
 
 
+def without_checks(log):
+    """
+    Without sshd's lines about the check of its target, which comes once after the start, straight
+    from loopback, and is reset before a byte: whether sshd sees it is a matter of luck.
+    """
+    for address in ("127.0.0.1", "::1"):
+        checks = re.findall(rf"^Connection (?:reset|closed) by {address} port ([0-9]+)", log, re.M)
+        assert len(checks) <= 1, log
+        for port in checks:
+            log = re.sub(rf"^.*\b{address} port {port}\b.*\n", "", log, flags=re.M)
+    return log
+
+
 @pytest.mark.parametrize("link", (4, 6))
 def test_every_log_names_the_client(world, gateway, link):
     """A login, a mail delivered and fetched, for each client; HAProxy is in no log."""
@@ -90,7 +103,7 @@ def test_every_log_names_the_client(world, gateway, link):
     for name in ("sshd.log", "mail.log", "dovecot.log"):
         for stranger in (LB4, LB6, "127.0.0.1", "::1", FRONT4):
             pattern = rf"(from|rip=)\W*(unknown\[)?{re.escape(stranger)}\b(?!:)"
-            assert not re.search(pattern, world.log(name)), world.log(name)
+            assert not re.search(pattern, without_checks(world.log(name))), world.log(name)
     assert not gateway.find(lines.told("?", "", name=None)), gateway.text()
 
 

@@ -112,6 +112,7 @@ def test_100_sighups_in_a_second_coalesce(reloader, echo, dial):
     for _ in range(100):
         before.gateway.signal(signal.SIGHUP)
     before.gateway.wait_line(RELOADED)
+    until(lambda: _has_taken_signals(before.gateway.pid), "the signals to be taken")
     # One more, after all of those: what comes of it is the last of the lot.
     before.write([conf.listener(keepalive=78)])
     before.hup()

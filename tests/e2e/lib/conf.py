@@ -40,7 +40,14 @@ def _value(value):
 
 def write(directory, listeners, subnets=f"{LB4}\n{LB6}/128\n", **settings):
     """Writes mmproxy.conf and lb.subnets; returns the path of the former."""
-    (directory / "lb.subnets").write_text(subnets)
+    _replace(directory / "lb.subnets", subnets)
     path = directory / "mmproxy.conf"
-    path.write_text(render(listeners, **settings))
+    _replace(path, render(listeners, **settings))
     return path
+
+
+def _replace(path, text):
+    """As a whole: a reload that is under way reads the old file or the new one."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text)
+    new.replace(path)

@@ -116,5 +116,5 @@ int main(void)
     };
 
     return child_may_run("test_jail_supervisor") ? cmocka_run_group_tests(tests, child_set_up, NULL)
-                                                 : SKIPPED;
+                                                 : SUPPORT_NOT_RUN;
 }

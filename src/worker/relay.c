@@ -73,9 +73,23 @@ static void run_up(struct session *session)
     up_ran(session, pump_run(&session->up, session->listener->worker->pool));
 }
 
+/*
+ * What came first from the target is acknowledged at once, as it may wait for that before it goes
+ * on. With its end behind there is nothing to go on with: the client's end will tell.
+ */
+static void acknowledge_first(struct session *session)
+{
+    if (session->acknowledges_late && !session->down.at_eof)
+        sock_acknowledge_now(session->target_fd);
+    session->acknowledges_late = false;
+}
+
 static void run_down(struct session *session)
 {
-    down_ran(session, pump_run(&session->down, session->listener->worker->pool));
+    enum pump_wait wait = pump_run(&session->down, session->listener->worker->pool);
+
+    acknowledge_first(session);
+    down_ran(session, wait);
 }
 
 static enum session_state closed(struct session *session)
@@ -123,12 +137,9 @@ static enum session_state failed(struct session *session)
 /* Nobody has had the time to send more than what came with the header. */
 static void begin(struct session *session)
 {
-    bool has_payload = session->up.backlog != NULL;
-
+    session->acknowledges_late = session->up.backlog != NULL; /* see sends_at_once */
     session->down_wait = PUMP_READ;
     up_ran(session, pump_flush(&session->up, session->listener->worker->pool));
-    if (has_payload) /* see sends_at_once: that was the handshake's acknowledgement */
-        sock_acknowledge_now(session->target_fd);
 }
 
 static void on_activity(struct session *session)

@@ -68,6 +68,7 @@ int main(int argc, char *argv[])
     struct client client = { .options = &options, .epoll = epoll_create1(EPOLL_CLOEXEC) };
 
     pattern_open();
+    struct link *beside = link_open_all(&client, options.beside, WIRE_ECHO);
     void *state = work->open(&client);
     struct result result = warm_up(&client, work, state, &latency);
     puts("ready");
@@ -79,5 +80,6 @@ int main(int argc, char *argv[])
     while (wait_line())
         continue;
     free(state);
+    free(beside);
     return EXIT_SUCCESS;
 }

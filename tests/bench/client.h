@@ -24,6 +24,7 @@ struct options {
     bool claim;       /* claim a client's address without a header, too: must be found wrong */
     const char *work;
     unsigned connections;
+    unsigned beside; /* further connections that are there all the time, and silent */
     double seconds;
     double warm_up; /* seconds */
     uint64_t bytes; /* each way and connection, for the work "hold" */
@@ -73,8 +74,8 @@ bool link_answered(const struct client *client, struct link *link, uint64_t seri
 /* Reads the end of file. returns: whether it has come. */
 bool link_ended(const struct link *link);
 
-/* Opens all the options' connections and waits for every one's first answer (serial 0). */
-struct link *link_open_all(struct client *client, enum wire_work work);
+/* Opens n connections and waits for every one's first answer (serial 0). Caller frees. */
+struct link *link_open_all(struct client *client, unsigned n, enum wire_work work);
 
 /* client_once.c, client_echo.c, client_stream.c: works, each a pair. */
 

@@ -20,7 +20,7 @@ void *echo_open(struct client *client)
 {
     unsigned n = client->options->connections;
     struct player *players = calloc(n, sizeof *players);
-    struct link *links = link_open_all(client, WIRE_ECHO);
+    struct link *links = link_open_all(client, n, WIRE_ECHO);
 
     if (!players)
         net_fail("%s", strerror(ENOMEM));

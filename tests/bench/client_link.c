@@ -140,10 +140,9 @@ static void wait_answer(const struct client *client, struct link *link)
 }
 
 /* In groups, so that gateways are not measured by how they take 9,000 at a stroke. */
-struct link *link_open_all(struct client *client, enum wire_work work)
+struct link *link_open_all(struct client *client, unsigned n, enum wire_work work)
 {
     enum { GROUP = 64 };
-    unsigned n = client->options->connections;
     struct link *links = calloc(n, sizeof *links);
 
     if (!links)

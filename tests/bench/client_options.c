@@ -14,6 +14,7 @@ static _Noreturn void usage(void)
              "  --claim                    claim a client's address even without a header\n"
              "  --expect-port              the client's port must be preserved too\n"
              "  --connections N (1)        at a time\n"
+             "  --beside N (0)             further ones that stay and are silent\n"
              "  --seconds S (1)            that are timed\n"
              "  --warm-up S (0)            before that\n"
              "  --bytes N (65536)          each way and connection, for hold\n"
@@ -53,6 +54,9 @@ static void set_option(struct options *options, int option, const char *value)
     case 'n':
         options->connections = (unsigned)strtoul(value, NULL, 10);
         break;
+    case 'i':
+        options->beside = (unsigned)strtoul(value, NULL, 10);
+        break;
     case 's':
         options->seconds = strtod(value, NULL);
         break;
@@ -76,6 +80,7 @@ void client_options(struct options *options, int argc, char *argv[])
         { "claim", no_argument, NULL, 'c' },
         { "expect-port", no_argument, NULL, 'p' },
         { "connections", required_argument, NULL, 'n' },
+        { "beside", required_argument, NULL, 'i' },
         { "seconds", required_argument, NULL, 's' },
         { "warm-up", required_argument, NULL, 'u' },
         { "bytes", required_argument, NULL, 'b' },

@@ -37,7 +37,7 @@ void *stream_open(struct client *client)
 {
     unsigned n = client->options->connections;
     struct flow *flows = calloc(n, sizeof *flows);
-    struct link *links = link_open_all(client, WIRE_STREAM);
+    struct link *links = link_open_all(client, n, WIRE_STREAM);
 
     if (!flows)
         net_fail("%s", strerror(ENOMEM));

@@ -2,8 +2,10 @@
 """The relay: every byte, in both directions, and how each side learns that the other ended."""
 
 import hashlib
+import os
 import random
 import select
+import signal
 import socket
 import struct
 import threading
@@ -373,6 +375,48 @@ def test_request_behind_the_header_is_acknowledged_with_the_answer(serve, target
         if was_late:
             return
     pytest.fail("it was acknowledged without the answer each time")
+
+
+def test_first_answer_is_acknowledged_at_once(serve, target, dial):
+    """The service may hold the rest of it back until then."""
+    serve(client_port="any")
+    service = target()
+    for _ in range(TRIES):
+        peer = dial()
+        peer.send(HEAD + b"request")
+        conn = service.accept()
+        assert conn.recv(7) == b"request"
+        conn.send(b"answer")
+        began = time.monotonic()
+        until(lambda conn=conn: _unacknowledged(conn) == 0, "the acknowledgement")
+        took = time.monotonic() - began
+        assert peer.recv(6) == b"answer"
+        conn.close()
+        if took < LATE / 2:
+            return
+    pytest.fail(f"not once in {TRIES} tries was it acknowledged within {LATE / 2} s")
+
+
+def test_answer_with_the_end_behind_is_acknowledged_with_the_client_s_end(serve, target, dial):
+    worker = serve(client_port="any").workers()[0]
+    service = target()
+    for _ in range(TRIES):
+        peer = dial()
+        peer.send(HEAD + b"request")
+        conn = service.accept()
+        assert conn.recv(7) == b"request"
+        os.kill(worker, signal.SIGSTOP)  # it is to meet both at once
+        conn.send(b"answer")
+        conn.finish()
+        os.kill(worker, signal.SIGCONT)
+        peer.expect_end(FIN, b"answer")
+        was_late = _unacknowledged(conn) == 2  # the answer and the end
+        peer.close()
+        until(lambda conn=conn: _unacknowledged(conn) == 0, "the acknowledgement")
+        conn.close()
+        if was_late:
+            return
+    pytest.fail("it was acknowledged before the client's end each time")
 
 
 @pytest.mark.parametrize("direction", ("up", "down"))

@@ -58,6 +58,7 @@ struct session {
     bool is_client_counted; /* for max_sessions_per_client */
     bool is_quiet_check;    /* a health check that nobody wants to read about */
     bool ends_with_fin;     /* both ends have seen the regular end: close, not reset */
+    bool acknowledges_late; /* to the target: nothing has come from it yet */
     bool peer_errors_watched;
     bool target_errors_watched;
     uint8_t *header; /* a header that did not come in one piece, or the payload behind it */

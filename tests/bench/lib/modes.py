@@ -46,16 +46,17 @@ class Mode:
 class Timed(Mode):
     """A work of the load generator for bench.seconds."""
 
-    def __init__(self, name, title, figures, work, connections, gateways=ALL, **setup):
+    def __init__(self, name, title, figures, work, connections, gateways=ALL, beside=0, **setup):
         super().__init__(name, title, figures)
         self.gateways = gateways
         self.work = work
         self.connections = connections
+        self.beside = beside
         self.setup = setup
 
     def measure(self, bench, gateway):
         raw = run.timed(bench.tools, gateway, self.work, self.setup, connections=self.connections,
-                        seconds=bench.seconds, warm_up=bench.warm_up)
+                        beside=self.beside, seconds=bench.seconds, warm_up=bench.warm_up)
         figures = {f"p{n}": raw[f"p{n}_us"] for n in ("50", "99", "999")}
         figures["foreign"] = raw["foreign"] / raw["seconds"]
         figures.update(self.per_unit(raw))
@@ -161,6 +162,8 @@ MODES = [
     Once("once-prefixes", f"{SESSIONS}, 100,000 allowed prefixes", ALL,
          prefixes=startup.many_prefixes(100_000)),
     Once("once-listeners", f"{SESSIONS}, the last of 1,000 listeners", ALL, listeners=1000),
+    Once("once-sessions", f"{SESSIONS}, beside {IDLE_SESSIONS:,} idle sessions", ALL,
+         beside=IDLE_SESSIONS),
     Idle(),
     Startup("startup", "Start and reload, 1 listener"),
     Startup("startup-listeners", "Start and reload, 1,000 listeners", listeners=1000),

@@ -32,15 +32,18 @@ static unsigned excess_of_pending(const struct listener *listener)
  * max_pending is for all workers together, and the oldest goes, wherever it is. Each worker tells
  * how old its own first one is, and looks often enough whether that has to go.
  */
-static void make_room_for_pending(struct listener *listener)
+static void limit_pending(struct listener *listener)
 {
     const struct worker_spec *spec = listener->worker->spec;
-    unsigned excess;
 
-    while ((excess = excess_of_pending(listener)) > 0) {
+    while (excess_of_pending(listener) > 0) {
         struct deadline *oldest = deadline_queue_first(&listener->header_deadlines);
-        if (!oldest || (excess <= CROWD_SLACK &&
-                        !counters_has_oldest(spec->counters, spec->slot, listener->place)))
+        if (!oldest)
+            return;
+        bool is_oldest_of_all = counters_has_oldest(spec->counters, spec->slot, listener->place);
+        /* Counted again: the one that was the oldest until now may just have gone. */
+        unsigned excess = excess_of_pending(listener);
+        if (excess == 0 || (excess <= CROWD_SLACK && !is_oldest_of_all))
             return;
         session_drive(oldest->owner, READY_OLDEST);
     }
@@ -74,7 +77,7 @@ static void on_crowd(struct ev_loop *loop, ev_timer *timer, int revents)
     struct listener *listener = timer->data;
 
     (void)revents;
-    make_room_for_pending(listener);
+    limit_pending(listener);
     if (!deadline_queue_first(&listener->header_deadlines))
         ev_timer_stop(loop, timer);
 }
@@ -115,12 +118,13 @@ static void take_connection(struct listener *listener, int fd, struct addr *peer
         refuse(listener, fd);
         return;
     }
-    make_room_for_pending(listener);
     if (session_start(listener, fd, peer) < 0) {
         counters_end_pending(spec->counters, spec->slot, listener->place);
         counters_end_session(spec->counters, spec->slot, listener->place);
         report_refused(listener, peer, NULL, strerror(ENOMEM));
     }
+    /* Not before: one whose header was there already takes nobody's place. */
+    limit_pending(listener);
     watch_crowd(listener);
 }
 

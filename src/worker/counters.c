@@ -183,6 +183,11 @@ uint32_t counters_sessions(const struct counters *counters, unsigned listener)
     return atomic_load(&counters->shared->sessions[listener]);
 }
 
+uint32_t counters_own_sessions(struct counters *counters, unsigned worker, unsigned listener)
+{
+    return atomic_load(&counters_worker(counters, worker)->by_listener[listener]);
+}
+
 uint32_t counters_pending(const struct counters *counters, unsigned listener)
 {
     return atomic_load(&counters->shared->pending[listener]);

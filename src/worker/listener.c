@@ -16,6 +16,9 @@ enum {
     ACCEPT_BATCH = 8, /* per wake-up, then the sessions that exist have their turn */
     PAUSE_MS = 200,   /* out of descriptors: how long until the next try */
     PAUSE_TOLD_EVERY_S = 60,
+    SHARE_SLACK = 4, /* sessions more than its share, and a worker lets others accept first */
+    LEAVE_MS = 1,    /* ... for so long */
+    LEAVE_EVERY_MS = 20,
     CROWD_LOOK_MS = 50, /* how long one too many may stay where another worker has the oldest */
     CROWD_SLACK = 16,   /* so many too many, and the oldest here goes instead */
 };
@@ -145,14 +148,45 @@ static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int revents)
     watch_sockets(timer->data, true);
 }
 
+static void stop_accepting_for(struct listener *listener, unsigned ms)
+{
+    watch_sockets(listener, false);
+    ev_timer_set(&listener->pause, ms / 1000., 0.);
+    ev_timer_start(listener->worker->loop, &listener->pause);
+}
+
+static bool has_more_than_its_share(const struct listener *listener)
+{
+    const struct worker_spec *spec = listener->worker->spec;
+    uint32_t all = counters_sessions(spec->counters, listener->place);
+
+    return counters_own_sessions(spec->counters, spec->slot, listener->place) >
+           all / spec->config->workers + SHARE_SLACK;
+}
+
+/*
+ * All workers hear of a connection and the first to look takes it, with what is behind it: in a
+ * burst that is the one that is running already. Who has more than its share lets the others look
+ * first, but seldom and not for long: they may be busy, or stuck, and then nobody is to wait.
+ */
+static bool leaves_to_others(struct listener *listener)
+{
+    if (!has_more_than_its_share(listener))
+        return false;
+    uint64_t now_ms = clock_now_ms();
+    if (now_ms - listener->left_ms < LEAVE_EVERY_MS)
+        return false;
+    listener->left_ms = now_ms;
+    stop_accepting_for(listener, LEAVE_MS);
+    return true;
+}
+
 /* Connections wait in the kernel's queue meanwhile; asking for them at once would spin. */
 static void pause_accepting(struct listener *listener, int error)
 {
     uint64_t now_ms = clock_now_ms();
 
-    watch_sockets(listener, false);
-    ev_timer_set(&listener->pause, PAUSE_MS / 1000., 0.);
-    ev_timer_start(listener->worker->loop, &listener->pause);
+    stop_accepting_for(listener, PAUSE_MS);
     if (listener->pause_told_ms != 0 &&
         now_ms - listener->pause_told_ms < (uint64_t)PAUSE_TOLD_EVERY_S * 1000)
         return;
@@ -193,6 +227,8 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
         pause_accepting(socket->listener, ENOMEM); /* epoll refused it, and libev gave it up */
         return;
     }
+    if (leaves_to_others(socket->listener))
+        return;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         struct addr peer = { 0 };
         socklen_t len = sizeof peer;

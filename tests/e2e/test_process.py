@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import threading
+import time
 
 import pytest
 
@@ -23,13 +24,41 @@ def head():
     return header.v1(CLIENT4, next(PORTS))
 
 
+def _sessions(net):
+    """Connections of the load balancer's that a worker has accepted."""
+    return [line for line in net.origin.ss("-tnp", "state", "established", "sport", "= :2222")
+            if "users:" in line]
+
+
 def _workers_of(net, peers):
     """The processes that have these connections of the load balancer's, in their order."""
     owners = {}
-    for line in net.origin.ss("-tnp", "state", "established", "sport", "= :2222"):
+    for line in _sessions(net):
         port = int(re.search(r":([0-9]+) +users:", line)[1])
         owners[port] = int(re.search(r"pid=([0-9]+)", line)[1])
     return [owners[peer.port] for peer in peers]
+
+
+def test_worker_with_more_than_its_share_lets_others_accept_first(net, serve, dial):
+    gateway = serve(settings={"workers": 2}, header_timeout=600)
+    idle, busy = gateway.workers()
+    os.kill(idle, signal.SIGSTOP)
+    held = [dial() for _ in range(60)]
+    until(lambda: len(_sessions(net)) == 60, "all to be accepted: nobody waits for one that is stuck")
+    assert set(_workers_of(net, held)) == {busy}
+    os.kill(idle, signal.SIGCONT)
+    for _ in range(10):  # a busy machine may spoil some
+        new = []
+        for number in range(61, 81):
+            new.append(dial())
+            until(lambda number=number: len(_sessions(net)) == number, "it to be accepted")
+            time.sleep(0.02)  # it does so no more often
+        if _workers_of(net, new).count(idle) >= 18:
+            return
+        for peer in new:
+            peer.close()
+        until(lambda: len(_sessions(net)) == 60, "them to be gone")
+    pytest.fail("new sessions go to both alike")
 
 
 def _talk(pairs, stop, broken):

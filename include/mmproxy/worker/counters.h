@@ -66,7 +66,9 @@ void counters_end_session(struct counters *counters, unsigned worker, unsigned l
 
 /* Sessions of a listener at the moment, all workers and generations together. */
 uint32_t counters_sessions(const struct counters *counters, unsigned listener);
-/* Those of them that are pending. */
+/* Those of them that one worker has. */
+uint32_t counters_own_sessions(struct counters *counters, unsigned worker, unsigned listener);
+/* Those of all workers that are pending. */
 uint32_t counters_pending(const struct counters *counters, unsigned listener);
 
 /* Tells the other workers since when this one's first pending session is; 0 = it has none. */

@@ -19,7 +19,8 @@ struct listener {
     struct listener_socket *sockets;
     size_t n_sockets;
     bool is_open;
-    ev_timer pause; /* active: out of descriptors or memory, nothing is accepted */
+    ev_timer pause; /* active: nothing is accepted, for lack of resources or to let others do it */
+    uint64_t left_ms; /* when connections were last left to the other workers */
     uint64_t pause_told_ms;
     struct deadline_queue header_deadlines; /* the oldest pending session is its first */
     struct deadline_queue connect_deadlines;

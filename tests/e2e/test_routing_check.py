@@ -12,6 +12,7 @@ from lib.target import EchoTarget, Target
 from lib.topology import LB4
 from lib.wait import until
 
+TRIES = 5
 
 @pytest.fixture
 def origin(plain_net):
@@ -148,6 +149,16 @@ def test_docker_proxy_behind_the_port_is_named(address, target, origin, director
     assert "--network host" in result.lines[3]
 
 
+def _run_within(seconds, *arguments, **options):
+    """A busy machine may spoil some tries, but not all."""
+    for _ in range(TRIES):
+        begin = time.monotonic()
+        result = routing.run(*arguments, **options)
+        if time.monotonic() - begin < seconds:
+            return result
+    pytest.fail(f"not once in {TRIES} tries within {seconds} s")
+
+
 def test_500_silent_targets_take_about_as_long_as_one(origin, directory):
     origin.run("nft", "-f", "-", input="""
         table inet wall {
@@ -160,13 +171,10 @@ def test_500_silent_targets_take_about_as_long_as_one(origin, directory):
                                target_v4=f"127.0.0.1:{10000 + i}", target_v6=f"[::1]:{10500 + i}")
                  for i in range(500)]
     path = conf.write(directory, listeners)
-    begin = time.monotonic()
-    result = routing.run(origin, "check", path, directory,
+    result = _run_within(3, origin, "check", path, directory,
                          prefix=("prlimit", "--nofile=4096:4096"))
-    took = time.monotonic() - begin
     assert result.status == 1
     assert sum("no answer within 300 ms" in line for line in result.lines) == 2000
-    assert took < 30, took  # one after the other they would take ten minutes
     # With few descriptors they take turns, and still all get their answer.
     result = routing.run(origin, "check", path, directory, prefix=("prlimit", "--nofile=512:512"))
     assert sum("no answer within 300 ms" in line for line in result.lines) == 2000
@@ -178,11 +186,8 @@ def test_500_listeners_are_verified_at_once(origin, directory):
     path = conf.write(directory, listeners, routing="managed")
     managed = routing.Managed(origin, path, directory)
     try:
-        begin = time.monotonic()
-        result = routing.run(origin, "verify", path, directory)
-        took = time.monotonic() - begin
+        result = _run_within(3, origin, "verify", path, directory)
     finally:
         managed.stop()
     assert result.status == 0 and len(result.items) == 500 * 8 + 1
-    assert took < 12, took  # asking for each item anew would take longer
     until(lambda: not routing.own(origin), "everything to be gone")

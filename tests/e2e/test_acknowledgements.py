@@ -25,6 +25,21 @@ def _unacknowledged(conn):
                               24)[0]
 
 
+def _ask(service, dial):
+    """(peer, conn): a request behind the header has come to the service."""
+    peer = dial()
+    peer.send(HEAD + b"request")
+    conn = service.accept()
+    assert conn.recv(7) == b"request"
+    return peer, conn
+
+
+def _is_acknowledged_at_once(conn):
+    began = time.monotonic()
+    until(lambda: _unacknowledged(conn) == 0, "the acknowledgement")
+    return time.monotonic() - began < LATE / 2
+
+
 @pytest.mark.parametrize("sent", (HEAD, HEAD[:20], HEAD[:-1]))
 def test_header_that_comes_alone_is_acknowledged_at_once(serve, target, dial, sent):
     """Its sender may hold the rest back until then."""
@@ -33,9 +48,7 @@ def test_header_that_comes_alone_is_acknowledged_at_once(serve, target, dial, se
     for _ in range(TRIES):
         peer = dial()
         peer.send(sent)
-        began = time.monotonic()
-        until(lambda: _unacknowledged(peer) == 0, "the acknowledgement")
-        if time.monotonic() - began < LATE / 2:
+        if _is_acknowledged_at_once(peer):
             return
     pytest.fail(f"not once in {TRIES} tries was it acknowledged within {LATE / 2} s")
 
@@ -44,10 +57,7 @@ def test_request_behind_the_header_is_acknowledged_with_the_answer(serve, target
     serve(client_port="any")
     service = target()
     for _ in range(TRIES):
-        peer = dial()
-        peer.send(HEAD + b"request")
-        conn = service.accept()
-        assert conn.recv(7) == b"request"
+        peer, conn = _ask(service, dial)
         was_late = _unacknowledged(peer) > 0
         conn.send(b"answer")
         assert peer.recv(6) == b"answer" and _unacknowledged(peer) == 0
@@ -62,17 +72,12 @@ def test_first_answer_is_acknowledged_at_once(serve, target, dial):
     serve(client_port="any")
     service = target()
     for _ in range(TRIES):
-        peer = dial()
-        peer.send(HEAD + b"request")
-        conn = service.accept()
-        assert conn.recv(7) == b"request"
+        peer, conn = _ask(service, dial)
         conn.send(b"answer")
-        began = time.monotonic()
-        until(lambda conn=conn: _unacknowledged(conn) == 0, "the acknowledgement")
-        took = time.monotonic() - began
+        was_at_once = _is_acknowledged_at_once(conn)
         assert peer.recv(6) == b"answer"
         conn.close()
-        if took < LATE / 2:
+        if was_at_once:
             return
     pytest.fail(f"not once in {TRIES} tries was it acknowledged within {LATE / 2} s")
 
@@ -81,10 +86,7 @@ def test_answer_with_the_end_behind_is_acknowledged_with_the_client_s_end(serve,
     worker = serve(client_port="any").workers()[0]
     service = target()
     for _ in range(TRIES):
-        peer = dial()
-        peer.send(HEAD + b"request")
-        conn = service.accept()
-        assert conn.recv(7) == b"request"
+        peer, conn = _ask(service, dial)
         os.kill(worker, signal.SIGSTOP)  # it is to meet both at once
         conn.send(b"answer")
         conn.finish()

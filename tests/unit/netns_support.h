@@ -7,8 +7,11 @@
 
 #include <net/if.h>
 #include <sched.h>
+#include <stdbool.h>
 
 enum { SUPPORT_NOT_RUN = 77 }; /* ctest says so then */
+
+extern bool support_has_own_network; /* before main(); see own_network.c */
 
 /* In a user namespace that it has just made the process is root; where: its file of /proc. */
 static inline void support_map_to_root(const char *where, unsigned id)

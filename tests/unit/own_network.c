@@ -6,8 +6,10 @@
  */
 #include "netns_support.h"
 
+bool support_has_own_network;
+
 static void __attribute__((constructor)) enter(void)
 {
-    if (geteuid() == 0)
-        (void)support_enter_netns(NULL); /* says why not; under fakeroot it can't be had */
+    if (geteuid() == 0) /* says why not; under fakeroot it can't be had */
+        support_has_own_network = support_enter_netns(NULL) == 0;
 }

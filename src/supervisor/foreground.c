@@ -10,8 +10,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "mmproxy/routing/managed.h"
-#include "mmproxy/routing/rules.h"
+#include "mmproxy/routing/managed/managed.h"
+#include "mmproxy/routing/report/rules.h"
 #include "mmproxy/supervisor/preflight.h"
 
 enum {

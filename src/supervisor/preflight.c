@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
-#include "mmproxy/routing/check.h"
-#include "mmproxy/routing/verify.h"
+#include "mmproxy/routing/report/check.h"
+#include "mmproxy/routing/report/verify.h"
 #include "mmproxy/supervisor/confine.h"
 #include "mmproxy/supervisor/process.h"
 

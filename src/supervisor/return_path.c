@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "mmproxy/base/log.h"
-#include "mmproxy/routing/managed.h"
+#include "mmproxy/routing/managed/managed.h"
 #include "mmproxy/supervisor/confine.h"
 
 static void on_change(void *managed)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "mmproxy/routing/nftlist.h"
+#include "mmproxy/routing/wanted/nftlist.h"
 
 static bool is_same(const struct nftlist_mark *a, const struct nftlist_mark *b)
 {

@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 #include "mmproxy/config/cmdline.h"
-#include "mmproxy/routing/check.h"
-#include "mmproxy/routing/managed.h"
-#include "mmproxy/routing/rules.h"
-#include "mmproxy/routing/verify.h"
+#include "mmproxy/routing/managed/managed.h"
+#include "mmproxy/routing/report/check.h"
+#include "mmproxy/routing/report/rules.h"
+#include "mmproxy/routing/report/verify.h"
 
 static void print_mistake(void *context, bool is_error, const char *line)
 {

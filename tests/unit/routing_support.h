@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "mmproxy/routing/wanted.h"
+#include "mmproxy/routing/wanted/wanted.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -5,8 +5,8 @@
 
 #include <unistd.h>
 
-#include "mmproxy/routing/presence.h"
-#include "mmproxy/routing/runtime.h"
+#include "mmproxy/routing/managed/presence.h"
+#include "mmproxy/routing/managed/runtime.h"
 #include "routing_support.h"
 
 static char folder[64];

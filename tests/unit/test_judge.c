@@ -5,7 +5,7 @@
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 
-#include "mmproxy/routing/judge.h"
+#include "mmproxy/routing/wanted/judge.h"
 
 /* Rules as the kernel would tell them; the tests change what matters. */
 static struct rtnl_rule lookup(uint32_t priority, uint32_t table)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "routing_support.h"
 
-#include "mmproxy/routing/nftlist.h"
+#include "mmproxy/routing/wanted/nftlist.h"
 
 #define PRE(priority) \
     "chain a {\n\t\ttype filter hook prerouting priority " priority "; policy accept;\n"

@@ -4,7 +4,7 @@
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 
-#include "mmproxy/routing/rtnlmsg.h"
+#include "mmproxy/routing/wanted/rtnlmsg.h"
 
 enum { MESSAGE_MAX = 512 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "routing_support.h"
 
-#include "mmproxy/routing/rules.h"
+#include "mmproxy/routing/report/rules.h"
 
 static const struct wanted_host host = { .has_ipv6 = true, .outbound_v4 = "eth0" };
 

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* nft: the nftables ruleset through libnftables. Needs CAP_NET_ADMIN. */
+#ifndef MMPROXY_ROUTING_KERNEL_NFT_H
+#define MMPROXY_ROUTING_KERNEL_NFT_H
+
+#include "mmproxy/routing/wanted/nftlist.h"
+#include "mmproxy/routing/wanted/wanted.h"
+
+/*
+ * Reads the ruleset's CONNMARK rules; those of our own table only where own_only is set.
+ * Takes its time on a host with a large ruleset. returns: 0 or -errno.
+ */
+int nft_read(struct nftlist *list, bool own_only);
+
+/*
+ * Makes our own table hold exactly the save and restore items of wanted, in one transaction;
+ * without any the table goes. returns: 0 or -errno.
+ */
+int nft_write(const struct wanted *wanted);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * rtnl: the kernel's rules and routes, read and changed over rtnetlink. No call waits: the
+ * kernel has answered when the request is sent.
+ */
+#ifndef MMPROXY_ROUTING_KERNEL_RTNL_H
+#define MMPROXY_ROUTING_KERNEL_RTNL_H
+
+#include <stddef.h>
+
+#include "mmproxy/base/addr.h"
+#include "mmproxy/routing/wanted/rtnlmsg.h"
+
+struct rtnl;
+
+/* errors: NULL, errno tells. Needs no privilege; changing things needs CAP_NET_ADMIN. */
+struct rtnl *rtnl_new(void);
+void rtnl_free(struct rtnl *rtnl);
+
+/* Appends all rules of the family, in the kernel's order of evaluation. returns: 0 or -errno. */
+int rtnl_dump_rules(struct rtnl *rtnl, sa_family_t family, struct rtnl_rules *out);
+
+/*
+ * Appends the routes of a table that a protocol installed; 0 stands for every table and for
+ * every protocol. None where there is no such table. returns: 0 or -errno.
+ */
+int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, uint32_t table, uint8_t protocol,
+                     struct rtnl_routes *out);
+
+void rtnl_rules_close(struct rtnl_rules *rules);
+void rtnl_routes_close(struct rtnl_routes *routes);
+
+/*
+ * Which route would a TCP segment of this host take? out is that route as it stands in its
+ * table, with its own prefix. src: may be NULL; mark 0: none.
+ * returns: 0, or -errno: what a sender would get (-ENETUNREACH, -EACCES for prohibit, ...).
+ */
+int rtnl_lookup(struct rtnl *rtnl, const struct addr *dst, const struct addr *src, uint32_t mark,
+                struct rtnl_route *out);
+
+/* Adds (-EEXIST where its equal is there) or removes (-ENOENT where it is not). */
+int rtnl_rule_add(struct rtnl *rtnl, const struct rtnl_rule *rule);
+int rtnl_rule_remove(struct rtnl *rtnl, const struct rtnl_rule *rule);
+
+/* The same for a route; -ESRCH where there is none to remove. */
+int rtnl_route_add(struct rtnl *rtnl, const struct rtnl_route *route);
+int rtnl_route_remove(struct rtnl *rtnl, const struct rtnl_route *route);
+
+#endif

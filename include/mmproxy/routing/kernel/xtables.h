@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* xtables: asks iptables and ip6tables whether a rule is there; no shell, bounded in time. */
+#ifndef MMPROXY_ROUTING_KERNEL_XTABLES_H
+#define MMPROXY_ROUTING_KERNEL_XTABLES_H
+
+#include "mmproxy/routing/wanted/wanted.h"
+
+/*
+ * Runs `iptables -C` for a save or restore item, with our comment and without; waits for the
+ * answer, budget_ms at most, and takes the time it took off it.
+ * returns: 1 there, 0 not there, or -errno: -ENOENT no such program, -ETIMEDOUT, -EPERM.
+ */
+int xtables_has(const struct wanted_item *item, int *budget_ms);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * managed: routing = "managed": the return path set up, kept up and taken down again.
+ *
+ * For the supervisor (and for --check): it needs CAP_NET_ADMIN, and root where sysctls are to
+ * be changed. It logs what it changes and what fails. What several instances of mmproxy in
+ * one network namespace need in common stays until the last of them is gone.
+ *
+ * spec: contract 5 ("managed")
+ */
+#ifndef MMPROXY_ROUTING_MANAGED_MANAGED_H
+#define MMPROXY_ROUTING_MANAGED_MANAGED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "mmproxy/config/config.h"
+
+struct managed;
+
+/* Changes nothing yet. errors: NULL, errno tells. */
+struct managed *managed_new(void);
+
+/*
+ * Makes the return path what these configurations need together; those with routing
+ * "manual" need nothing. What only former calls, or an instance that crashed, needed is
+ * removed. To be called before sessions depend on it: at start, when a reload is about to
+ * commit (the new and all draining ones), and when a generation has drained.
+ * returns: is everything there now? What is not was logged; the service can go on.
+ */
+bool managed_apply(struct managed *managed, const struct config *const *configs, size_t n_configs);
+
+/*
+ * Removes all of it, as managed_apply without a configuration: what an instance that crashed
+ * left too, so a start that came to nothing leaves no more than one that did not.
+ */
+void managed_remove(struct managed *managed);
+
+/* For the caller's event loop: readable when managed_on_readable is to be called. Owned. */
+int managed_fd(const struct managed *managed);
+
+/*
+ * Puts back what somebody took away, not more often than ten times at once and once a second
+ * after that, and looks after everything, sysctls too, every ten seconds. Waits for nothing
+ * but another instance that is changing things, half a second at most.
+ */
+void managed_on_readable(struct managed *managed);
+
+/*
+ * Closes everything. It does not remove: what is set up then stays, as after a crash, and the
+ * next instance adopts or removes it.
+ */
+void managed_free(struct managed *managed);
+
+/*
+ * Instead of managed_free in every forked child (managed_free would withdraw the parent's
+ * claim): other instances take the return path for needed while the child lives, though the
+ * parent crash.
+ */
+void managed_leave(struct managed *managed);
+
+#endif

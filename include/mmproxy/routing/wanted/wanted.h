@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * wanted: what a configuration's return path needs, as data. This one description is what
+ * verify, print, install and remove go by.
+ *
+ * spec: contract 5
+ */
+#ifndef MMPROXY_ROUTING_WANTED_WANTED_H
+#define MMPROXY_ROUTING_WANTED_WANTED_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mmproxy/config/config.h"
+
+enum wanted_kind {
+    WANTED_SAVE_MARK,    /* connmark: the connection takes over the mark of its first packet */
+    WANTED_RESTORE_MARK, /* connmark: its replies get that mark */
+    WANTED_RULE,         /* replies look their route up in our table ... */
+    WANTED_ROUTE,        /* ... where every address is this host's */
+    WANTED_SYSCTL,       /* set to 1 */
+};
+
+enum {
+    WANTED_SYSCTL_MAX = 64,
+    WANTED_COMMAND_MAX = 160,
+    /*
+     * Of the rules that mmproxy installs itself: long before the main table's 32766 and
+     * before those that VPNs use (strongSwan 220, Tailscale 5210).
+     */
+    WANTED_RULE_PRIORITY = 200,
+};
+
+struct wanted_item {
+    enum wanted_kind kind;
+    sa_family_t family;             /* AF_INET or AF_INET6 */
+    uint32_t mark;                  /* 0: a rule by source prefix (loopback), or not of use */
+    uint32_t table;                 /* rules and routes */
+    char sysctl[WANTED_SYSCTL_MAX]; /* as sysctl(8) writes it, '/' for a '.' in a name */
+    struct addr source;             /* of the replies: the first target that asked for it */
+};
+
+/* All zero is empty. */
+struct wanted {
+    struct wanted_item *items; /* owned; in the order of the report */
+    size_t n_items;
+};
+
+/* What the wanted state depends on besides the configuration. */
+struct wanted_host {
+    bool has_ipv6;
+    char outbound_v4[IF_NAMESIZE]; /* where IPv4 replies would leave; "" without such a route */
+};
+
+/*
+ * Adds what the configuration needs and is not in yet; may be called for several
+ * configurations in turn. IPv6 items only where the host has it.
+ * returns: 0 or -ENOMEM, then with what was added so far.
+ */
+int wanted_add(struct wanted *wanted, const struct config *config, const struct wanted_host *host);
+
+/* Adds one item unless its equal is in. returns: 0 or -ENOMEM. */
+int wanted_add_item(struct wanted *wanted, const struct wanted_item *item);
+
+void wanted_close(struct wanted *wanted);
+
+/* The same need? The source does not count: it is an example. */
+bool wanted_item_equal(const struct wanted_item *a, const struct wanted_item *b);
+bool wanted_has(const struct wanted *wanted, const struct wanted_item *item);
+
+/* Does this listener need the item (for its target of the item's family)? */
+bool wanted_is_for(const struct wanted_item *item, const struct listener_config *listener,
+                   const struct wanted_host *host);
+
+/* The shell command that sets the item up, or takes it down; returns buf. */
+const char *wanted_command(const struct wanted_item *item, char buf[WANTED_COMMAND_MAX]);
+const char *wanted_undo(const struct wanted_item *item, char buf[WANTED_COMMAND_MAX]);
+
+/* The prefix of a rule by source, as text: "127.0.0.0/8" or "::1/128". */
+const char *wanted_prefix(sa_family_t family);
+
+/* The sysctl that lets 127.0.0.0/8 be routed over an interface, as sysctl(8) writes it. */
+void wanted_localnet_name(const char *interface, char out[WANTED_SYSCTL_MAX]);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/routing/kernel/nft.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <nftables/libnftables.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ANSWER_MAX = 8192 };
+
+#define OWN_TABLE "inet " NFTLIST_OWN_TABLE
+
+/* libnftables tells what went wrong as text only; errno is whatever it did last. */
+static int error_of(struct nft_ctx *context)
+{
+    static const int known[] = { ENOENT, EPERM, EACCES, EOPNOTSUPP, EBUSY, ENOMEM, EINVAL };
+    const char *text = nft_ctx_get_error_buffer(context);
+
+    for (size_t i = 0; text && i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strstr(text, strerror(known[i])))
+            return -known[i];
+    }
+    return -EIO;
+}
+
+static int ask(struct mnl_socket *socket)
+{
+    char buffer[ANSWER_MAX];
+    struct nlmsghdr *msg = mnl_nlmsg_put_header(buffer);
+    struct nfgenmsg *family;
+    ssize_t len;
+
+    msg->nlmsg_type = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN;
+    msg->nlmsg_flags = NLM_F_REQUEST;
+    family = mnl_nlmsg_put_extra_header(msg, sizeof(*family));
+    family->version = NFNETLINK_V0;
+    if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
+        mnl_socket_sendto(socket, msg, msg->nlmsg_len) < 0)
+        return -errno;
+    len = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
+    if (len < 0)
+        return -errno;
+    return mnl_cb_run(buffer, (size_t)len, 0, mnl_socket_get_portid(socket), NULL, NULL) < 0
+               ? -errno
+               : 0;
+}
+
+/*
+ * May nftables be asked at all? libnftables writes to stderr itself where it may not, whatever
+ * was said about its errors: this is what it asks first, asked before. returns: 0 or -errno.
+ */
+static int probe(void)
+{
+    struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+    int r;
+
+    if (!socket)
+        return -errno;
+    r = ask(socket);
+    mnl_socket_close(socket);
+    return r;
+}
+
+/* Runs commands; *output (may be NULL) is what they print, owned by the caller. */
+static int run(const char *commands, char **output)
+{
+    struct nft_ctx *context;
+    int r = probe();
+
+    if (r < 0)
+        return r;
+    context = nft_ctx_new(NFT_CTX_DEFAULT);
+    if (!context)
+        return -ENOMEM;
+    nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_STATELESS |
+                                          NFT_CTX_OUTPUT_TERSE);
+    nft_ctx_buffer_output(context);
+    nft_ctx_buffer_error(context);
+    if (nft_run_cmd_from_buffer(context, commands) != 0)
+        r = error_of(context);
+    if (r == 0 && output) {
+        *output = strdup(nft_ctx_get_output_buffer(context));
+        r = *output ? 0 : -ENOMEM;
+    }
+    nft_ctx_free(context);
+    return r;
+}
+
+int nft_read(struct nftlist *list, bool own_only)
+{
+    char *text = NULL;
+    int r = run(own_only ? "list table " OWN_TABLE : "list ruleset", &text);
+
+    if (r == 0)
+        r = nftlist_parse(list, text);
+    else if (r == -ENOENT && own_only)
+        r = 0; /* there is no such table */
+    free(text);
+    return r;
+}
+
+static void print_rules(FILE *out, const struct wanted *wanted, enum wanted_kind kind)
+{
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        const struct wanted_item *item = &wanted->items[i];
+        const char *family = item->family == AF_INET6 ? "ipv6" : "ipv4";
+
+        if (item->kind != kind)
+            continue;
+        if (kind == WANTED_SAVE_MARK)
+            fprintf(out, "meta nfproto %s meta mark %u ct mark set meta mark\n", family,
+                    item->mark);
+        else
+            fprintf(out, "meta nfproto %s ct mark %u meta mark set ct mark\n", family, item->mark);
+    }
+}
+
+static bool has_marks(const struct wanted *wanted)
+{
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        if (wanted->items[i].kind <= WANTED_RESTORE_MARK)
+            return true;
+    }
+    return false;
+}
+
+int nft_write(const struct wanted *wanted)
+{
+    char *commands = NULL;
+    size_t len;
+    FILE *out = open_memstream(&commands, &len);
+    int r;
+
+    if (!out)
+        return -errno;
+    /* Adding first makes the removal never fail; all of it is one transaction. */
+    fputs("add table " OWN_TABLE "\ndelete table " OWN_TABLE "\n", out);
+    if (has_marks(wanted)) {
+        fputs("table " OWN_TABLE " {\nchain prerouting {\n"
+              "type filter hook prerouting priority mangle; policy accept;\n",
+              out);
+        print_rules(out, wanted, WANTED_SAVE_MARK);
+        fputs("}\nchain output {\ntype route hook output priority mangle; policy accept;\n", out);
+        print_rules(out, wanted, WANTED_RESTORE_MARK);
+        fputs("}\n}\n", out);
+    }
+    r = fclose(out) == 0 ? run(commands, NULL) : -errno;
+    free(commands);
+    return r;
+}

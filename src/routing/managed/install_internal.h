@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What adding and removing have in common; for the files of install alone. */
+#ifndef MMPROXY_ROUTING_MANAGED_INSTALL_INTERNAL_H
+#define MMPROXY_ROUTING_MANAGED_INSTALL_INTERNAL_H
+
+#include "mmproxy/routing/managed/install.h"
+
+#define INSTALL_REMOVED "[-] Return path:"
+
+/* One line about what was done, or was not; the limit of lines and hush_failures hold. */
+void install_tell(struct install *install, const char *what, const char *command);
+void install_tell_failed(struct install *install, const char *command, int error);
+
+/*
+ * r: what remembering a sysctl, or forgetting it, gave. Sessions need the return path more than
+ * the next start needs to know of it: nothing fails for that.
+ */
+void install_note_runtime(struct install *install, int r);
+
+bool install_keeps(const struct install_keep *keep, const struct wanted_item *item);
+
+#endif

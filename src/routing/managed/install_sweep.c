@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Removes what is ours and no longer needed. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "install_internal.h"
+#include "mmproxy/routing/kernel/survey.h"
+#include "mmproxy/routing/kernel/sysctl.h"
+
+static bool is_rule_kept(const struct rtnl_rule *rule, const struct install_keep *keep)
+{
+    struct wanted_item item = {
+        .kind = WANTED_RULE,
+        .family = rule->family,
+        .mark = rule->mark,
+        .table = rule->table,
+    };
+
+    return install_keeps(keep, &item);
+}
+
+static void sweep_rules(struct install *install, const struct install_keep *keep,
+                        sa_family_t family)
+{
+    struct rtnl_rules rules = { 0 };
+    char line[JUDGE_TEXT_MAX + 32];
+    char text[JUDGE_TEXT_MAX];
+    int r = rtnl_dump_rules(install->rtnl, family, &rules);
+
+    for (size_t i = 0; r == 0 && i < rules.n_items; i++) {
+        const struct rtnl_rule *rule = &rules.items[i];
+
+        if (rule->protocol != INSTALL_PROTOCOL || is_rule_kept(rule, keep))
+            continue;
+        snprintf(line, sizeof(line), "ip %srule del %s", family == AF_INET6 ? "-6 " : "",
+                 judge_format_rule(rule, text));
+        if (rtnl_rule_remove(install->rtnl, rule) == 0)
+            install_tell(install, INSTALL_REMOVED, line);
+    }
+    rtnl_rules_close(&rules);
+}
+
+static void sweep_routes(struct install *install, const struct install_keep *keep,
+                         sa_family_t family)
+{
+    struct rtnl_routes routes = { 0 };
+    char command[WANTED_COMMAND_MAX];
+    int r = rtnl_dump_routes(install->rtnl, family, 0, INSTALL_PROTOCOL, &routes);
+
+    for (size_t i = 0; r == 0 && i < routes.n_items; i++) {
+        struct wanted_item item = {
+            .kind = WANTED_ROUTE,
+            .family = family,
+            .table = routes.items[i].table,
+        };
+
+        if (!install_keeps(keep, &item) && rtnl_route_remove(install->rtnl, &routes.items[i]) == 0)
+            install_tell(install, INSTALL_REMOVED, wanted_undo(&item, command));
+    }
+    rtnl_routes_close(&routes);
+}
+
+static bool is_sysctl_wanted(const struct wanted *wanted, const char *name)
+{
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        if (wanted->items[i].kind == WANTED_SYSCTL && strcmp(wanted->items[i].sysctl, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void restore_sysctl(struct install *install, const struct runtime_sysctl *sysctl)
+{
+    char line[WANTED_COMMAND_MAX];
+    int value;
+    int r = sysctl_get(sysctl->name, &value);
+
+    /* Somebody has set it to something else since: that is what is wanted there now. */
+    if (r == 0 && value == 1 && sysctl->value != 1) {
+        r = sysctl_set(sysctl->name, sysctl->value);
+        snprintf(line, sizeof(line), "sysctl -w %s=%d", sysctl->name, sysctl->value);
+        if (r == 0)
+            install_tell(install, INSTALL_REMOVED, line);
+        else
+            install_tell_failed(install, line, r);
+    }
+    if (r == 0 || r == -ENOENT)
+        install_note_runtime(install, runtime_forget(install->runtime, sysctl->name));
+}
+
+static void sweep_sysctls(struct install *install, const struct install_keep *keep)
+{
+    size_t n;
+    const struct runtime_sysctl *sysctls = runtime_sysctls(install->runtime, &n);
+
+    /* From the end, as forgetting one moves those behind it. */
+    for (size_t i = n; i-- > 0;) {
+        struct runtime_sysctl sysctl = sysctls[i];
+
+        if (!is_sysctl_wanted(keep->own, sysctl.name) &&
+            !is_sysctl_wanted(keep->others, sysctl.name))
+            restore_sysctl(install, &sysctl);
+    }
+}
+
+void install_sweep(struct install *install, const struct install_keep *keep)
+{
+    if (keep->incomplete)
+        return;
+    sweep_rules(install, keep, AF_INET);
+    sweep_rules(install, keep, AF_INET6);
+    sweep_routes(install, keep, AF_INET);
+    sweep_routes(install, keep, AF_INET6);
+    sweep_sysctls(install, keep);
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/routing/report/check.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "mmproxy/base/clock.h"
+#include "mmproxy/net/sock.h"
+#include "mmproxy/net/spoof.h"
+#include "mmproxy/routing/kernel/dockerproxy.h"
+#include "mmproxy/routing/kernel/survey.h"
+#include "mmproxy/routing/report/diagnose.h"
+
+enum {
+    FDS_RESERVED = 64, /* descriptors that are left to everything else ... */
+    FDS_NEEDED = 128,  /* ... where there are at least so many */
+    BATCH_MAX = 8192,  /* targets; two sockets each */
+};
+
+/* One connection under way; result is 0, -errno, or -EINPROGRESS while it is open. */
+struct attempt {
+    int fd; /* -1: none */
+    int result;
+};
+
+struct target {
+    const struct listener_config *listener;
+    const struct addr *addr;
+    bool is_local;
+    bool lacks_ipv6; /* nothing to try */
+    struct attempt plain;
+    struct attempt spoofed;
+};
+
+struct targets {
+    struct target *items;
+    size_t n_items;
+};
+
+static bool is_known(const struct targets *targets, const struct listener_config *listener,
+                     const struct addr *addr)
+{
+    for (size_t i = 0; i < targets->n_items; i++) {
+        const struct listener_config *other = targets->items[i].listener;
+
+        if (other->mark == listener->mark && other->table == listener->table &&
+            other->return_path == listener->return_path && addr_equal(targets->items[i].addr, addr))
+            return true;
+    }
+    return false;
+}
+
+static int collect(struct targets *targets, const struct config *config)
+{
+    targets->items = calloc(2 * config->n_listeners + 1, sizeof(*targets->items));
+    if (!targets->items)
+        return -ENOMEM;
+    for (size_t i = 0; i < 2 * config->n_listeners; i++) {
+        const struct listener_config *listener = &config->listeners[i / 2];
+        const struct addr *addr = listener_config_target(listener, i % 2 == 0 ? AF_INET : AF_INET6);
+
+        if (addr && !is_known(targets, listener, addr))
+            targets->items[targets->n_items++] =
+                (struct target){ .listener = listener, .addr = addr };
+    }
+    return 0;
+}
+
+static void finish(struct attempt *attempt, int result)
+{
+    attempt->result = result;
+    if (attempt->fd >= 0)
+        sock_reset(attempt->fd); /* leaves no half-open connection, whatever the return path */
+    attempt->fd = -1;
+}
+
+static void start_plain(struct target *target)
+{
+    struct attempt *plain = &target->plain;
+    int r;
+
+    plain->fd = socket(addr_family(target->addr), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    r = plain->fd < 0 ? -errno : spoof_finish(plain->fd, target->addr);
+    if (r == -EINPROGRESS)
+        plain->result = r;
+    else
+        finish(plain, r);
+}
+
+static void start_spoofed(struct target *target)
+{
+    struct spoof spoof = {
+        .source = survey_client(addr_family(target->addr)),
+        .target = *target->addr,
+        .mark = target->listener->mark,
+    };
+    bool connected = false;
+    int r = spoof_connect(&spoof, &connected);
+
+    target->spoofed.fd = r < 0 ? -1 : r;
+    if (r >= 0 && !connected)
+        target->spoofed.result = -EINPROGRESS;
+    else
+        finish(&target->spoofed, r < 0 ? r : 0);
+}
+
+static void look_up(struct target *target, struct rtnl *rtnl, const struct wanted_host *host)
+{
+    struct rtnl_route route;
+
+    target->lacks_ipv6 = addr_family(target->addr) == AF_INET6 && !host->has_ipv6;
+    target->is_local =
+        rtnl_lookup(rtnl, target->addr, NULL, 0, &route) == 0 && route.type == RTN_LOCAL;
+}
+
+static void continue_attempt(struct attempt *attempt, const struct addr *addr, short ready)
+{
+    int r;
+
+    if (attempt->fd < 0 || ready == 0)
+        return;
+    r = spoof_finish(attempt->fd, addr);
+    if (r != -EALREADY && r != -EINPROGRESS)
+        finish(attempt, r == -EISCONN ? 0 : r);
+}
+
+/* Two entries a target; a negative descriptor is skipped by poll. returns: how many wait. */
+static size_t arm(struct pollfd *fds, const struct target *targets, size_t n)
+{
+    size_t waiting = 0;
+
+    for (size_t i = 0; i < 2 * n; i++) {
+        const struct target *target = &targets[i / 2];
+
+        fds[i].fd = i % 2 == 0 ? target->plain.fd : target->spoofed.fd;
+        fds[i].events = POLLOUT;
+        fds[i].revents = 0;
+        waiting += fds[i].fd >= 0;
+    }
+    return waiting;
+}
+
+static void wait_for(struct pollfd *fds, struct target *targets, size_t n, int64_t deadline_ms)
+{
+    for (;;) {
+        int64_t left_ms = deadline_ms - (int64_t)clock_now_ms();
+
+        if (arm(fds, targets, n) == 0 || left_ms <= 0)
+            return;
+        if (poll(fds, 2 * n, (int)left_ms) < 0 && errno != EINTR)
+            return;
+        for (size_t i = 0; i < n; i++) {
+            continue_attempt(&targets[i].plain, targets[i].addr, fds[2 * i].revents);
+            continue_attempt(&targets[i].spoofed, targets[i].addr, fds[2 * i + 1].revents);
+        }
+    }
+}
+
+static void run_batch(struct pollfd *fds, struct target *targets, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        targets[i].plain.fd = targets[i].spoofed.fd = -1;
+        if (targets[i].lacks_ipv6)
+            continue;
+        start_plain(&targets[i]);
+        start_spoofed(&targets[i]);
+    }
+    wait_for(fds, targets, n, (int64_t)clock_now_ms() + CHECK_TIMEOUT_MS);
+    for (size_t i = 0; i < n; i++) {
+        if (targets[i].plain.fd >= 0)
+            finish(&targets[i].plain, -ETIMEDOUT);
+        if (targets[i].spoofed.fd >= 0)
+            finish(&targets[i].spoofed, -ETIMEDOUT);
+    }
+}
+
+static size_t batch_size(size_t n_targets)
+{
+    struct rlimit limit;
+    size_t fds = 1024;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        fds = limit.rlim_cur;
+    fds = fds > FDS_NEEDED ? (fds - FDS_RESERVED) / 2 : FDS_RESERVED / 2;
+    if (fds > BATCH_MAX)
+        fds = BATCH_MAX;
+    return n_targets < fds ? n_targets : fds;
+}
+
+static int try_all(struct targets *targets)
+{
+    size_t batch = batch_size(targets->n_items);
+    struct pollfd *fds = calloc(2 * batch + 1, sizeof(*fds));
+
+    if (!fds)
+        return -ENOMEM;
+    for (size_t i = 0; i < targets->n_items; i += batch) {
+        size_t left = targets->n_items - i;
+
+        run_batch(fds, targets->items + i, left < batch ? left : batch);
+    }
+    free(fds);
+    return 0;
+}
+
+static void report_ok(const struct target *target, const char *how, const struct report_sink *sink)
+{
+    char text[ADDR_STRLEN];
+
+    report_line(sink, LOG_LEVEL_INFO,
+                "[+] OK. Target server %s is up and reachable using %s connection.",
+                addr_format(target->addr, text), how);
+}
+
+static bool report_local(const struct target *target, const struct report_sink *sink)
+{
+    char text[ADDR_STRLEN];
+
+    addr_format_host(target->addr, text);
+    if (target->is_local)
+        report_line(sink, LOG_LEVEL_INFO, "[+] OK. Routing to %s points to a local machine.", text);
+    else
+        report_line(sink, LOG_LEVEL_WARNING,
+                    "[!] FAILED: Target %s isn't on a local machine: its replies go to the "
+                    "clients and not back here. Run mmproxy on the machine, or in the network "
+                    "namespace, that has this address.",
+                    text);
+    return target->is_local;
+}
+
+static bool report_docker(const struct target *target, const struct dockerproxy *docker,
+                          const struct report_sink *sink)
+{
+    char text[ADDR_STRLEN];
+
+    if (!dockerproxy_holds(docker, target->addr))
+        return true;
+    report_line(sink, LOG_LEVEL_WARNING,
+                "[!] FAILED: Target server %s is docker-proxy, which replaces the client's address "
+                "by its own. Run the container with --network host, or mmproxy in the container's "
+                "network namespace with the container's own port as its target.",
+                addr_format(target->addr, text));
+    return false;
+}
+
+static bool report_target(const struct target *target, struct diagnosis *diagnosis,
+                          const struct dockerproxy *docker, const struct report_sink *sink)
+{
+    char text[ADDR_STRLEN];
+    bool ok;
+
+    if (target->lacks_ipv6) {
+        report_line(sink, LOG_LEVEL_WARNING,
+                    "[ ] Target server %s is not checked: this host has no IPv6.",
+                    addr_format(target->addr, text));
+        return true;
+    }
+    ok = report_local(target, sink);
+    if (target->plain.result == 0)
+        report_ok(target, "conventional", sink);
+    else
+        diagnose_plain(target->addr, target->plain.result, sink);
+    if (target->spoofed.result == 0)
+        report_ok(target, "spoofed", sink);
+    else
+        diagnose_spoofed(diagnosis, target->listener, target->addr, target->spoofed.result,
+                         target->plain.result, sink);
+    ok &= target->plain.result == 0 && target->spoofed.result == 0;
+    return report_docker(target, docker, sink) && ok;
+}
+
+static bool report_all(const struct targets *targets, struct diagnosis *diagnosis,
+                       const struct report_sink *sink)
+{
+    struct dockerproxy docker;
+    bool all = true;
+
+    dockerproxy_open(&docker);
+    for (size_t i = 0; i < targets->n_items; i++) {
+        bool holds = report_target(&targets->items[i], diagnosis, &docker, sink);
+        if (sink->verdict)
+            sink->verdict(sink->context, targets->items[i].addr, holds);
+        all &= holds;
+    }
+    dockerproxy_close(&docker);
+    return all;
+}
+
+bool check_run(const struct config *config, const struct report_sink *sink)
+{
+    struct rtnl *rtnl = rtnl_new();
+    int r = rtnl ? 0 : -errno;
+    struct diagnosis *diagnosis = diagnosis_new(config, rtnl);
+    struct targets targets = { 0 };
+    struct wanted_host host;
+    bool all = false;
+
+    if (r == 0 && !diagnosis)
+        r = -ENOMEM;
+    if (r == 0)
+        r = survey_host(rtnl, &host);
+    if (r == 0)
+        r = collect(&targets, config);
+    for (size_t i = 0; r == 0 && i < targets.n_items; i++)
+        look_up(&targets.items[i], rtnl, &host);
+    if (r == 0)
+        r = try_all(&targets);
+    if (r == 0)
+        all = report_all(&targets, diagnosis, sink);
+    else
+        report_line(sink, LOG_LEVEL_ERROR, "[!] FAILED: The targets can't be checked: %s.",
+                    strerror(-r));
+    free(targets.items);
+    diagnosis_free(diagnosis);
+    rtnl_free(rtnl);
+    return all;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/routing/report/verify.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mmproxy/routing/kernel/survey.h"
+#include "mmproxy/routing/kernel/sysctl.h"
+
+enum { TAB = 8 };
+
+static bool is_xtables(const struct wanted_item *item)
+{
+    return item->kind == WANTED_SAVE_MARK || item->kind == WANTED_RESTORE_MARK;
+}
+
+/* The column of the marks: the original has one for the iptables lines and one for others. */
+static int column(const struct wanted *wanted, bool of_xtables)
+{
+    char command[WANTED_COMMAND_MAX];
+    size_t longest = 0;
+
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        size_t len = strlen(wanted_command(&wanted->items[i], command));
+
+        if (is_xtables(&wanted->items[i]) == of_xtables && len > longest)
+            longest = len;
+    }
+    return (int)(longest / TAB + 1) * TAB;
+}
+
+static void report_item(const struct wanted_item *item, const struct judgement *judgement,
+                        int width, const struct report_sink *sink)
+{
+    char command[WANTED_COMMAND_MAX];
+    bool holds = judgement->verdict == JUDGE_HOLDS;
+
+    wanted_command(item, command);
+    report_line(sink, holds ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "%-*s# %s", width, command,
+                holds ? "[+] VERIFIED" : "[!] CHECK FAILED");
+    if (judgement->reason[0] != '\0')
+        report_line(sink, LOG_LEVEL_WARNING, "[!] %s%s", judgement->reason,
+                    judgement->n_mends > 0 ? "; this mends it:" : "");
+    for (size_t i = 0; i < judgement->n_mends; i++)
+        report_line(sink, LOG_LEVEL_WARNING, "%s", judgement->mends[i]);
+}
+
+static bool report_items(const struct wanted *wanted, const struct survey *survey,
+                         const struct report_sink *sink)
+{
+    int width_xtables = column(wanted, true);
+    int width = column(wanted, false);
+    bool all = true;
+
+    report_line(sink, LOG_LEVEL_NOTICE, "[ ] Remember to set the reverse routing rules correctly:");
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        const struct wanted_item *item = &wanted->items[i];
+
+        report_item(item, &survey->items[i], is_xtables(item) ? width_xtables : width, sink);
+        all &= survey->items[i].verdict == JUDGE_HOLDS;
+    }
+    return all;
+}
+
+static bool report_connmark(const struct survey *survey, const struct report_sink *sink)
+{
+    static const char *const families[2] = { "IPv4", "IPv6" };
+
+    if (survey->no_iptables)
+        report_line(sink, LOG_LEVEL_WARNING,
+                    "[!] iptables is not installed and nftables has no rules that do the same: "
+                    "install it (apt install iptables), or use return path fwmark, which needs "
+                    "neither.");
+    for (int i = 0; i < 2; i++) {
+        if (survey->no_route[i])
+            report_line(sink, LOG_LEVEL_WARNING,
+                        "[!] CHECK FAILED: there is no %s default route, and without one replies "
+                        "are dropped before they can be marked: add one, or use return path "
+                        "fwmark, which needs none.",
+                        families[i]);
+    }
+    return !survey->no_route[0] && !survey->no_route[1];
+}
+
+/* auto is the user leaving the choice to us: say what was chosen. */
+static void report_auto(const struct config *config, const struct report_sink *sink)
+{
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        const struct listener_config *listener = &config->listeners[i];
+        bool loopback = listener->return_path == RETURN_PATH_LOOPBACK;
+
+        if (listener->return_path_is_auto)
+            report_line(sink, LOG_LEVEL_INFO, "[ ] %s%sreturn path auto is %s: %s", listener->name,
+                        listener->name[0] ? ": " : "", loopback ? "loopback" : "fwmark",
+                        loopback ? "every target is on loopback."
+                                 : "not every target is on loopback.");
+    }
+}
+
+/* It lets neighbours on that link talk to 127.0.0.1: not to be on for nothing. */
+static void report_needless_localnet(const struct wanted *wanted, const struct wanted_host *host,
+                                     const struct report_sink *sink)
+{
+    char name[2][WANTED_SYSCTL_MAX] = { "net.ipv4.conf.all.route_localnet" };
+
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        if (strstr(wanted->items[i].sysctl, ".route_localnet"))
+            return;
+    }
+    wanted_localnet_name(host->outbound_v4, name[1]);
+    for (size_t i = 0; i < (host->outbound_v4[0] ? 2 : 1); i++) {
+        int value = 0;
+
+        if (sysctl_get(name[i], &value) == 0 && value != 0)
+            report_line(sink, LOG_LEVEL_NOTICE,
+                        "[ ] %s is on and not needed for this; unless something else needs it: "
+                        "sysctl -w %s=0",
+                        name[i], name[i]);
+    }
+}
+
+static bool wants_missing_ipv6(const struct config *config, const struct wanted_host *host)
+{
+    for (size_t i = 0; !host->has_ipv6 && i < config->n_listeners; i++) {
+        if (addr_is_set(&config->listeners[i].target_v6))
+            return true;
+    }
+    return false;
+}
+
+static int survey_and_report(const struct config *config, struct rtnl *rtnl,
+                             const struct report_sink *sink, bool *all)
+{
+    struct survey survey = { 0 };
+    struct wanted wanted = { 0 };
+    struct wanted_host host;
+    int r = survey_host(rtnl, &host);
+
+    if (r == 0)
+        r = wanted_add(&wanted, config, &host);
+    if (r == 0)
+        r = survey_run(&survey, &wanted, rtnl);
+    if (r == 0) {
+        report_auto(config, sink);
+        if (wanted.n_items > 0)
+            *all = report_items(&wanted, &survey, sink);
+        *all &= report_connmark(&survey, sink);
+        report_needless_localnet(&wanted, &host, sink);
+        if (wants_missing_ipv6(config, &host))
+            report_line(sink, LOG_LEVEL_WARNING,
+                        "[ ] This host has no IPv6: IPv6 targets are left out.");
+    }
+    survey_close(&survey);
+    wanted_close(&wanted);
+    return r;
+}
+
+bool verify_run(const struct config *config, const struct report_sink *sink)
+{
+    struct rtnl *rtnl;
+    bool all = true;
+    int r;
+
+    if (config->n_listeners == 0)
+        return true;
+    rtnl = rtnl_new();
+    r = rtnl ? survey_and_report(config, rtnl, sink, &all) : -errno;
+    rtnl_free(rtnl);
+    if (r < 0)
+        report_line(sink, LOG_LEVEL_ERROR,
+                    "[!] CHECK FAILED: the return path can't be looked "
+                    "at: %s",
+                    strerror(-r));
+    return r == 0 && all;
+}

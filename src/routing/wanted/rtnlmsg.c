@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/routing/wanted/rtnlmsg.h"
+
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
+#include <string.h>
+
+/* libmnl's own check takes the length for a signed number, so it trusts a huge one. */
+const struct nlmsghdr *rtnlmsg_take(const void **bytes, size_t *len)
+{
+    const struct nlmsghdr *msg = *bytes;
+    size_t step;
+
+    if (*len < sizeof(*msg) || msg->nlmsg_len < sizeof(*msg) || msg->nlmsg_len > *len)
+        return NULL;
+    step = ((size_t)msg->nlmsg_len + 3) & ~(size_t)3;
+    if (step > *len)
+        step = *len;
+    *bytes = (const char *)*bytes + step;
+    *len -= step;
+    return msg;
+}
+
+static unsigned address_len(sa_family_t family)
+{
+    return family == AF_INET6 ? 16 : 4;
+}
+
+static bool read_u32(const struct nlattr *attr, uint32_t *out)
+{
+    if (mnl_attr_validate(attr, MNL_TYPE_U32) < 0)
+        return false;
+    *out = mnl_attr_get_u32(attr);
+    return true;
+}
+
+static bool read_u8(const struct nlattr *attr, uint8_t *out)
+{
+    if (mnl_attr_validate(attr, MNL_TYPE_U8) < 0)
+        return false;
+    *out = mnl_attr_get_u8(attr);
+    return true;
+}
+
+static bool read_address(const struct nlattr *attr, sa_family_t family, uint8_t out[16])
+{
+    unsigned len = address_len(family);
+
+    if (mnl_attr_get_payload_len(attr) < len)
+        return false;
+    memcpy(out, mnl_attr_get_payload(attr), len);
+    return true;
+}
+
+static bool read_name(const struct nlattr *attr, char out[IF_NAMESIZE])
+{
+    size_t len = strnlen(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr));
+
+    if (len >= IF_NAMESIZE)
+        return false;
+    memcpy(out, mnl_attr_get_payload(attr), len);
+    out[len] = '\0';
+    return true;
+}
+
+static bool rule_attribute(const struct nlattr *attr, void *context)
+{
+    struct rtnl_rule *out = context;
+    uint32_t value;
+
+    switch (mnl_attr_get_type(attr)) {
+    case FRA_PRIORITY:
+        return read_u32(attr, &out->priority);
+    case FRA_TABLE:
+        return read_u32(attr, &out->table);
+    case FRA_FWMARK:
+        /* The kernel tells a mask whenever there is a mark; without one every bit counts. */
+        if (out->mask == 0)
+            out->mask = UINT32_MAX;
+        return read_u32(attr, &out->mark);
+    case FRA_FWMASK:
+        return read_u32(attr, &out->mask);
+    case FRA_SRC:
+        return read_address(attr, out->family, out->src);
+    case FRA_DST:
+        return read_address(attr, out->family, out->dst);
+    case FRA_IIFNAME:
+        return read_name(attr, out->iif);
+    case FRA_OIFNAME:
+        return read_name(attr, out->oif);
+    case FRA_PROTOCOL:
+        return read_u8(attr, &out->protocol);
+    case FRA_IP_PROTO:
+        return read_u8(attr, &out->ip_protocol);
+    case FRA_SUPPRESS_PREFIXLEN:
+        if (!read_u32(attr, &value))
+            return false;
+        out->suppress_len = (int32_t)value;
+        return true;
+    case FRA_UID_RANGE:
+    case FRA_SPORT_RANGE:
+    case FRA_DPORT_RANGE:
+    case FRA_TUN_ID:
+    case FRA_L3MDEV:
+        out->special = true;
+        return true;
+    default:
+        return true;
+    }
+}
+
+typedef bool attribute_reader(const struct nlattr *attr, void *out);
+
+/*
+ * Hands every attribute behind the header to read; false where one is not whole or not
+ * liked. libmnl's own loops end silently at a truncated attribute.
+ */
+static bool read_attributes(const struct nlmsghdr *msg, size_t header_len, attribute_reader *read,
+                            void *out)
+{
+    const char *bytes = mnl_nlmsg_get_payload(msg);
+    size_t len = mnl_nlmsg_get_payload_len(msg);
+    size_t at = header_len; /* both headers are a multiple of 4 long, as attributes want it */
+
+    while (at < len) {
+        const struct nlattr *attr = (const void *)(bytes + at);
+
+        if (len - at < sizeof(*attr) || attr->nla_len < sizeof(*attr) || attr->nla_len > len - at)
+            return false;
+        if (!read(attr, out))
+            return false;
+        at += (attr->nla_len + 3U) & ~3U;
+    }
+    return true;
+}
+
+static bool has_header(const struct nlmsghdr *msg, size_t header_len)
+{
+    return mnl_nlmsg_get_payload_len(msg) >= header_len;
+}
+
+bool rtnlmsg_rule(const struct nlmsghdr *msg, struct rtnl_rule *out)
+{
+    const struct fib_rule_hdr *header = mnl_nlmsg_get_payload(msg);
+
+    if ((msg->nlmsg_type != RTM_NEWRULE && msg->nlmsg_type != RTM_DELRULE) ||
+        !has_header(msg, sizeof(*header)))
+        return false;
+    if ((header->family != AF_INET && header->family != AF_INET6) ||
+        header->src_len > 8 * address_len(header->family) ||
+        header->dst_len > 8 * address_len(header->family))
+        return false;
+    *out = (struct rtnl_rule){
+        .family = header->family,
+        .action = header->action,
+        .invert = header->flags & FIB_RULE_INVERT,
+        .special = header->tos != 0,
+        .table = header->table,
+        .src_len = header->src_len,
+        .dst_len = header->dst_len,
+        .suppress_len = -1,
+    };
+    return read_attributes(msg, sizeof(*header), rule_attribute, out);
+}
+
+static bool route_attribute(const struct nlattr *attr, void *context)
+{
+    struct rtnl_route *out = context;
+    const struct rtvia *via;
+
+    switch (mnl_attr_get_type(attr)) {
+    case RTA_TABLE:
+        return read_u32(attr, &out->table);
+    case RTA_OIF:
+        return read_u32(attr, &out->oif);
+    case RTA_PRIORITY:
+        return read_u32(attr, &out->metric);
+    case RTA_DST:
+        return read_address(attr, out->family, out->dst);
+    case RTA_GATEWAY:
+        out->has_gateway = true;
+        out->gateway_family = out->family;
+        return read_address(attr, out->family, out->gateway);
+    case RTA_VIA:
+        via = mnl_attr_get_payload(attr);
+        if (mnl_attr_get_payload_len(attr) < sizeof(*via) + 16 || via->rtvia_family != AF_INET6)
+            return false;
+        out->has_gateway = true;
+        out->gateway_family = AF_INET6;
+        memcpy(out->gateway, via->rtvia_addr, 16);
+        return true;
+    default:
+        return true;
+    }
+}
+
+bool rtnlmsg_route(const struct nlmsghdr *msg, struct rtnl_route *out)
+{
+    const struct rtmsg *header = mnl_nlmsg_get_payload(msg);
+
+    if ((msg->nlmsg_type != RTM_NEWROUTE && msg->nlmsg_type != RTM_DELROUTE) ||
+        !has_header(msg, sizeof(*header)))
+        return false;
+    if ((header->rtm_family != AF_INET && header->rtm_family != AF_INET6) ||
+        header->rtm_dst_len > 8 * address_len(header->rtm_family))
+        return false;
+    *out = (struct rtnl_route){
+        .family = header->rtm_family,
+        .type = header->rtm_type,
+        .protocol = header->rtm_protocol,
+        .tos = header->rtm_tos,
+        .dst_len = header->rtm_dst_len,
+        .table = header->rtm_table,
+    };
+    return read_attributes(msg, sizeof(*header), route_attribute, out);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/routing/wanted/wanted.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The most that one listener needs for one family: save, restore, rule, route, two sysctls. */
+enum { PER_FAMILY_MAX = 6 };
+
+const char *wanted_prefix(sa_family_t family)
+{
+    return family == AF_INET6 ? "::1/128" : "127.0.0.0/8";
+}
+
+bool wanted_item_equal(const struct wanted_item *a, const struct wanted_item *b)
+{
+    return a->kind == b->kind && a->family == b->family && a->mark == b->mark &&
+           a->table == b->table && strcmp(a->sysctl, b->sysctl) == 0;
+}
+
+bool wanted_has(const struct wanted *wanted, const struct wanted_item *item)
+{
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        if (wanted_item_equal(&wanted->items[i], item))
+            return true;
+    }
+    return false;
+}
+
+int wanted_add_item(struct wanted *wanted, const struct wanted_item *item)
+{
+    struct wanted_item *items;
+
+    if (wanted_has(wanted, item))
+        return 0;
+    items = reallocarray(wanted->items, wanted->n_items + 1, sizeof(*items));
+    if (!items)
+        return -ENOMEM;
+    items[wanted->n_items++] = *item;
+    wanted->items = items;
+    return 0;
+}
+
+void wanted_close(struct wanted *wanted)
+{
+    free(wanted->items);
+    *wanted = (struct wanted){ 0 };
+}
+
+static struct wanted_item sysctl_item(sa_family_t family, const char *name)
+{
+    struct wanted_item item = { .kind = WANTED_SYSCTL, .family = family };
+
+    snprintf(item.sysctl, sizeof(item.sysctl), "%s", name);
+    return item;
+}
+
+void wanted_localnet_name(const char *interface, char out[WANTED_SYSCTL_MAX])
+{
+    char escaped[IF_NAMESIZE];
+    size_t i;
+
+    /* A VLAN's name has a dot in it: sysctl(8) writes that as '/'. */
+    for (i = 0; i < sizeof(escaped) - 1 && interface[i]; i++)
+        escaped[i] = interface[i] == '.' ? '/' : interface[i];
+    escaped[i] = '\0';
+    snprintf(out, WANTED_SYSCTL_MAX, "net.ipv4.conf.%s.route_localnet", escaped);
+}
+
+static size_t sysctls_of(struct wanted_item *out, const struct listener_config *listener,
+                         const struct addr *target, const struct wanted_host *host)
+{
+    char name[WANTED_SYSCTL_MAX];
+    size_t n = 0;
+
+    if (listener->return_path == RETURN_PATH_FWMARK) {
+        /* The name says ipv4, it holds for both families. */
+        out[n++] = sysctl_item(AF_INET, "net.ipv4.tcp_fwmark_accept");
+        out[n++] = addr_family(target) == AF_INET
+                       ? sysctl_item(AF_INET, "net.ipv4.fwmark_reflect")
+                       : sysctl_item(AF_INET6, "net.ipv6.fwmark_reflect");
+    }
+    if (listener->return_path == RETURN_PATH_CONNMARK && addr_family(target) == AF_INET &&
+        addr_is_loopback(target) && host->outbound_v4[0] != '\0') {
+        wanted_localnet_name(host->outbound_v4, name);
+        out[n++] = sysctl_item(AF_INET, name);
+    }
+    return n;
+}
+
+/* What a listener needs for its target of one family; returns how many items. */
+static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
+                       const struct listener_config *listener, sa_family_t family,
+                       const struct wanted_host *host)
+{
+    const struct addr *target = listener_config_target(listener, family);
+    uint32_t mark = listener->return_path == RETURN_PATH_LOOPBACK ? 0 : listener->mark;
+    struct wanted_item item = { .family = family };
+    size_t n = 0;
+
+    assert(listener->return_path != RETURN_PATH_AUTO);
+    if (!target || (family == AF_INET6 && !host->has_ipv6))
+        return 0;
+    item.source = *target;
+    item.mark = mark;
+    if (listener->return_path == RETURN_PATH_CONNMARK) {
+        item.kind = WANTED_SAVE_MARK;
+        out[n++] = item;
+        item.kind = WANTED_RESTORE_MARK;
+        out[n++] = item;
+    }
+    item.table = listener->table;
+    item.kind = WANTED_RULE;
+    out[n++] = item;
+    item.mark = 0;
+    item.kind = WANTED_ROUTE;
+    out[n++] = item;
+    n += sysctls_of(out + n, listener, target, host);
+    assert(n <= PER_FAMILY_MAX);
+    return n;
+}
+
+/* The original tells all iptables commands first, then the routing, then (ours) sysctls. */
+static int order(enum wanted_kind kind)
+{
+    return kind <= WANTED_RESTORE_MARK ? 0 : kind == WANTED_SYSCTL ? 2 : 1;
+}
+
+static int add_listener(struct wanted *wanted, const struct listener_config *listener,
+                        const struct wanted_host *host)
+{
+    struct wanted_item items[2 * PER_FAMILY_MAX];
+    size_t n = items_of(items, listener, AF_INET, host);
+
+    n += items_of(items + n, listener, AF_INET6, host);
+    for (int step = 0; step <= 2; step++) {
+        for (size_t i = 0; i < n; i++) {
+            int r = order(items[i].kind) == step ? wanted_add_item(wanted, &items[i]) : 0;
+
+            if (r < 0)
+                return r;
+        }
+    }
+    return 0;
+}
+
+int wanted_add(struct wanted *wanted, const struct config *config, const struct wanted_host *host)
+{
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        int r = add_listener(wanted, &config->listeners[i], host);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+bool wanted_is_for(const struct wanted_item *item, const struct listener_config *listener,
+                   const struct wanted_host *host)
+{
+    struct wanted_item items[2 * PER_FAMILY_MAX];
+    size_t n = items_of(items, listener, AF_INET, host);
+
+    n += items_of(items + n, listener, AF_INET6, host);
+    for (size_t i = 0; i < n; i++) {
+        if (wanted_item_equal(&items[i], item))
+            return true;
+    }
+    return false;
+}
+
+static const char *ip(const struct wanted_item *item)
+{
+    return item->family == AF_INET6 ? "ip -6" : "ip";
+}
+
+static const char *format_rule(const struct wanted_item *item, const char *verb, char *buf)
+{
+    if (item->mark != 0)
+        snprintf(buf, WANTED_COMMAND_MAX, "%s rule %s fwmark %u lookup %u", ip(item), verb,
+                 item->mark, item->table);
+    else
+        snprintf(buf, WANTED_COMMAND_MAX, "%s rule %s from %s iif lo lookup %u", ip(item), verb,
+                 wanted_prefix(item->family), item->table);
+    return buf;
+}
+
+static const char *format_route(const struct wanted_item *item, const char *verb, char *buf)
+{
+    snprintf(buf, WANTED_COMMAND_MAX, "%s route %s local %s dev lo table %u", ip(item), verb,
+             item->family == AF_INET6 ? "::/0" : "0.0.0.0/0", item->table);
+    return buf;
+}
+
+static const char *format_xtables(const struct wanted_item *item, const char *verb, char *buf)
+{
+    bool save = item->kind == WANTED_SAVE_MARK;
+
+    snprintf(buf, WANTED_COMMAND_MAX,
+             "%s -t mangle %s %s -m %s --mark %u -m comment --comment mmproxy "
+             "-j CONNMARK --%s-mark",
+             item->family == AF_INET6 ? "ip6tables" : "iptables", verb,
+             save ? "PREROUTING" : "OUTPUT", save ? "mark" : "connmark", item->mark,
+             save ? "save" : "restore");
+    return buf;
+}
+
+static const char *format_sysctl(const struct wanted_item *item, int value, char *buf)
+{
+    snprintf(buf, WANTED_COMMAND_MAX, "sysctl -w %s=%d", item->sysctl, value);
+    return buf;
+}
+
+const char *wanted_command(const struct wanted_item *item, char buf[WANTED_COMMAND_MAX])
+{
+    switch (item->kind) {
+    case WANTED_SAVE_MARK:
+    case WANTED_RESTORE_MARK:
+        return format_xtables(item, "-I", buf);
+    case WANTED_RULE:
+        return format_rule(item, "add", buf);
+    case WANTED_ROUTE:
+        return format_route(item, "add", buf);
+    case WANTED_SYSCTL:
+        break;
+    }
+    return format_sysctl(item, 1, buf);
+}
+
+const char *wanted_undo(const struct wanted_item *item, char buf[WANTED_COMMAND_MAX])
+{
+    switch (item->kind) {
+    case WANTED_SAVE_MARK:
+    case WANTED_RESTORE_MARK:
+        return format_xtables(item, "-D", buf);
+    case WANTED_RULE:
+        return format_rule(item, "del", buf);
+    case WANTED_ROUTE:
+        return format_route(item, "del", buf);
+    case WANTED_SYSCTL:
+        break;
+    }
+    /* What it was before is not known here; 0 is the kernel's default for all of them. */
+    return format_sysctl(item, 0, buf);
+}

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lib import conf, haste, header, proc, routing
+from lib import conf, fast_clock, header, proc, routing
 from lib.chatter import Chatter, next_client
 from lib.conn import connect
 from lib.reloading import RELOADED, Reloader, client_sessions
@@ -179,7 +179,7 @@ def test_all_workers_killed_at_once_are_back_within_a_second(net, serve, echo, w
 
 def test_worker_that_dies_again_and_again_is_started_ever_less_often(serve, directory):
     """The others serve meanwhile; the clock runs twenty times as fast."""
-    gateway = serve(settings={"workers": 2}, options={"env": haste.environment(directory, 20)})
+    gateway = serve(settings={"workers": 2}, options={"env": fast_clock.environment(directory, 20)})
     gateway.may_lose_workers = True
     steady = gateway.workers()[0]
     waits = []

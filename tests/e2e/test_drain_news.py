@@ -5,9 +5,10 @@ import re
 
 import pytest
 
-from lib import conf, header, steer
+from lib import conf, header
 from lib.chatter import next_client
 from lib.conn import FIN
+from lib.manual_clock import ManualClock
 from lib.reloading import Reloader, client_sessions, drained
 from lib.wait import DEADLINE
 
@@ -28,7 +29,7 @@ def session(dial):
 
 @pytest.fixture
 def clock(directory):
-    return steer.Clock(directory)
+    return ManualClock(directory)
 
 
 @pytest.fixture

@@ -6,17 +6,17 @@ MMPROXY_HOSTILE: how many; tools/soak --hostile makes more of them.
 
 import os
 
-from lib import daemon, rest, siege
+from lib import attack_waves, daemon, footprint
 
 COUNT = int(os.environ.get("MMPROXY_HOSTILE", "2000"))
 RATE = 400  # a second
 
 
 def test_hostile_connections_harm_no_good_client_and_leave_nothing(net, serve, directory):
-    gateway = serve(settings={"workers": siege.WORKERS},
-                    options={"env": rest.COMPACT_HEAP | _without_quarantine(directory)}, **siege.LISTENER)
+    gateway = serve(settings={"workers": attack_waves.WORKERS},
+                    options={"env": footprint.COMPACT_HEAP | _without_quarantine(directory)}, **attack_waves.LISTENER)
     workers = gateway.workers()
-    assert not siege.endure(net, gateway, COUNT, RATE)
+    assert not attack_waves.run(net, gateway, COUNT, RATE)
     assert gateway.workers() == workers
 
 

@@ -7,10 +7,11 @@ import time
 
 import pytest
 
-from lib import conf, freeze, header, proc
+from lib import conf, header, proc
 from lib.chatter import Chatter, next_client
 from lib.conn import FIN, connect
 from lib.reloading import RELOADED, UNCHANGED, Reloader, client_sessions, drained
+from lib.stopped_child import stop_next_child
 from lib.topology import LB4, LB6, ORIGIN4
 from lib.wait import until
 
@@ -127,13 +128,13 @@ def test_100_sighups_in_a_second_coalesce(reloader, echo, dial):
 def test_sighups_during_a_reload_are_one_reload_after_it(net, reloader):
     held = reloader()
     held.write([conf.listener(), web()])
-    worker = freeze.next_child(held.gateway.pid, lambda: held.gateway.signal(signal.SIGHUP))
+    worker = stop_next_child(held.gateway.pid, lambda: held.gateway.signal(signal.SIGHUP))
     held.write([conf.listener(), web(listen="0.0.0.0:8081")])
     for _ in range(100):
         held.gateway.signal(signal.SIGHUP)
     until(lambda: _has_taken_signals(held.gateway.pid), "the signals to be taken")
     assert not held.gateway.find(RELOADED)
-    worker.thaw()
+    worker.resume()
     held.gateway.wait_line(RELOADED, 2)
     held.wait_checked()
     held.wait_settled()
@@ -151,7 +152,7 @@ def test_sigterm_during_a_reload_is_a_regular_stop(net, reloader, session, targe
     held = reloader()
     peer, conn = session(target(), head())
     held.write([conf.listener(), web()])
-    freeze.next_child(held.gateway.pid, lambda: held.gateway.signal(signal.SIGHUP))
+    stop_next_child(held.gateway.pid, lambda: held.gateway.signal(signal.SIGHUP))
     held.gateway.signal(signal.SIGTERM)
     until(lambda: not net.origin.is_listening(2222), "the listeners to close")
     peer.trip(conn)

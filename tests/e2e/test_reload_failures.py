@@ -7,9 +7,10 @@ import socket
 
 import pytest
 
-from lib import conf, freeze, haste, header, proc
+from lib import conf, fast_clock, header, proc
 from lib.chatter import next_client
 from lib.reloading import FAILED, RELOADED, Reloader, client_sessions
+from lib.stopped_child import stop_next_child
 from lib.topology import ORIGIN4
 from lib.wait import until
 
@@ -47,7 +48,7 @@ class Failing(Reloader):
 
     def hold_worker(self):
         """SIGHUP; the first worker of the new generation, stopped."""
-        return freeze.next_child(self.gateway.pid, lambda: self.gateway.signal(signal.SIGHUP))
+        return stop_next_child(self.gateway.pid, lambda: self.gateway.signal(signal.SIGHUP))
 
     def expect_lines(self, *wanted):
         """A reload that says exactly this, and that generation 1 goes on."""
@@ -201,7 +202,7 @@ def test_worker_killed_at_its_start(failing):
 
 
 def test_worker_not_ready_in_time(failing, directory):
-    gateway = failing(options={"env": haste.environment(directory, 20)})
+    gateway = failing(options={"env": fast_clock.environment(directory, 20)})
     gateway.write([conf.listener(), web()], workers=2)
     gateway.hold_worker()
     gateway.gateway.wait_line(re.escape(GOES_ON))

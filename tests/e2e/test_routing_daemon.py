@@ -6,9 +6,10 @@ import signal
 
 import pytest
 
-from lib import conf, daemon, freeze, header, proc, routing
+from lib import conf, daemon, header, proc, routing
 from lib.conn import connect
 from lib.reloading import Reloader
+from lib.stopped_child import stop_next_child
 from lib.target import EchoTarget
 from lib.topology import CLIENT_OF, ORIGIN_OF
 from lib.wait import until
@@ -142,10 +143,10 @@ def test_a_crash_is_cleaned_up_by_a_start_that_comes_to_nothing(method, how, ori
         gate = directory / "gate"
         os.mkfifo(gate)
         second = start(path, prefix=["sh", "-c", f"read go <{gate}; exec \"$@\"", "sh"])
-        worker = freeze.next_child(second.pid, lambda: gate.write_text("go\n"))
+        worker = stop_next_child(second.pid, lambda: gate.write_text("go\n"))
         second.signal(signal.SIGTERM)
         second.wait_line(r"\[\+\] stopping: .*")
-        worker.thaw()
+        worker.resume()
         assert second.wait_exit() == 0
     assert routing.snapshot(origin) == before
     assert not list((directory / "run").iterdir())

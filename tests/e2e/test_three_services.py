@@ -11,7 +11,7 @@ import pytest
 
 from lib import lines, mail
 from lib.fail2ban import Fail2ban
-from lib.three import CLIENTS, LISTENERS, World
+from lib.ssh_and_mail import CLIENTS, LISTENERS, World
 from lib.topology import FRONT4, LB4, LB6
 from lib.wait import until
 

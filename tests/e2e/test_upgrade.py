@@ -7,10 +7,11 @@ import signal
 
 import pytest
 
-from lib import conf, freeze, haste, header, proc
+from lib import conf, fast_clock, header, proc
 from lib.chatter import Chatter, next_client
 from lib.conn import FIN, RST, connect
 from lib.reloading import RELOADED, UNCHANGED, client_sessions
+from lib.stopped_child import stop_next_child
 from lib.topology import ORIGIN4
 from lib.upgrading import UPGRADED, Upgradable
 from lib.wait import until
@@ -105,7 +106,7 @@ FAILURES = {
 def test_new_binary_that_fails_under_load(net, upgradable, echo, directory, content, why):
     """The old one goes on, and a better one takes over later."""
     echo()
-    service = upgradable(env=haste.environment(directory, 30))
+    service = upgradable(env=fast_clock.environment(directory, 30))
     chatter = Chatter(net.lb, ORIGIN4, [2222], count=4)
     service.replace(content)
     service.signal(signal.SIGUSR2)
@@ -154,11 +155,11 @@ def test_new_binary_killed_when_it_has_workers_already(upgradable, echo, dial):
     echo()
     service = upgradable()
     service.gateway.may_lose_workers = True
-    new = freeze.next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
-    worker = freeze.next_child(new.pid, new.thaw)
+    new = stop_next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
+    worker = stop_next_child(new.pid, new.resume)
     new.kill()
     service.gateway.wait_line(r"\[!\] upgrade failed: .* ended before it was ready; .*")
-    worker.thaw()
+    worker.resume()
     service.wait_gone(worker.pid)
     for _ in range(8):
         _expect_served(dial)
@@ -186,12 +187,12 @@ def test_old_process_killed_while_it_drains(upgradable, target, session):
 
 def test_sighup_during_an_upgrade_reaches_the_new_binary(upgradable, directory, net):
     service = upgradable()
-    new = freeze.next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
-    worker = freeze.next_child(new.pid, new.thaw)
+    new = stop_next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
+    worker = stop_next_child(new.pid, new.resume)
     conf.write(directory, [conf.listener(), conf.listener(name="web", listen="0.0.0.0:8080")],
                workers=2)
     service.signal(signal.SIGHUP)
-    worker.thaw()
+    worker.resume()
     service.wait_upgraded()
     service.gateway.wait_line(RELOADED)
     assert net.origin.is_listening(8080)
@@ -199,7 +200,7 @@ def test_sighup_during_an_upgrade_reaches_the_new_binary(upgradable, directory, 
 
 def test_sighup_during_an_upgrade_that_fails(upgradable, directory, net):
     service = upgradable()
-    new = freeze.next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
+    new = stop_next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
     conf.write(directory, [conf.listener(), conf.listener(name="web", listen="0.0.0.0:8080")],
                workers=2)
     service.signal(signal.SIGHUP)
@@ -212,9 +213,9 @@ def test_sigusr2_during_a_reload_comes_after_it(upgradable, directory, net):
     service = upgradable()
     conf.write(directory, [conf.listener(), conf.listener(name="web", listen="0.0.0.0:8080")],
                workers=2)
-    worker = freeze.next_child(service.pid, lambda: service.signal(signal.SIGHUP))
+    worker = stop_next_child(service.pid, lambda: service.signal(signal.SIGHUP))
     service.signal(signal.SIGUSR2)
-    worker.thaw()
+    worker.resume()
     service.wait_upgraded()
     lines = service.gateway.lines
     assert [each for each in lines if re.fullmatch(f"{RELOADED}|{UPGRADED}", each)] == [
@@ -226,7 +227,7 @@ def test_sigusr2_during_a_reload_comes_after_it(upgradable, directory, net):
 def test_sigterm_during_an_upgrade_ends_both(upgradable, net, target, session):
     service = upgradable()
     peer, conn = session(target(), head())
-    new = freeze.next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
+    new = stop_next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
     service.signal(signal.SIGTERM)
     service.wait_gone(new.pid)
     until(lambda: not net.origin.is_listening(2222), "the listeners to close")
@@ -239,8 +240,8 @@ def test_sigterm_during_an_upgrade_ends_both(upgradable, net, target, session):
 def test_sigterm_to_the_new_binary_before_it_is_ready(upgradable, echo, dial):
     echo()
     service = upgradable()
-    new = freeze.next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
-    freeze.next_child(new.pid, new.thaw)
+    new = stop_next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
+    stop_next_child(new.pid, new.resume)
     os.kill(new.pid, signal.SIGTERM)
     service.gateway.wait_line(r"\[!\] upgrade failed: .* ended before it was ready; .*")
     for _ in range(8):
@@ -249,9 +250,9 @@ def test_sigterm_to_the_new_binary_before_it_is_ready(upgradable, echo, dial):
 
 def test_second_sigusr2_is_ignored(upgradable):
     service = upgradable()
-    new = freeze.next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
+    new = stop_next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
     service.signal(signal.SIGUSR2)
     service.gateway.wait_line(re.escape(
         "[!] SIGUSR2 is ignored while starting, stopping or upgrading"))
-    new.thaw()
+    new.resume()
     service.wait_upgraded()

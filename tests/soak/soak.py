@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 
-from lib import conf, daemon, hostile, rest, siege
+from lib import attack_waves, conf, daemon, footprint, hostile
 from lib.topology import ORIGIN4, ORIGIN6, Topology
 
 import sessions
@@ -33,7 +33,7 @@ LOAD = (
 )
 HOSTILE_RATE = 20       # a second
 HOSTILE_PATIENCE = 12   # seconds, twice the longest header_timeout
-SIEGE_RATE = 500        # a second
+ATTACK_RATE = 500       # a second
 PROGRESS_EVERY = 10     # seconds
 RELOAD_EVERY, KILL_EVERY, UPGRADE_EVERY = 15, 50, 60
 HUNG = 120              # seconds after which a session that has not ended is a failure
@@ -76,15 +76,15 @@ class Soak:
                          (UPGRADE_EVERY, self.changes.upgrade)])
         for _ in range(WARM_RELOADS):
             self.changes.reload_in_every_way()
-        supervisor = self.world.rest()[:1]
+        supervisor = self.world.figures_when_idle()[:1]
         self._run_phase("reloads and kills", 0.35,
                         [(RELOAD_EVERY, self.changes.reload), (KILL_EVERY, self.changes.kill)])
         self.changes.be_usual()
-        self.world.rest()
+        self.world.figures_when_idle()
         self._run_phase("warm-up", 0.1, [], crowd=10)
-        before = self.world.rest()
+        before = self.world.figures_when_idle()
         self._run_phase("steady", 0.3, [])
-        after = self.world.rest()
+        after = self.world.figures_when_idle()
         return supervisor + before[1:], after
 
     # --- a phase
@@ -159,8 +159,8 @@ class Soak:
     def _report(self, before, after):
         for line in self.changes.unexpected():
             self.ledger.note(f"the log says: {line}")
-        grown = (rest.growth(before[:1], after[:1], SUPERVISOR_GROWTH)
-                 + rest.growth(before[1:], after[1:], WORKER_GROWTH))
+        grown = (footprint.growth(before[:1], after[:1], SUPERVISOR_GROWTH)
+                 + footprint.growth(before[1:], after[1:], WORKER_GROWTH))
         asked_back = self.world.resets_asked_back()
         if self.ledger.late > asked_back:
             self.ledger.note(f"{self.ledger.late} resets were late, {asked_back} by the kernel's doing")
@@ -173,7 +173,7 @@ class Soak:
             print(f"  {name:18} {self.ledger.done[name]:12} {self.ledger.cut[name]:12}")
         print("hostile connections")
         for name, ended in self.hostile.items():
-            print(f"  {name:18} {sum(ended.values()):12}: {siege.listed(ended)}")
+            print(f"  {name:18} {sum(ended.values()):12}: {attack_waves.listed(ended)}")
         print(f"{self.changes.reloads} reloads, {self.changes.upgrades} upgrades, "
               f"{self.changes.kills} workers killed, with "
               f"{self.changes.sessions_killed} ends of sessions; {self.ledger.late} resets noticed by "
@@ -211,19 +211,19 @@ def run_soak(minutes, directory):
         soak.close()
 
 
-def run_siege(count, directory):
+def run_attack(count, directory):
     """Only hostile connections, and good clients among them."""
     net = Topology()
     net.return_path_loopback()
-    path = conf.write(directory, [conf.listener(**siege.LISTENER)], workers=siege.WORKERS)
-    gateway = daemon.Daemon(net.origin, ["-c", path], directory, env=rest.COMPACT_HEAP)
+    path = conf.write(directory, [conf.listener(**attack_waves.LISTENER)], workers=attack_waves.WORKERS)
+    gateway = daemon.Daemon(net.origin, ["-c", path], directory, env=footprint.COMPACT_HEAP)
     try:
         gateway.wait_listening(*conf.LISTEN)
-        failures = siege.endure(net, gateway, count, SIEGE_RATE)
+        failures = attack_waves.run(net, gateway, count, ATTACK_RATE)
     finally:
         gateway.close()
         net.close()
-    grown = [text for text in failures if text.startswith(siege.GROWN)]
+    grown = [text for text in failures if text.startswith(attack_waves.GROWN)]
     show("failures and growth", failures)
     print(f"soak: {count} hostile connections, {len(failures) - len(grown)} failures, "
           f"{len(grown)} growth")
@@ -244,7 +244,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="mmproxy-soak-") as name:
         directory = pathlib.Path(name)
         directory.chmod(0o1777)
-        is_well = (run_siege(args.hostile, directory) if args.hostile is not None
+        is_well = (run_attack(args.hostile, directory) if args.hostile is not None
                    else run_soak(args.minutes, directory))
     return 0 if is_well else 1
 

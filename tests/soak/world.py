@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 
-from lib import conf, proc, rest
+from lib import conf, footprint, proc
 from lib.chatter import WrongBytes
 from lib.conn import Conn
 from lib.reloading import Reloader
@@ -91,7 +91,7 @@ class Gateway:
         self.namespace, self._directory = net.origin, directory
         self.upgradable = Upgradable(
             net, self._launch, directory, listeners,
-            env=rest.COMPACT_HEAP | {"RUNTIME_DIRECTORY": f"{directory}/runtime"})
+            env=footprint.COMPACT_HEAP | {"RUNTIME_DIRECTORY": f"{directory}/runtime"})
         self.killed = set()
 
     def _launch(self, namespace, *arguments, **options):
@@ -181,11 +181,11 @@ class World:
             os.kill(pid, signal.SIGKILL)
             return len(victims)
 
-    def rest(self):
+    def figures_when_idle(self):
         """Waits until nobody is connected, and returns the figures of all processes."""
-        rest.wait_idle(self.net.origin, 120)
+        footprint.wait_idle(self.net.origin, 120)
         self.gateway.wait_at_rest(60)
-        return rest.take(self.gateway.pid, self.gateway.workers())
+        return footprint.take(self.gateway.pid, self.gateway.workers())
 
     def resets_asked_back(self):
         """How many resets have reached a kernel that did not act on them at once."""

@@ -8,7 +8,7 @@ import resource
 import statistics
 import time
 
-from lib import conf, hostile, rest
+from lib import conf, footprint, hostile
 from lib.chatter import Chatter
 from lib.target import EchoTarget
 from lib.topology import LOOPBACK_OF, ORIGIN4, ORIGIN6
@@ -24,7 +24,7 @@ LISTENER = {"header_timeout": 1, "idle_timeout": 2, "max_pending": 150}
 PATIENCE = 30  # seconds after which a hostile connection should have been ended, by far
 
 
-def endure(net, gateway, count, rate):
+def run(net, gateway, count, rate):
     """
     count hostile connections in waves, and further waves until one has left nothing: a worker's
     memory may reach a new height, by chance, and some of that is kept; but what leaks grows with
@@ -32,13 +32,13 @@ def endure(net, gateway, count, rate):
     """
     services, failures = echo_services(net.origin), []
     try:
-        after = rest.take(gateway.pid, gateway.workers())
+        after = footprint.take(gateway.pid, gateway.workers())
         for number in range(1, MOST_WAVES + 1):
-            siege = Siege(net, gateway, count // WAVES, rate)
-            before, after = after, rest.take(gateway.pid, gateway.workers())
-            print(f"\nwave {number}: {siege}", *after, sep="\n", flush=True)
-            failures += siege.failures
-            grown = rest.growth(before, after)
+            wave = Wave(net, gateway, count // WAVES, rate)
+            before, after = after, footprint.take(gateway.pid, gateway.workers())
+            print(f"\nwave {number}: {wave}", *after, sep="\n", flush=True)
+            failures += wave.failures
+            grown = footprint.growth(before, after)
             if failures or (number >= WAVES and not grown):
                 break
     finally:
@@ -51,7 +51,7 @@ def echo_services(namespace):
     return [EchoTarget(namespace, LOOPBACK_OF[version], conf.SERVICE_PORT) for version in (4, 6)]
 
 
-class Siege:
+class Wave:
     """What came of it. failures has what should not have."""
 
     def __init__(self, net, gateway, count, rate):
@@ -73,7 +73,7 @@ class Siege:
         self.seconds = time.monotonic() - began
         self.sessions = chatter.sessions
         self.failures = self.failures + hostile.failures(self.outcomes)
-        rest.wait_idle(net.origin)
+        footprint.wait_idle(net.origin)
         self.lines = sum(line.startswith("[?]") for line in gateway.lines[lines:])
         if self.lines > self._lines_allowed():
             self.failures.append(f"{self.lines} log lines about hostile connections, more than "

@@ -2,14 +2,14 @@
 """
 A daemon whose monotonic clock the test puts forward, for tests of what it does in hours.
 
-As in haste, a library stands between the daemon and its clock. Test and library share a file:
+As in fast_clock, a library stands between the daemon and its clock. Test and library share a file:
 how far the clock has been put forward, and how far it was when the daemon last went to sleep.
 """
 
 import mmap
 import struct
 
-from lib import haste
+from lib import preload
 from lib.wait import until
 
 _SOURCE = r"""
@@ -34,7 +34,7 @@ static long seen_s;
 
 __attribute__((constructor)) static void share(void)
 {
-    int fd = open(getenv("STEER"), O_RDWR | O_CLOEXEC);
+    int fd = open(getenv("MANUAL_CLOCK"), O_RDWR | O_CLOEXEC);
 
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
@@ -64,15 +64,16 @@ int epoll_wait(int fd, struct epoll_event *events, int n, int timeout_ms)
 """
 
 
-class Clock:
+class ManualClock:
     """environment is for the daemon, of which there is one."""
 
     def __init__(self, directory):
-        path = directory / "steer"
+        path = directory / "manual_clock.map"
         path.write_bytes(bytes(16))
         with path.open("r+b") as file:
             self._shared = mmap.mmap(file.fileno(), 16)
-        self.environment = haste.preload(directory, "steer", _SOURCE) | {"STEER": str(path)}
+        self.environment = preload.environment(directory, "manual_clock", _SOURCE) | {
+            "MANUAL_CLOCK": str(path)}
 
     def forward(self, seconds):
         """Puts the clock forward; returns when the supervisor has done what was due by then."""

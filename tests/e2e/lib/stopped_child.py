@@ -26,13 +26,13 @@ def _ptrace(request, pid, address=0, data=0):
         raise OSError(ctypes.get_errno(), f"ptrace({request:#x}, {pid})")
 
 
-class Frozen:
+class StoppedChild:
     """A stopped child: let it go, kill it, or leave it."""
 
     def __init__(self, pid):
         self.pid = pid
 
-    def thaw(self):
+    def resume(self):
         self._signal(signal.SIGCONT)
 
     def kill(self):
@@ -43,7 +43,7 @@ class Frozen:
             os.kill(self.pid, number)
 
 
-def next_child(pid, provoke):
+def stop_next_child(pid, provoke):
     """Calls provoke(), waits until the process forks, and returns its child, stopped."""
     _ptrace(_SEIZE, pid, 0, _TRACEFORK | _TRACEVFORK | _TRACECLONE)
     provoke()
@@ -52,7 +52,7 @@ def next_child(pid, provoke):
     os.kill(child, signal.SIGSTOP)  # taken as soon as it is let go
     _ptrace(_DETACH, child)
     _ptrace(_DETACH, pid)
-    return Frozen(child)
+    return StoppedChild(child)
 
 
 def _wait_fork(pid):

@@ -6,10 +6,7 @@ A library that is loaded before all others stands between the daemon and the clo
 between its event loop and the kernel's idea of a second.
 """
 
-import os
-import subprocess
-
-from lib import daemon
+from lib import preload
 
 _SOURCE = r"""
 #define _GNU_SOURCE
@@ -23,7 +20,7 @@ static long factor(void)
 {
     static long f;
     if (!f)
-        f = atol(getenv("HASTE"));
+        f = atol(getenv("FAST_CLOCK_FACTOR"));
     return f;
 }
 
@@ -47,17 +44,7 @@ int epoll_wait(int fd, struct epoll_event *events, int n, int timeout_ms)
 """
 
 
-def preload(directory, name, source):
-    """Variables for a daemon before whose libraries a library made of this source is loaded."""
-    library = directory / f"{name}.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-x", "c", "-o", library, "-"],
-                   input=source, text=True, check=True)
-    os.chmod(library, 0o755)
-    # A sanitizer's runtime insists on being the first otherwise.
-    asan = daemon.environment(directory)["ASAN_OPTIONS"] + ":verify_asan_link_order=0"
-    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": asan}
-
-
 def environment(directory, factor):
     """Variables for a daemon for which a second lasts 1/factor of one."""
-    return preload(directory, "haste", _SOURCE) | {"HASTE": str(factor)}
+    return preload.environment(directory, "fast_clock", _SOURCE) | {
+        "FAST_CLOCK_FACTOR": str(factor)}

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "mmproxy/net/rtnlmsg.h"
 #include "mmproxy/routing/wanted/judge.h"
-#include "mmproxy/routing/wanted/rtnlmsg.h"
 
 enum { MESSAGES_MAX = 32, UNKNOWN_ATTRIBUTE = 0x3ffe };
 

@@ -4,7 +4,7 @@
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 
-#include "mmproxy/routing/wanted/rtnlmsg.h"
+#include "mmproxy/net/rtnlmsg.h"
 
 enum { MESSAGE_MAX = 512 };
 

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "mmproxy/routing/report/report.h"
+#include "mmproxy/routing/report/report_sink.h"
 #include "mmproxy/supervisor/state.h"
 
 /* What the last check of each target came to; shared with the process that checks. */

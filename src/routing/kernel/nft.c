@@ -119,15 +119,6 @@ static void print_rules(FILE *out, const struct wanted *wanted, enum wanted_kind
     }
 }
 
-static bool has_marks(const struct wanted *wanted)
-{
-    for (size_t i = 0; i < wanted->n_items; i++) {
-        if (wanted->items[i].kind <= WANTED_RESTORE_MARK)
-            return true;
-    }
-    return false;
-}
-
 int nft_write(const struct wanted *wanted)
 {
     char *commands = NULL;
@@ -139,7 +130,7 @@ int nft_write(const struct wanted *wanted)
         return -errno;
     /* Adding first makes the removal never fail; all of it is one transaction. */
     fputs("add table " OWN_TABLE "\ndelete table " OWN_TABLE "\n", out);
-    if (has_marks(wanted)) {
+    if (wanted_has_marks(wanted)) {
         fputs("table " OWN_TABLE " {\nchain prerouting {\n"
               "type filter hook prerouting priority mangle; policy accept;\n",
               out);

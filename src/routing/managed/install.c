@@ -12,8 +12,6 @@
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/kernel/sysctl.h"
 
-enum { LO_INDEX = 1 };
-
 static bool may_tell(struct install *install)
 {
     return install->n_lines++ < INSTALL_LINES_MAX;
@@ -68,7 +66,7 @@ static struct rtnl_route make_route(const struct wanted_item *item)
         .type = RTN_LOCAL,
         .protocol = INSTALL_PROTOCOL,
         .table = item->table,
-        .oif = LO_INDEX,
+        .oif = RTNL_LO_INDEX,
     };
 }
 
@@ -279,15 +277,6 @@ static int collect_missing(struct wanted *out, const struct wanted *own, bool *m
     return r;
 }
 
-static bool has_marks(const struct wanted *wanted)
-{
-    for (size_t i = 0; i < wanted->n_items; i++) {
-        if (wanted->items[i].kind <= WANTED_RESTORE_MARK)
-            return true;
-    }
-    return false;
-}
-
 void install_marks(struct install *install, const struct install_keep *keep)
 {
     static const char doing[] = "nft table inet " NFTLIST_OWN_TABLE;
@@ -297,7 +286,7 @@ void install_marks(struct install *install, const struct install_keep *keep)
     bool stale = false;
     int r;
 
-    if (!keep->leftovers && !has_marks(keep->own) && !has_marks(keep->previous))
+    if (!keep->leftovers && !wanted_has_marks(keep->own) && !wanted_has_marks(keep->previous))
         return;
     r = nft_read(&list, true);
     if (r == 0)
@@ -306,7 +295,7 @@ void install_marks(struct install *install, const struct install_keep *keep)
         r = collect_missing(&target, keep->own, &missing);
     if (r == 0 && (missing || stale))
         r = nft_write(&target);
-    if (r < 0 && has_marks(keep->own))
+    if (r < 0 && wanted_has_marks(keep->own))
         install_tell_failed(install, doing, r);
     else if (r == 0 && missing)
         install_tell(install, install->added, doing);

@@ -9,12 +9,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "mmproxy/net/rtnlmsg.h"
 #include "mmproxy/routing/managed/install.h"
 #include "mmproxy/routing/wanted/nftlist.h"
-#include "mmproxy/routing/wanted/rtnlmsg.h"
 
 enum {
-    LO_INDEX = 1,
     READS_MAX = 64, /* datagrams a call: a flood must not keep the caller from its other work */
     BUFFER_SIZE = 16384,
 };
@@ -99,7 +98,7 @@ static bool matters_for_routing(const struct nlmsghdr *msg, const struct wanted 
     case RTM_DELROUTE:
         return rtnlmsg_route(msg, &route) && uses_table(wanted, route.family, route.table);
     case RTM_NEWLINK: /* lo that goes down takes its IPv6 routes along, without a word */
-        return mnl_nlmsg_get_payload_len(msg) >= sizeof(*link) && link->ifi_index == LO_INDEX;
+        return mnl_nlmsg_get_payload_len(msg) >= sizeof(*link) && link->ifi_index == RTNL_LO_INDEX;
     default:
         return false;
     }

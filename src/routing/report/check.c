@@ -14,7 +14,7 @@
 #include "mmproxy/net/spoof.h"
 #include "mmproxy/routing/kernel/dockerproxy.h"
 #include "mmproxy/routing/kernel/survey.h"
-#include "mmproxy/routing/report/diagnose.h"
+#include "mmproxy/routing/report/causes.h"
 
 enum {
     FDS_RESERVED = 64, /* descriptors that are left to everything else ... */
@@ -212,9 +212,9 @@ static void report_ok(const struct target *target, const char *how, const struct
 {
     char text[ADDR_STRLEN];
 
-    report_line(sink, LOG_LEVEL_INFO,
-                "[+] OK. Target server %s is up and reachable using %s connection.",
-                addr_format(target->addr, text), how);
+    report_sink_line(sink, LOG_LEVEL_INFO,
+                     "[+] OK. Target server %s is up and reachable using %s connection.",
+                     addr_format(target->addr, text), how);
 }
 
 static bool report_local(const struct target *target, const struct report_sink *sink)
@@ -223,13 +223,14 @@ static bool report_local(const struct target *target, const struct report_sink *
 
     addr_format_host(target->addr, text);
     if (target->is_local)
-        report_line(sink, LOG_LEVEL_INFO, "[+] OK. Routing to %s points to a local machine.", text);
+        report_sink_line(sink, LOG_LEVEL_INFO, "[+] OK. Routing to %s points to a local machine.",
+                         text);
     else
-        report_line(sink, LOG_LEVEL_WARNING,
-                    "[!] FAILED: Target %s isn't on a local machine: its replies go to the "
-                    "clients and not back here. Run mmproxy on the machine, or in the network "
-                    "namespace, that has this address.",
-                    text);
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: Target %s isn't on a local machine: its replies go to the "
+                         "clients and not back here. Run mmproxy on the machine, or in the network "
+                         "namespace, that has this address.",
+                         text);
     return target->is_local;
 }
 
@@ -240,41 +241,42 @@ static bool report_docker(const struct target *target, const struct dockerproxy 
 
     if (!dockerproxy_holds(docker, target->addr))
         return true;
-    report_line(sink, LOG_LEVEL_WARNING,
-                "[!] FAILED: Target server %s is docker-proxy, which replaces the client's address "
-                "by its own. Run the container with --network host, or mmproxy in the container's "
-                "network namespace with the container's own port as its target.",
-                addr_format(target->addr, text));
+    report_sink_line(
+        sink, LOG_LEVEL_WARNING,
+        "[!] FAILED: Target server %s is docker-proxy, which replaces the client's address "
+        "by its own. Run the container with --network host, or mmproxy in the container's "
+        "network namespace with the container's own port as its target.",
+        addr_format(target->addr, text));
     return false;
 }
 
-static bool report_target(const struct target *target, struct diagnosis *diagnosis,
+static bool report_target(const struct target *target, struct causes *causes,
                           const struct dockerproxy *docker, const struct report_sink *sink)
 {
     char text[ADDR_STRLEN];
     bool ok;
 
     if (target->lacks_ipv6) {
-        report_line(sink, LOG_LEVEL_WARNING,
-                    "[ ] Target server %s is not checked: this host has no IPv6.",
-                    addr_format(target->addr, text));
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[ ] Target server %s is not checked: this host has no IPv6.",
+                         addr_format(target->addr, text));
         return true;
     }
     ok = report_local(target, sink);
     if (target->plain.result == 0)
         report_ok(target, "conventional", sink);
     else
-        diagnose_plain(target->addr, target->plain.result, sink);
+        causes_plain(target->addr, target->plain.result, sink);
     if (target->spoofed.result == 0)
         report_ok(target, "spoofed", sink);
     else
-        diagnose_spoofed(diagnosis, target->listener, target->addr, target->spoofed.result,
-                         target->plain.result, sink);
+        causes_spoofed(causes, target->listener, target->addr, target->spoofed.result,
+                       target->plain.result, sink);
     ok &= target->plain.result == 0 && target->spoofed.result == 0;
     return report_docker(target, docker, sink) && ok;
 }
 
-static bool report_all(const struct targets *targets, struct diagnosis *diagnosis,
+static bool report_all(const struct targets *targets, struct causes *causes,
                        const struct report_sink *sink)
 {
     struct dockerproxy docker;
@@ -282,7 +284,7 @@ static bool report_all(const struct targets *targets, struct diagnosis *diagnosi
 
     dockerproxy_open(&docker);
     for (size_t i = 0; i < targets->n_items; i++) {
-        bool holds = report_target(&targets->items[i], diagnosis, &docker, sink);
+        bool holds = report_target(&targets->items[i], causes, &docker, sink);
         if (sink->verdict)
             sink->verdict(sink->context, targets->items[i].addr, holds);
         all &= holds;
@@ -295,12 +297,12 @@ bool check_run(const struct config *config, const struct report_sink *sink)
 {
     struct rtnl *rtnl = rtnl_new();
     int r = rtnl ? 0 : -errno;
-    struct diagnosis *diagnosis = diagnosis_new(config, rtnl);
+    struct causes *causes = causes_new(config, rtnl);
     struct targets targets = { 0 };
     struct wanted_host host;
     bool all = false;
 
-    if (r == 0 && !diagnosis)
+    if (r == 0 && !causes)
         r = -ENOMEM;
     if (r == 0)
         r = survey_host(rtnl, &host);
@@ -311,12 +313,12 @@ bool check_run(const struct config *config, const struct report_sink *sink)
     if (r == 0)
         r = try_all(&targets);
     if (r == 0)
-        all = report_all(&targets, diagnosis, sink);
+        all = report_all(&targets, causes, sink);
     else
-        report_line(sink, LOG_LEVEL_ERROR, "[!] FAILED: The targets can't be checked: %s.",
-                    strerror(-r));
+        report_sink_line(sink, LOG_LEVEL_ERROR, "[!] FAILED: The targets can't be checked: %s.",
+                         strerror(-r));
     free(targets.items);
-    diagnosis_free(diagnosis);
+    causes_free(causes);
     rtnl_free(rtnl);
     return all;
 }

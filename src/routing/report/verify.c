@@ -37,13 +37,13 @@ static void report_item(const struct wanted_item *item, const struct judgement *
     bool holds = judgement->verdict == JUDGE_HOLDS;
 
     wanted_command(item, command);
-    report_line(sink, holds ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "%-*s# %s", width, command,
-                holds ? "[+] VERIFIED" : "[!] CHECK FAILED");
+    report_sink_line(sink, holds ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "%-*s# %s", width, command,
+                     holds ? "[+] VERIFIED" : "[!] CHECK FAILED");
     if (judgement->reason[0] != '\0')
-        report_line(sink, LOG_LEVEL_WARNING, "[!] %s%s", judgement->reason,
-                    judgement->n_mends > 0 ? "; this mends it:" : "");
+        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] %s%s", judgement->reason,
+                         judgement->n_mends > 0 ? "; this mends it:" : "");
     for (size_t i = 0; i < judgement->n_mends; i++)
-        report_line(sink, LOG_LEVEL_WARNING, "%s", judgement->mends[i]);
+        report_sink_line(sink, LOG_LEVEL_WARNING, "%s", judgement->mends[i]);
 }
 
 static bool report_items(const struct wanted *wanted, const struct survey *survey,
@@ -53,7 +53,8 @@ static bool report_items(const struct wanted *wanted, const struct survey *surve
     int width = column(wanted, false);
     bool all = true;
 
-    report_line(sink, LOG_LEVEL_NOTICE, "[ ] Remember to set the reverse routing rules correctly:");
+    report_sink_line(sink, LOG_LEVEL_NOTICE,
+                     "[ ] Remember to set the reverse routing rules correctly:");
     for (size_t i = 0; i < wanted->n_items; i++) {
         const struct wanted_item *item = &wanted->items[i];
 
@@ -68,17 +69,19 @@ static bool report_connmark(const struct survey *survey, const struct report_sin
     static const char *const families[2] = { "IPv4", "IPv6" };
 
     if (survey->no_iptables)
-        report_line(sink, LOG_LEVEL_WARNING,
-                    "[!] iptables is not installed and nftables has no rules that do the same: "
-                    "install it (apt install iptables), or use return path fwmark, which needs "
-                    "neither.");
+        report_sink_line(
+            sink, LOG_LEVEL_WARNING,
+            "[!] iptables is not installed and nftables has no rules that do the same: "
+            "install it (apt install iptables), or use return path fwmark, which needs "
+            "neither.");
     for (int i = 0; i < 2; i++) {
         if (survey->no_route[i])
-            report_line(sink, LOG_LEVEL_WARNING,
-                        "[!] CHECK FAILED: there is no %s default route, and without one replies "
-                        "are dropped before they can be marked: add one, or use return path "
-                        "fwmark, which needs none.",
-                        families[i]);
+            report_sink_line(
+                sink, LOG_LEVEL_WARNING,
+                "[!] CHECK FAILED: there is no %s default route, and without one replies "
+                "are dropped before they can be marked: add one, or use return path "
+                "fwmark, which needs none.",
+                families[i]);
     }
     return !survey->no_route[0] && !survey->no_route[1];
 }
@@ -91,10 +94,10 @@ static void report_auto(const struct config *config, const struct report_sink *s
         bool loopback = listener->return_path == RETURN_PATH_LOOPBACK;
 
         if (listener->return_path_is_auto)
-            report_line(sink, LOG_LEVEL_INFO, "[ ] %s%sreturn path auto is %s: %s", listener->name,
-                        listener->name[0] ? ": " : "", loopback ? "loopback" : "fwmark",
-                        loopback ? "every target is on loopback."
-                                 : "not every target is on loopback.");
+            report_sink_line(
+                sink, LOG_LEVEL_INFO, "[ ] %s%sreturn path auto is %s: %s", listener->name,
+                listener->name[0] ? ": " : "", loopback ? "loopback" : "fwmark",
+                loopback ? "every target is on loopback." : "not every target is on loopback.");
     }
 }
 
@@ -113,10 +116,11 @@ static void report_needless_localnet(const struct wanted *wanted, const struct w
         int value = 0;
 
         if (sysctl_get(name[i], &value) == 0 && value != 0)
-            report_line(sink, LOG_LEVEL_NOTICE,
-                        "[ ] %s is on and not needed for this; unless something else needs it: "
-                        "sysctl -w %s=0",
-                        name[i], name[i]);
+            report_sink_line(
+                sink, LOG_LEVEL_NOTICE,
+                "[ ] %s is on and not needed for this; unless something else needs it: "
+                "sysctl -w %s=0",
+                name[i], name[i]);
     }
 }
 
@@ -148,8 +152,8 @@ static int survey_and_report(const struct config *config, struct rtnl *rtnl,
         *all &= report_connmark(&survey, sink);
         report_needless_localnet(&wanted, &host, sink);
         if (wants_missing_ipv6(config, &host))
-            report_line(sink, LOG_LEVEL_WARNING,
-                        "[ ] This host has no IPv6: IPv6 targets are left out.");
+            report_sink_line(sink, LOG_LEVEL_WARNING,
+                             "[ ] This host has no IPv6: IPv6 targets are left out.");
     }
     survey_close(&survey);
     wanted_close(&wanted);
@@ -168,9 +172,9 @@ bool verify_run(const struct config *config, const struct report_sink *sink)
     r = rtnl ? survey_and_report(config, rtnl, sink, &all) : -errno;
     rtnl_free(rtnl);
     if (r < 0)
-        report_line(sink, LOG_LEVEL_ERROR,
-                    "[!] CHECK FAILED: the return path can't be looked "
-                    "at: %s",
-                    strerror(-r));
+        report_sink_line(sink, LOG_LEVEL_ERROR,
+                         "[!] CHECK FAILED: the return path can't be looked "
+                         "at: %s",
+                         strerror(-r));
     return r == 0 && all;
 }

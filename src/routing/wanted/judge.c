@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LO_INDEX = 1 }; /* in every network namespace */
-
 static bool in_prefix(const uint8_t *address, const uint8_t *prefix, unsigned len)
 {
     unsigned whole = len / 8;
@@ -200,7 +198,7 @@ void judge_rule(const struct wanted_item *item, const struct rtnl_rules *rules,
 
 static bool is_ours(const struct rtnl_route *route)
 {
-    return route->type == RTN_LOCAL && route->oif == LO_INDEX;
+    return route->type == RTN_LOCAL && route->oif == RTNL_LO_INDEX;
 }
 
 static const char *type_name(uint8_t type)

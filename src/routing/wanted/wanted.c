@@ -30,6 +30,15 @@ bool wanted_has(const struct wanted *wanted, const struct wanted_item *item)
     return false;
 }
 
+bool wanted_has_marks(const struct wanted *wanted)
+{
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        if (wanted->items[i].kind <= WANTED_RESTORE_MARK)
+            return true;
+    }
+    return false;
+}
+
 int wanted_add_item(struct wanted *wanted, const struct wanted_item *item)
 {
     struct wanted_item *items;

@@ -3,7 +3,7 @@
 #ifndef MMPROXY_ROUTING_KERNEL_SURVEY_H
 #define MMPROXY_ROUTING_KERNEL_SURVEY_H
 
-#include "mmproxy/routing/kernel/rtnl.h"
+#include "mmproxy/net/rtnl.h"
 #include "mmproxy/routing/wanted/judge.h"
 #include "mmproxy/routing/wanted/wanted.h"
 

@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-#include "mmproxy/routing/kernel/rtnl.h"
+#include "mmproxy/net/rtnl.h"
 #include "mmproxy/routing/managed/runtime.h"
 #include "mmproxy/routing/wanted/wanted.h"
 

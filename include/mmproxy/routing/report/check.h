@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * check: tries every target: is it on this machine, does it answer, does it answer to a
- * client's address? What fails is diagnosed.
+ * client's address? Of what fails, `causes` says why.
  *
  * spec: contract 5 ("For each target ...")
  */
@@ -11,14 +11,14 @@
 #include <stdbool.h>
 
 #include "mmproxy/config/config.h"
-#include "mmproxy/routing/report/report.h"
+#include "mmproxy/routing/report/report_sink.h"
 
 enum { CHECK_TIMEOUT_MS = 300 }; /* that a target has to answer */
 
 /*
  * Checks all targets side by side and reports them in the order of the listeners; two that
  * share target and return path count once. Blocks for CHECK_TIMEOUT_MS or a little more
- * (diagnosis may run iptables): for the preflight process and the foreground. Needs
+ * (causes may run iptables): for the preflight process and the foreground. Needs
  * CAP_NET_RAW; what is missing is said. More targets than there are descriptors take turns.
  * returns: is everything fine? Lack of IPv6 on this host is a warning only.
  */

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 #include "mmproxy/config/config.h"
-#include "mmproxy/routing/report/report.h"
+#include "mmproxy/routing/report/report_sink.h"
 
 /*
  * Looks at everything that the configuration's return path needs and reports it; without

@@ -7,7 +7,7 @@
 #ifndef MMPROXY_ROUTING_WANTED_JUDGE_H
 #define MMPROXY_ROUTING_WANTED_JUDGE_H
 
-#include "mmproxy/routing/wanted/rtnlmsg.h"
+#include "mmproxy/net/rtnlmsg.h"
 #include "mmproxy/routing/wanted/wanted.h"
 
 enum judge_verdict {

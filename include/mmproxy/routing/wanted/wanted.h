@@ -70,6 +70,9 @@ void wanted_close(struct wanted *wanted);
 bool wanted_item_equal(const struct wanted_item *a, const struct wanted_item *b);
 bool wanted_has(const struct wanted *wanted, const struct wanted_item *item);
 
+/* Is there anything that nftables or iptables does: an item to save or restore a mark? */
+bool wanted_has_marks(const struct wanted *wanted);
+
 /* Does this listener need the item (for its target of the item's family)? */
 bool wanted_is_for(const struct wanted_item *item, const struct listener_config *listener,
                    const struct wanted_host *host);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "mmproxy/routing/wanted/rtnlmsg.h"
+#include "mmproxy/net/rtnlmsg.h"
 
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>

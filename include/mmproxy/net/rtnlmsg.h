@@ -5,8 +5,8 @@
  *
  * spec: rtnetlink(7), <linux/fib_rules.h>
  */
-#ifndef MMPROXY_ROUTING_WANTED_RTNLMSG_H
-#define MMPROXY_ROUTING_WANTED_RTNLMSG_H
+#ifndef MMPROXY_NET_RTNLMSG_H
+#define MMPROXY_NET_RTNLMSG_H
 
 #include <libmnl/libmnl.h>
 #include <net/if.h>
@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+
+enum { RTNL_LO_INDEX = 1 }; /* lo is interface 1 in every network namespace */
 
 /* One rule of `ip rule`. */
 struct rtnl_rule {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* report: where the lines of a routing report go; the caller decides: log, stderr, a test. */
-#ifndef MMPROXY_ROUTING_REPORT_REPORT_H
-#define MMPROXY_ROUTING_REPORT_REPORT_H
+/* report_sink: where the lines of a routing report go; the caller decides: log, stderr, a test. */
+#ifndef MMPROXY_ROUTING_REPORT_REPORT_SINK_H
+#define MMPROXY_ROUTING_REPORT_REPORT_SINK_H
 
 #include <stdbool.h>
 
@@ -16,7 +16,7 @@ struct report_sink {
     void *context;
 };
 
-void report_line(const struct report_sink *sink, enum log_level level, const char *format, ...)
+void report_sink_line(const struct report_sink *sink, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "mmproxy/routing/kernel/rtnl.h"
+#include "mmproxy/net/rtnl.h"
 
 #include <errno.h>
 #include <linux/fib_rules.h>

@@ -3,13 +3,13 @@
  * rtnl: the kernel's rules and routes, read and changed over rtnetlink. No call waits: the
  * kernel has answered when the request is sent.
  */
-#ifndef MMPROXY_ROUTING_KERNEL_RTNL_H
-#define MMPROXY_ROUTING_KERNEL_RTNL_H
+#ifndef MMPROXY_NET_RTNL_H
+#define MMPROXY_NET_RTNL_H
 
 #include <stddef.h>
 
 #include "mmproxy/base/addr.h"
-#include "mmproxy/routing/wanted/rtnlmsg.h"
+#include "mmproxy/net/rtnlmsg.h"
 
 struct rtnl;
 

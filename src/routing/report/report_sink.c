@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "mmproxy/routing/report/report.h"
+#include "mmproxy/routing/report/report_sink.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-void report_line(const struct report_sink *sink, enum log_level level, const char *format, ...)
+void report_sink_line(const struct report_sink *sink, enum log_level level, const char *format, ...)
 {
     char line[1024];
     va_list args;

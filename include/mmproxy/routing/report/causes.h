@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* causes: why a target does not answer, and the command that mends it. */
+#ifndef MMPROXY_ROUTING_REPORT_CAUSES_H
+#define MMPROXY_ROUTING_REPORT_CAUSES_H
+
+#include "mmproxy/config/config.h"
+#include "mmproxy/net/rtnl.h"
+#include "mmproxy/routing/report/report_sink.h"
+
+struct causes;
+
+/*
+ * config and rtnl stay the caller's and must outlive it. The host is looked at when the
+ * first failure is told, once. returns: NULL when memory is short.
+ */
+struct causes *causes_new(const struct config *config, struct rtnl *rtnl);
+void causes_free(struct causes *causes);
+
+/* A conventional connection failed. error: -errno, -ETIMEDOUT for no answer in time. */
+void causes_plain(const struct addr *target, int error, const struct report_sink *sink);
+
+/* A spoofed one did. plain: what the conventional one gave, 0 or -errno. */
+void causes_spoofed(struct causes *causes, const struct listener_config *listener,
+                    const struct addr *target, int error, int plain,
+                    const struct report_sink *sink);
+
+#endif

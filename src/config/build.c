@@ -43,6 +43,8 @@ int build_resolve(struct config *config)
 {
     if (config->workers == 0)
         config->workers = usable_cpus();
+    if (config->workers > CONFIG_WORKERS_MAX)
+        config->workers = CONFIG_WORKERS_MAX; /* a very large machine */
     if (config->user == NULL)
         config->user = strdup(getpwnam("_mmproxy") != NULL ? "_mmproxy" : "nobody");
     return config->user != NULL ? 0 : -ENOMEM;

@@ -12,8 +12,6 @@
 #include "mistakes.h"
 #include "source.h"
 
-enum { LISTENERS_MAX = 10000 };
-
 struct load {
     struct config *config;
     struct source source;
@@ -41,9 +39,10 @@ static void read_listeners(struct load *load, const config_setting_t *list)
         return;
     }
     n = (unsigned)config_setting_length(list);
-    if (n > LISTENERS_MAX) {
+    if (n > CONFIG_LISTENERS_MAX) {
         mistakes_error(&load->mistakes, config_setting_source_line(list),
-                       "\"listeners\" must have at most %d elements, not %u", LISTENERS_MAX, n);
+                       "\"listeners\" must have at most %d elements, not %u", CONFIG_LISTENERS_MAX,
+                       n);
         return;
     }
     load->drafts = calloc(n + 1, sizeof(*load->drafts));

@@ -18,6 +18,9 @@
 
 enum { LISTENER_NAME_MAX = 63 }; /* characters, without the NUL */
 
+/* What one configuration may ask for. The workers' counters have room for several of them. */
+enum { CONFIG_LISTENERS_MAX = 10000, CONFIG_WORKERS_MAX = 1024 };
+
 enum return_path {
     RETURN_PATH_AUTO, /* in struct listener_config never: config resolves it, see there */
     RETURN_PATH_LOOPBACK,

@@ -67,24 +67,35 @@ build_without_tests() {
         fail "the build failed:"$'\n'"$(tail -n 25 <<<"$log")"
 }
 
-end_isolated() {
-    kill -KILL "$world" 2>/dev/null || true
-    wait "$world" 2>/dev/null || true
-    rm -rf "$scratch"
+# What a command prints on a line of its own for each piece of work that it has done.
+# shellcheck disable=SC2034 # for those who source this
+count_mark='@done@'
+
+# count_up TOTAL WHAT: passes stdin on without these lines; on descriptor 3 it shows how many there
+# have been, in one line that is overwritten or, where that is no terminal, every 20 %.
+count_up() {
+    local total=$1 what=$2 n=0 line shown=0
+    while IFS= read -r line; do
+        if [[ $line != "$count_mark" ]]; then
+            printf '%s\n' "$line"
+            continue
+        fi
+        n=$((n + 1))
+        if [[ -t 3 ]]; then
+            printf '\r\033[K    %s: %d of %d' "$what" "$n" "$total" >&3
+        elif ((n * 5 / total > shown)); then
+            shown=$((n * 5 / total))
+            printf '    %s: %d of %d\n' "$what" "$n" "$total" >&3
+        fi
+    done
+    [[ ! -t 3 ]] || printf '\r\033[K' >&3
 }
 
-# Runs a command in namespaces of its own. The namespace of processes takes everything with it,
-# whatever way this ends; with SIGKILL only files in /tmp stay.
+# Runs a command that ends with this script, and of which nothing is left: see tools/isolate.
 run_isolated() {
-    local propagation=private
-    # Where "/" is no mount point (a plain chroot), the mounts can't be made private.
-    unshare --mount true 2>/dev/null || propagation=unchanged
-    scratch=$(mktemp -d "/tmp/mmproxy-${tool##*/}.XXXXXX")
-    chmod 755 "$scratch"
-    TMPDIR=$scratch setpriv --pdeathsig KILL unshare --net --pid --fork --kill-child --mount \
-        --propagation "$propagation" --mount-proc "$@" &
+    setpriv --pdeathsig KILL "$root/tools/isolate" "$@" &
     world=$!
-    trap end_isolated EXIT
+    trap 'kill -KILL "$world" 2>/dev/null || true' EXIT
     trap 'exit 130' INT TERM HUP
     wait "$world"
 }

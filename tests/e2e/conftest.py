@@ -19,6 +19,9 @@ from lib.target import EchoTarget, Target
 from lib.topology import LOOPBACK_OF, ORIGIN_OF, Topology
 
 
+pytest_plugins = ["lib.progress"]
+
+
 def pytest_configure():
     if os.geteuid() != 0:
         pytest.exit("the end-to-end tests need root: they make network namespaces", 4)

@@ -56,14 +56,12 @@ since() {
     printf '%d.%d' "$((ms / 1000))" "$((ms % 1000 / 100))"
 }
 
-# build_without_tests DIRECTORY [OPTION...]: of cmake. No warning is an error: who runs it may have
-# a newer compiler. Changes the directory: to be called in a subshell.
-build_without_tests() {
+# build_release DIRECTORY [OPTION...]: as users build it. Changes the directory: for a subshell.
+build_release() {
     local build=$1 log
     shift
     cd "$root"
-    log=$(as_owner cmake --preset release -B "$build" -DMMPROXY_TESTS=OFF \
-        -DCMAKE_COMPILE_WARNING_AS_ERROR=OFF "$@" 2>&1 && as_owner cmake --build "$build" 2>&1) ||
+    log=$(as_owner cmake --preset release -B "$build" "$@" 2>&1 && as_owner cmake --build "$build" 2>&1) ||
         fail "the build failed:"$'\n'"$(tail -n 25 <<<"$log")"
 }
 

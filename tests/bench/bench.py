@@ -30,6 +30,8 @@ def arguments():
     parser.add_argument("--gateways", metavar="A,B", help="only these, in every mode")
     parser.add_argument("--mmproxy", metavar="NAME=PATH", action="append", default=[],
                         help="a further build of mmproxy, measured in every mode")
+    parser.add_argument("--congestion", metavar="NAME", help="TCP congestion control of the runs, "
+                        "such as reno (default: the host's own)")
     parser.add_argument("--cpus", metavar="A,B", help="processors to run everything on (the "
                         "first two: gateways have two workers)")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="keep every run's figures")
@@ -127,6 +129,7 @@ def main():
     if args.list:
         show_list()
         return 0
+    host.wanted_congestion = args.congestion
     bench = Bench(args)
     os.sched_setaffinity(0, bench.cpus)
     host.raise_descriptor_limit()

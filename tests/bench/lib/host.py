@@ -45,23 +45,33 @@ SYSCTLS = (
 )
 
 
-# As Debian has it; where a namespace may not, the one that is always there. Neither paces what it
-# sends, as others do, on loopback too.
-CONGESTION_CONTROLS = ("cubic", "reno")
+_CONGESTION = "tcp_congestion_control"
+wanted_congestion = None  # instead of the host's own, for networks that are made from now on
+
+
+def _sysctl(key):
+    return pathlib.Path("/proc/sys/net/ipv4", key)
+
+
+def congestion_control():
+    """The host's own, which every new network namespace begins with."""
+    return _sysctl(_CONGESTION).read_text(encoding="ascii").strip()
+
+
+def describe_network():
+    """Which settings of the network the runs have, in words."""
+    own = congestion_control()
+    congestion = (f"{wanted_congestion}, not the host's own ({own})" if wanted_congestion
+                  else f"{own}, the host's own")
+    return (f"Congestion control: {congestion}. Set in the runs' own namespaces: " +
+            ", ".join(f"net.ipv4.{key} = {value}" for key, value in SYSCTLS) + ".")
 
 
 def _set_sysctl(key, value):
-    pathlib.Path("/proc/sys/net/ipv4", key).write_text(value, encoding="ascii")
-
-
-def _set_congestion_control():
-    for name in CONGESTION_CONTROLS:
-        try:
-            _set_sysctl("tcp_congestion_control", name)
-            return
-        except OSError:
-            pass
-    raise Failure(f"no congestion control of {CONGESTION_CONTROLS} can be set")
+    try:
+        _sysctl(key).write_text(value, encoding="ascii")
+    except OSError as error:
+        raise Failure(f"net.ipv4.{key} can't be set to {value}: {error.strerror}") from error
 
 
 def enter_new_network():
@@ -75,7 +85,8 @@ def enter_new_network():
     subprocess.run(["ip", "-batch", "-"], input=RETURN_PATH, text=True, check=True)
     for key, value in SYSCTLS:
         _set_sysctl(key, value)
-    _set_congestion_control()
+    if wanted_congestion:
+        _set_sysctl(_CONGESTION, wanted_congestion)
 
 
 def is_listening(port):

@@ -7,6 +7,8 @@ import re
 import statistics
 import subprocess
 
+from lib import host
+
 OURS = "mmproxy"
 NOISY = 0.05  # of a processor, used by others while a run was timed
 
@@ -136,7 +138,7 @@ def preamble(bench):
     lines = [f"{bench.rounds} rounds, {bench.seconds:g} s each after {bench.warm_up:g} s of warm-up, "
              f"on {len(bench.cpus)} processors ({_processor()}), Linux {linux}. "
              f"mmproxy {_version(bench.binary, '--version')}, HAProxy "
-             f"{_version('/usr/sbin/haproxy', '-v')}, nginx {_version('/usr/sbin/nginx', '-v')}.",
+             f"{_version('/usr/sbin/haproxy', '-v')}, nginx {_version('/usr/sbin/nginx', '-v')}. {host.describe_network()}",
              "", "Median (lowest–highest) of the rounds. *ours ÷*: mmproxy's median to that "
              "gateway's.", ""]
     lines += [f"- {gateway.name}: {gateway.what}" for gateway in bench.gateways.values()]

@@ -53,16 +53,14 @@ def _sysctl(key):
     return pathlib.Path("/proc/sys/net/ipv4", key)
 
 
-def congestion_control():
-    """The host's own, which every new network namespace begins with."""
-    return _sysctl(_CONGESTION).read_text(encoding="ascii").strip()
+# The host's own, which every new network namespace begins with: read before the first is made.
+OWN_CONGESTION = _sysctl(_CONGESTION).read_text(encoding="ascii").strip()
 
 
 def describe_network():
     """Which settings of the network the runs have, in words."""
-    own = congestion_control()
-    congestion = (f"{wanted_congestion}, not the host's own ({own})" if wanted_congestion
-                  else f"{own}, the host's own")
+    congestion = (f"{wanted_congestion} (the host's own is {OWN_CONGESTION})" if wanted_congestion
+                  else f"{OWN_CONGESTION}, the host's own")
     return (f"Congestion control: {congestion}. Set in the runs' own namespaces: " +
             ", ".join(f"net.ipv4.{key} = {value}" for key, value in SYSCTLS) + ".")
 

@@ -64,6 +64,8 @@ class Progress:
         if not self._is_terminal and now - self._shown_at < EVERY_S:
             return
         self._shown_at = now
+        if not self._running:
+            return
         longest_first = sorted(self._running, key=self._running.get)
         names = ", ".join(name.rpartition("::")[2] for name in longest_first)
         text = f"    {self._done} of {self._total} done, running: {names}"

@@ -6,7 +6,6 @@
 
 #include "across.h"
 #include "build.h"
-#include "kinds.h"
 #include "mistakes.h"
 #include "mmproxy/config/cmdline.h"
 
@@ -30,16 +29,16 @@ static void take_key(struct assembly *assembly, const char *option, const char *
     int index = keys_find(&keys_of_listener, name);
     const struct key *key;
     struct value value;
-    char reason[KEYS_REASON_MAX];
+    char reason[KINDS_REASON_MAX];
 
     if (text == NULL)
         return;
     assert(index >= 0);
     key = &keys_of_listener.keys[index];
-    value = keys_value_of_text(text);
-    if (strcmp(key->type, "whole number") != 0)
+    value = value_of_text(text);
+    if (strcmp(key->kind->type, "whole number") != 0)
         value.type = VALUE_STRING; /* a file may be called 123 */
-    if (!key->parse(key, &value, (char *)&assembly->draft + key->offset, reason))
+    if (!key->kind->parse(key, &value, (char *)&assembly->draft.config + key->offset, reason))
         usage_error(assembly, option, reason);
 }
 
@@ -65,7 +64,7 @@ static void take_listen(struct assembly *assembly)
 {
     const struct cmdline *cmdline = assembly->cmdline;
     struct listener_config *config = &assembly->draft.config;
-    char reason[KEYS_REASON_MAX];
+    char reason[KINDS_REASON_MAX];
 
     config->listen = calloc(cmdline->n_listen, sizeof(*config->listen));
     if (config->listen == NULL) {
@@ -73,7 +72,7 @@ static void take_listen(struct assembly *assembly)
         return;
     }
     for (size_t i = 0; i < cmdline->n_listen; i++) {
-        struct value value = keys_value_of_text(cmdline->listen[i]);
+        struct value value = value_of_text(cmdline->listen[i]);
 
         value.type = VALUE_STRING;
         if (kinds_listen(&value, &config->listen[config->n_listen], reason))
@@ -125,7 +124,9 @@ static void take_options(struct assembly *assembly)
     const char *return_path = cmdline->return_path != NULL ? cmdline->return_path : "connmark";
 
     draft_read_defaults(&assembly->draft, NULL, &assembly->mistakes);
-    take_key(assembly, "--allowed-networks", "allowed_subnets", cmdline->allowed_path);
+    if (cmdline->allowed_path[0] == '\0')
+        usage_error(assembly, "--allowed-networks", "must be the path of a file, not empty");
+    assembly->draft.allowed_path = cmdline->allowed_path;
     take_listen(assembly);
     take_target(assembly, "--target-v4", "target_v4", cmdline->target_v4);
     take_target(assembly, "--target-v6", "target_v6", cmdline->target_v6);

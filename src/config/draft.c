@@ -3,19 +3,38 @@
 
 #include <stdlib.h>
 
-#include "kinds.h"
+static void read_allowed(struct draft *draft, const config_setting_t *group,
+                         struct mistakes *mistakes)
+{
+    const config_setting_t *setting = config_setting_get_member(group, "allowed_subnets");
+    const char *path;
+
+    if (!setting)
+        return;
+    draft->allowed_path = NULL;
+    path = config_setting_get_string(setting);
+    if (config_setting_type(setting) != CONFIG_TYPE_STRING)
+        keys_report_type(setting, "\"allowed_subnets\" must be the path of a file", mistakes);
+    else if (!path || path[0] == '\0')
+        mistakes_error(mistakes, config_setting_source_line(setting),
+                       "\"allowed_subnets\" must be the path of a file, not empty");
+    else
+        draft->allowed_path = path;
+}
 
 void draft_read_defaults(struct draft *draft, const config_setting_t *group,
                          struct mistakes *mistakes)
 {
     *draft = (struct draft){ .allowed_path = NULL };
-    keys_set_defaults(&keys_of_listener, draft);
-    if (group == NULL)
+    keys_set_defaults(&keys_of_listener, &draft->config);
+    if (!group)
         return;
-    if (config_setting_is_group(group))
-        keys_read(&keys_of_listener, group, draft, draft->states, true, mistakes);
-    else
+    if (!config_setting_is_group(group)) {
         keys_report_type(group, "\"defaults\" must be a group { }", mistakes);
+        return;
+    }
+    keys_read(&keys_of_listener, group, &draft->config, draft->states, true, mistakes);
+    read_allowed(draft, group, mistakes);
 }
 
 unsigned draft_line_of(const struct draft *draft, const char *key)
@@ -44,9 +63,9 @@ bool draft_is_bad(const struct draft *draft, const char *key)
 static void read_address(struct draft *draft, const config_setting_t *setting,
                          struct mistakes *mistakes)
 {
-    struct value value = keys_value_of_setting(setting);
+    struct value value = value_of_setting(setting);
     struct listener_config *config = &draft->config;
-    char reason[KEYS_REASON_MAX];
+    char reason[KINDS_REASON_MAX];
 
     if (kinds_listen(&value, &config->listen[config->n_listen], reason)) {
         draft->listen_lines[config->n_listen] = config_setting_source_line(setting);
@@ -68,9 +87,9 @@ static void read_listen(struct draft *draft, const config_setting_t *setting,
                        DRAFT_ADDRESSES_MAX, n);
         return;
     }
-    draft->config.listen = calloc(n, sizeof(*draft->config.listen));
-    draft->listen_lines = calloc(n, sizeof(*draft->listen_lines));
-    if (draft->config.listen == NULL || draft->listen_lines == NULL) {
+    draft->config.listen = calloc(n, sizeof *draft->config.listen);
+    draft->listen_lines = calloc(n, sizeof *draft->listen_lines);
+    if (!draft->config.listen || !draft->listen_lines) {
         mistakes_error(mistakes, line, "out of memory");
         return;
     }
@@ -91,9 +110,10 @@ void draft_read(struct draft *draft, const struct draft *defaults, const config_
 
     *draft = *defaults;
     draft->line = config_setting_source_line(group);
-    keys_read(&keys_of_listener, group, draft, draft->states, false, mistakes);
+    keys_read(&keys_of_listener, group, &draft->config, draft->states, false, mistakes);
+    read_allowed(draft, group, mistakes);
     listen = config_setting_get_member(group, "listen");
-    if (listen != NULL)
+    if (listen)
         read_listen(draft, listen, mistakes);
     need_key(draft, "name", mistakes);
     need_key(draft, "listen", mistakes);

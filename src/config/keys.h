@@ -7,51 +7,10 @@
 #ifndef CONFIG_KEYS_H
 #define CONFIG_KEYS_H
 
-#include <libconfig.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
+#include "kinds.h"
 #include "mistakes.h"
 
-enum { KEYS_REASON_MAX = 512, KEYS_RANGE_MAX = 96, KEYS_PER_LISTENER_MAX = 32 };
-
-/* What somebody wrote, in a file or on the command line. */
-struct value {
-    enum {
-        VALUE_WHOLE,
-        VALUE_FRACTION,
-        VALUE_BOOLEAN,
-        VALUE_STRING,
-        VALUE_GROUP,
-        VALUE_ARRAY,
-        VALUE_LIST
-    } type;
-    bool is_hex;
-    bool boolean;
-    int64_t whole;
-    double fraction;
-    const char *string; /* never NULL for a string; lives as long as what it was made from */
-    const char *text;   /* as it was written, on the command line; NULL in a file */
-};
-
-struct key {
-    const char *name;
-    const char *type; /* for the reader: "whole number" */
-    /*
-     * Sets *field, which is of the key's own type. NULL for keys that are groups or lists.
-     * returns: false with the reason, to be read behind the key's name: "must be a string".
-     */
-    bool (*parse)(const struct key *key, const struct value *value, void *field,
-                  char reason[KEYS_REASON_MAX]);
-    size_t offset; /* of the field, in the structure that the table fills */
-    const char *fallback;
-    int64_t min; /* seconds: milliseconds */
-    int64_t max;
-    const char *const *words; /* NULL at the end; the index is the value */
-    bool is_found_later;      /* the default depends on the host */
-    bool is_per_listener;     /* makes no sense in "defaults" */
-};
+enum { KEYS_PER_LISTENER_MAX = 40 };
 
 struct key_table {
     const char *section; /* of the manual: "" for the top level */
@@ -62,7 +21,7 @@ struct key_table {
 
 extern const struct key_table keys_of_config;   /* fills struct config */
 extern const struct key_table keys_of_log;      /* fills struct config */
-extern const struct key_table keys_of_listener; /* fills struct draft */
+extern const struct key_table keys_of_listener; /* fills struct listener_config */
 
 /* What is known about a key that was read. All zero: its default was taken. */
 struct key_state {
@@ -84,14 +43,11 @@ int keys_find(const struct key_table *table, const char *name);
 void keys_read(const struct key_table *table, const config_setting_t *group, void *out,
                struct key_state *states, bool is_defaults, struct mistakes *mistakes);
 
-struct value keys_value_of_setting(const config_setting_t *setting);
-struct value keys_value_of_text(const char *text);
-
 /* "must be a string, not a group" and the like, for those who read groups and lists. */
 void keys_report_type(const config_setting_t *setting, const char *wanted,
                       struct mistakes *mistakes);
 
-/* "from 1 to 65535", "auto, stderr", or "". */
-void keys_format_range(const struct key *key, char out[KEYS_RANGE_MAX]);
+/* Do the two structures ask for the same by every key of the table? */
+bool keys_equal(const struct key_table *table, const void *a, const void *b);
 
 #endif

@@ -1,120 +1,102 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "kinds.h"
 
+#include <assert.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "mmproxy/config/config.h"
+
 enum { MS_PER_S = 1000 };
 
-#define REASON(...) (snprintf(reason, KEYS_REASON_MAX, __VA_ARGS__), false)
+#define PARSE(name)                                                                         \
+    static bool parse_##name(const struct key *key, const struct value *value, void *field, \
+                             char reason[KINDS_REASON_MAX])
+
+#define REASON(...) (snprintf(reason, KINDS_REASON_MAX, __VA_ARGS__), false)
 
 /* Long enough for any address or name; what is longer is no help to anybody. */
 #define QUOTED "\"%.120s\""
 
-const char *kinds_describe(const struct value *value, char out[KEYS_REASON_MAX])
+static const void *field_of(const struct key *key, const void *structure)
 {
-    static const char *const types[] = {
-        [VALUE_WHOLE] = "a number",    [VALUE_FRACTION] = "a fraction",
-        [VALUE_BOOLEAN] = "a boolean", [VALUE_STRING] = "a string",
-        [VALUE_GROUP] = "a group { }", [VALUE_ARRAY] = "an array [ ]",
-        [VALUE_LIST] = "a list ( )",
-    };
-
-    if (value->text != NULL)
-        snprintf(out, KEYS_REASON_MAX, QUOTED, value->text);
-    else
-        snprintf(out, KEYS_REASON_MAX, "%s", types[value->type]);
-    return out;
+    return (const char *)structure + key->offset;
 }
 
-/* The number itself, as it was written. */
-static const char *describe_number(const struct value *value, char out[KEYS_REASON_MAX])
+PARSE(number)
 {
-    if (value->text != NULL)
-        snprintf(out, KEYS_REASON_MAX, "%.120s", value->text);
-    else if (value->type == VALUE_FRACTION)
-        snprintf(out, KEYS_REASON_MAX, "%g", value->fraction);
-    else if (value->is_hex)
-        snprintf(out, KEYS_REASON_MAX, "0x%llx", (unsigned long long)value->whole);
-    else
-        snprintf(out, KEYS_REASON_MAX, "%lld", (long long)value->whole);
-    return out;
-}
-
-KIND(number)
-{
-    char found[KEYS_REASON_MAX];
+    char found[VALUE_TEXT_MAX];
     uint32_t number;
 
     if (value->type == VALUE_FRACTION)
-        return REASON("must be a whole number, not %.100s", describe_number(value, found));
+        return REASON("must be a whole number, not %.100s", value_describe_number(value, found));
     if (value->type != VALUE_WHOLE)
-        return REASON("must be a whole number, not %.200s", kinds_describe(value, found));
+        return REASON("must be a whole number, not %.200s", value_describe(value, found));
     if (value->whole < key->min || value->whole > key->max)
         return REASON("must be from %lld to %lld, not %.200s", (long long)key->min,
-                      (long long)key->max, describe_number(value, found));
+                      (long long)key->max, value_describe_number(value, found));
     number = (uint32_t)value->whole;
-    memcpy(field, &number, sizeof(number));
+    memcpy(field, &number, sizeof number);
     return true;
 }
 
 /* spec: include/uapi/linux/rtnetlink.h, enum rt_class_t */
-KIND(table)
+PARSE(table)
 {
     static const char *const names[] = { "default", "main", "local" };
     uint32_t table;
 
-    if (!kinds_number(key, value, &table, reason))
+    if (!parse_number(key, value, &table, reason))
         return false;
     if (table >= 253 && table <= 255)
         return REASON("must not be %u: that is the kernel's own table \"%s\"", table,
                       names[table - 253]);
-    memcpy(field, &table, sizeof(table));
+    memcpy(field, &table, sizeof table);
     return true;
 }
 
-KIND(seconds)
+PARSE(seconds)
 {
-    char range[KEYS_RANGE_MAX];
-    char found[KEYS_REASON_MAX];
+    char range[KINDS_RANGE_MAX];
+    char found[VALUE_TEXT_MAX];
     double ms;
     unsigned rounded;
 
     if (value->type != VALUE_WHOLE && value->type != VALUE_FRACTION)
-        return REASON("must be a number of seconds, not %.200s", kinds_describe(value, found));
+        return REASON("must be a number of seconds, not %.200s", value_describe(value, found));
     ms = MS_PER_S * (value->type == VALUE_WHOLE ? (double)value->whole : value->fraction);
     /* Written so that a value that is not a number fails. */
     if (!((ms >= 1 && ms <= (double)key->max) || (ms >= 0 && ms <= 0 && key->min == 0))) {
-        keys_format_range(key, range);
-        return REASON("must be %s seconds, not %.200s", range, describe_number(value, found));
+        kinds_format_range(key, range);
+        return REASON("must be %s seconds, not %.200s", range, value_describe_number(value, found));
     }
     rounded = (unsigned)(ms + 0.5);
-    memcpy(field, &rounded, sizeof(rounded));
+    memcpy(field, &rounded, sizeof rounded);
     return true;
 }
 
-KIND(boolean)
+PARSE(boolean)
 {
-    char found[KEYS_REASON_MAX];
+    char found[VALUE_TEXT_MAX];
 
     (void)key;
     if (value->type != VALUE_BOOLEAN)
-        return REASON("must be true or false, not %.200s", kinds_describe(value, found));
-    memcpy(field, &value->boolean, sizeof(value->boolean));
+        return REASON("must be true or false, not %.200s", value_describe(value, found));
+    memcpy(field, &value->boolean, sizeof value->boolean);
     return true;
 }
 
 static bool find_word(const struct key *key, const struct value *value, unsigned *out,
-                      char reason[KEYS_REASON_MAX])
+                      char reason[KINDS_REASON_MAX])
 {
-    char range[KEYS_RANGE_MAX];
-    char found[KEYS_REASON_MAX];
+    char range[KINDS_RANGE_MAX];
+    char found[VALUE_TEXT_MAX];
 
-    keys_format_range(key, range);
+    kinds_format_range(key, range);
     if (value->type != VALUE_STRING)
-        return REASON("must be %s, not %.200s", range, kinds_describe(value, found));
+        return REASON("must be %s, not %.200s", range, value_describe(value, found));
     for (unsigned i = 0; key->words[i] != NULL; i++) {
         if (strcmp(key->words[i], value->string) == 0) {
             *out = i;
@@ -124,17 +106,17 @@ static bool find_word(const struct key *key, const struct value *value, unsigned
     return REASON("must be %s, not " QUOTED, range, value->string);
 }
 
-KIND(word)
+PARSE(word)
 {
     unsigned index;
 
     if (!find_word(key, value, &index, reason))
         return false;
-    memcpy(field, &index, sizeof(index));
+    memcpy(field, &index, sizeof index);
     return true;
 }
 
-KIND(client_port)
+PARSE(client_port)
 {
     bool preserve;
     unsigned index;
@@ -142,31 +124,34 @@ KIND(client_port)
     if (!find_word(key, value, &index, reason))
         return false;
     preserve = index == 0;
-    memcpy(field, &preserve, sizeof(preserve));
+    memcpy(field, &preserve, sizeof preserve);
     return true;
 }
 
-static bool need_string(const struct value *value, const char *wanted, char reason[KEYS_REASON_MAX])
+static bool need_string(const struct value *value, const char *wanted,
+                        char reason[KINDS_REASON_MAX])
 {
-    char found[KEYS_REASON_MAX];
+    char found[VALUE_TEXT_MAX];
 
     if (value->type == VALUE_STRING)
         return true;
-    return REASON("must be %s, not %.200s", wanted, kinds_describe(value, found));
+    return REASON("must be %s, not %.200s", wanted, value_describe(value, found));
 }
 
-KIND(path)
+PARSE(path)
 {
+    char **path = field;
+
     (void)key;
-    if (!need_string(value, "the path of a file", reason))
+    if (!need_string(value, "a path", reason))
         return false;
     if (value->string[0] == '\0')
-        return REASON("must be the path of a file, not empty");
-    memcpy(field, &value->string, sizeof(value->string));
-    return true;
+        return REASON("must be a path, not empty");
+    *path = strdup(value->string);
+    return *path || REASON("does not fit: out of memory");
 }
 
-KIND(name)
+PARSE(name)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
                                   "0123456789_.-";
@@ -183,17 +168,17 @@ KIND(name)
     return true;
 }
 
-KIND(user)
+PARSE(user)
 {
     char **user = field;
 
     (void)key;
     if (!need_string(value, "the name of a user", reason))
         return false;
-    if (getpwnam(value->string) == NULL)
+    if (!getpwnam(value->string))
         return REASON("is " QUOTED ", but there is no such user", value->string);
     *user = strdup(value->string);
-    return *user != NULL || REASON("does not fit: out of memory");
+    return *user || REASON("does not fit: out of memory");
 }
 
 static bool is_v4_mapped(const struct addr *addr)
@@ -214,7 +199,7 @@ static const char *useless_target(const struct addr *addr)
 }
 
 static bool parse_target(const struct value *value, sa_family_t family, struct addr *out,
-                         char reason[KEYS_REASON_MAX])
+                         char reason[KINDS_REASON_MAX])
 {
     const char *wanted = family == AF_INET ? "IPv4" : "IPv6";
     char text[ADDR_STRLEN];
@@ -226,7 +211,7 @@ static bool parse_target(const struct value *value, sa_family_t family, struct a
                      reason))
         return false;
     error = addr_parse(&addr, value->string);
-    if (error != NULL)
+    if (error)
         return REASON("is " QUOTED ": %s", value->string, error);
     if (is_v4_mapped(&addr)) {
         addr_unmap(&addr);
@@ -236,25 +221,25 @@ static bool parse_target(const struct value *value, sa_family_t family, struct a
     if (addr_family(&addr) != family)
         return REASON("must be an %s address, not " QUOTED, wanted, value->string);
     error = useless_target(&addr);
-    if (error != NULL)
+    if (error)
         return REASON("is " QUOTED ", %s: no service can be reached there", value->string, error);
-    memcpy(out, &addr, sizeof(addr));
+    memcpy(out, &addr, sizeof addr);
     return true;
 }
 
-KIND(target_v4)
+PARSE(target_v4)
 {
     (void)key;
     return parse_target(value, AF_INET, field, reason);
 }
 
-KIND(target_v6)
+PARSE(target_v6)
 {
     (void)key;
     return parse_target(value, AF_INET6, field, reason);
 }
 
-bool kinds_listen(const struct value *value, struct addr *out, char reason[KEYS_REASON_MAX])
+bool kinds_listen(const struct value *value, struct addr *out, char reason[KINDS_REASON_MAX])
 {
     char text[ADDR_STRLEN];
     const char *error;
@@ -262,7 +247,7 @@ bool kinds_listen(const struct value *value, struct addr *out, char reason[KEYS_
     if (!need_string(value, "a string \"ADDR:PORT\" or an array of them", reason))
         return false;
     error = addr_parse(out, value->string);
-    if (error != NULL)
+    if (error)
         return REASON("is " QUOTED ": %s", value->string, error);
     if (is_v4_mapped(out)) {
         addr_unmap(out);
@@ -274,3 +259,91 @@ bool kinds_listen(const struct value *value, struct addr *out, char reason[KEYS_
         return REASON("is " QUOTED ", a multicast address", value->string);
     return true;
 }
+
+static bool equal_unsigned(const struct key *key, const void *a, const void *b)
+{
+    return memcmp(field_of(key, a), field_of(key, b), sizeof(unsigned)) == 0;
+}
+
+static bool equal_boolean(const struct key *key, const void *a, const void *b)
+{
+    return *(const bool *)field_of(key, a) == *(const bool *)field_of(key, b);
+}
+
+static bool equal_array_of_char(const struct key *key, const void *a, const void *b)
+{
+    return strcmp(field_of(key, a), field_of(key, b)) == 0;
+}
+
+static bool equal_string(const struct key *key, const void *a, const void *b)
+{
+    const char *left = *(const char *const *)field_of(key, a);
+    const char *right = *(const char *const *)field_of(key, b);
+
+    return left && right ? strcmp(left, right) == 0 : left == right;
+}
+
+static bool equal_target(const struct key *key, const void *a, const void *b)
+{
+    return addr_equal(field_of(key, a), field_of(key, b));
+}
+
+static bool equal_listen(const struct key *key, const void *a, const void *b)
+{
+    const struct listener_config *left = a;
+    const struct listener_config *right = b;
+
+    (void)key;
+    if (left->n_listen != right->n_listen)
+        return false;
+    for (size_t i = 0; i < left->n_listen; i++)
+        if (!addr_equal(&left->listen[i], &right->listen[i]))
+            return false;
+    return true;
+}
+
+static void format_numbers(const struct key *key, char out[KINDS_RANGE_MAX])
+{
+    snprintf(out, KINDS_RANGE_MAX, "from %lld to %lld", (long long)key->min, (long long)key->max);
+}
+
+static void format_seconds(const struct key *key, char out[KINDS_RANGE_MAX])
+{
+    snprintf(out, KINDS_RANGE_MAX, "%sfrom 0.001 to %lld", key->min == 0 ? "0 or " : "",
+             (long long)key->max / MS_PER_S);
+}
+
+static void format_words(const struct key *key, char out[KINDS_RANGE_MAX])
+{
+    size_t used = 0;
+
+    for (size_t i = 0; key->words[i]; i++) {
+        const char *comma = i == 0 ? "" : !key->words[i + 1] ? " or " : ", ";
+        int n = snprintf(out + used, KINDS_RANGE_MAX - used, "%s\"%s\"", comma, key->words[i]);
+        used += (size_t)n;
+        assert(used < KINDS_RANGE_MAX);
+    }
+}
+
+void kinds_format_range(const struct key *key, char out[KINDS_RANGE_MAX])
+{
+    out[0] = '\0';
+    if (key->kind->format_range)
+        key->kind->format_range(key, out);
+}
+
+const struct kind kind_number = { "whole number", parse_number, equal_unsigned, format_numbers };
+const struct kind kind_table = { "whole number", parse_table, equal_unsigned, format_numbers };
+const struct kind kind_seconds = { "seconds", parse_seconds, equal_unsigned, format_seconds };
+const struct kind kind_boolean = { "boolean", parse_boolean, equal_boolean, NULL };
+const struct kind kind_word = { "string", parse_word, equal_unsigned, format_words };
+const struct kind kind_client_port = { "string", parse_client_port, equal_boolean, format_words };
+const struct kind kind_path = { "string", parse_path, equal_string, NULL };
+const struct kind kind_name = { "string", parse_name, equal_array_of_char, NULL };
+const struct kind kind_user = { "string", parse_user, equal_string, NULL };
+const struct kind kind_target_v4 = { "string", parse_target_v4, equal_target, NULL };
+const struct kind kind_target_v6 = { "string", parse_target_v6, equal_target, NULL };
+const struct kind kind_listen = { "string or array", NULL, equal_listen, NULL };
+const struct kind kind_allowed = { "string", NULL, NULL, NULL };
+const struct kind kind_group = { "group", NULL, NULL, NULL };
+const struct kind kind_list = { "list", NULL, NULL, NULL };

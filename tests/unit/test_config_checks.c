@@ -145,8 +145,8 @@ static void keys_without_a_default_are_required(void **state)
         { "a refused value is told once",
           "listeners = ( { name = \"\"; listen = 5; allowed_subnets = \"\"; target_v4 = \"\"; } );",
           "t.conf:1: \"name\" must be 1 to 63 characters of A-Z a-z 0-9 _ . -, not \"\"\n"
-          "t.conf:1: \"allowed_subnets\" must be the path of a file, not empty\n"
           "t.conf:1: \"target_v4\" is \"\": port is missing\n"
+          "t.conf:1: \"allowed_subnets\" must be the path of a file, not empty\n"
           "t.conf:1: \"listen\" must be a string \"ADDR:PORT\" or an array of them, not a "
           "number\n" },
     };

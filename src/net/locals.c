@@ -1,152 +1,241 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmproxy/net/locals.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
+#include <linux/filter.h>
 #include <linux/rtnetlink.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "mmproxy/base/clock.h"
 #include "mmproxy/base/subnets.h"
+#include "mmproxy/net/rtnl.h"
 
-/* A table that changes under every attempt to read it is read again at its next change. */
-enum { DUMP_ATTEMPTS = 5, BUFFER_SIZE = 32 * 1024 };
-
-struct locals {
-    /* Two sockets, so that an answer never mixes with notifications. */
-    struct mnl_socket *events;
-    struct mnl_socket *queries;
-    struct subnets *set;
-    uint32_t sequence;
-    bool is_stale; /* something has changed that could not be read */
+enum {
+    READ_INTERVAL_MS = 200, /* everything is read again not more often */
+    RETRY_MS = 1000,        /* after a read that failed */
+    ADDED_MAX = 64,
+    BUFFER_SIZE = 32 * 1024,
 };
 
-static bool is_of_table_local(const struct nlmsghdr *message)
-{
-    const struct rtmsg *route = mnl_nlmsg_get_payload(message);
+struct locals {
+    struct rtnl *rtnl; /* asks; answers never mix with events */
+    int events;
+    struct subnets *set;
+    /*
+     * Addresses that events told of since the last read: they count at once. What is removed
+     * counts until the next read, and so do more than ADDED_MAX additions within one interval:
+     * an address that is added in such a flood passes as a client for READ_INTERVAL_MS at most.
+     */
+    struct addr added[ADDED_MAX];
+    size_t n_added;
+    bool is_stale; /* something has changed since the last read */
+    bool has_failed;
+    uint64_t read_at_ms;
+};
 
-    return message->nlmsg_len >= mnl_nlmsg_size(sizeof *route) &&
-           route->rtm_table == RT_TABLE_LOCAL;
+/* Everything that the kernel has for the set. */
+struct facts {
+    struct rtnl_addresses addresses;
+    struct rtnl_rules rules[2]; /* [0] IPv4, [1] IPv6 */
+    struct rtnl_routes routes[2];
+};
+
+static bool is_v6(sa_family_t family)
+{
+    return family == AF_INET6;
 }
 
-/* errors: EINVAL for an attribute that is not of its family's length, ENOMEM. */
-static int add_destination(struct subnets *set, const struct rtmsg *route,
-                           const struct nlattr *destination)
+static int add(struct subnets *set, sa_family_t family, const uint8_t *bytes, unsigned len)
 {
-    size_t need = route->rtm_family == AF_INET ? 4 : 16;
-    struct prefix prefix = { .len = route->rtm_dst_len };
+    struct prefix prefix = { .len = len };
 
-    if (mnl_attr_get_payload_len(destination) != need)
-        return -EINVAL;
-    addr_from_bytes(&prefix.addr, route->rtm_family, mnl_attr_get_payload(destination), 0);
+    addr_from_bytes(&prefix.addr, family, bytes, 0);
     return subnets_add(set, &prefix);
 }
 
-static int keep_destination(const struct nlattr *attr, void *context)
+static int add_addresses(struct subnets *set, const struct rtnl_addresses *addresses)
 {
-    const struct nlattr **destination = context;
+    int err = 0;
 
-    if (mnl_attr_get_type(attr) == RTA_DST)
-        *destination = attr;
-    return MNL_CB_OK;
-}
+    for (size_t i = 0; err == 0 && i < addresses->n_items; i++) {
+        const struct rtnl_address *item = &addresses->items[i];
+        unsigned len = is_v6(item->family) ? 128 : 32;
 
-static int add_route(const struct nlmsghdr *message, void *context)
-{
-    const struct rtmsg *route = mnl_nlmsg_get_payload(message);
-    const struct nlattr *destination = NULL;
-
-    if (message->nlmsg_type != RTM_NEWROUTE || !is_of_table_local(message))
-        return MNL_CB_OK;
-    /* Multicast is refused whatever host this is; the table's route for it covers it all. */
-    if (route->rtm_type == RTN_MULTICAST || route->rtm_type == RTN_UNREACHABLE)
-        return MNL_CB_OK;
-
-    (void)mnl_attr_parse(message, sizeof *route, keep_destination, &destination);
-    if (!destination)
-        return MNL_CB_OK;
-    errno = -add_destination(context, route, destination);
-    return errno == 0 ? MNL_CB_OK : MNL_CB_ERROR;
-}
-
-static int dump_family(struct locals *locals, struct subnets *set, unsigned char family)
-{
-    char buffer[BUFFER_SIZE];
-    struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-    request->nlmsg_type = RTM_GETROUTE;
-    request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    request->nlmsg_seq = ++locals->sequence;
-    struct rtmsg *route = mnl_nlmsg_put_extra_header(request, sizeof *route);
-    route->rtm_family = family;
-    route->rtm_table = RT_TABLE_LOCAL;
-    if (mnl_socket_sendto(locals->queries, request, request->nlmsg_len) < 0)
-        return -errno;
-
-    unsigned port = mnl_socket_get_portid(locals->queries);
-    int more = MNL_CB_OK;
-    while (more > MNL_CB_STOP) {
-        ssize_t n = mnl_socket_recvfrom(locals->queries, buffer, sizeof buffer);
-        if (n < 0)
-            return -errno;
-        more = mnl_cb_run(buffer, (size_t)n, locals->sequence, port, add_route, set);
+        err = add(set, item->family, item->address, len);
+        if (err == 0 && item->has_broadcast)
+            err = add(set, item->family, item->broadcast, len);
     }
-    /* EINTR: the table changed while it was read (NLM_F_DUMP_INTR). */
-    return more < 0 ? -errno : 0;
+    return err;
 }
 
-static void drain(struct mnl_socket *socket)
+static bool is_loopback_prefix(const struct rtnl_rule *rule)
 {
-    char buffer[BUFFER_SIZE];
+    static const uint8_t loopback_v6[16] = { [15] = 1 };
 
-    while (mnl_socket_recvfrom(socket, buffer, sizeof buffer) > 0)
-        ;
+    if (is_v6(rule->family))
+        return rule->src_len == 128 && memcmp(rule->src, loopback_v6, sizeof loopback_v6) == 0;
+    return rule->src_len >= 8 && rule->src[0] == 127;
 }
 
-static int try_to_read_table(struct locals *locals)
+/* Can a packet that bears no mark and does not come from loopback match? */
+static bool is_for_strangers(const struct rtnl_rule *rule)
+{
+    if (rule->action != FR_ACT_TO_TBL)
+        return false;
+    return rule->invert || (rule->mark == 0 && !is_loopback_prefix(rule));
+}
+
+/* No rule at all leads to the table of a VRF, but its addresses are this host's. */
+static bool is_for_marked_alone(const struct rtnl_rules *rules, uint32_t table)
+{
+    bool has_rule = false;
+
+    for (size_t i = 0; i < rules->n_items; i++) {
+        if (rules->items[i].table != table)
+            continue;
+        if (is_for_strangers(&rules->items[i]))
+            return false;
+        has_rule = true;
+    }
+    return has_rule;
+}
+
+static bool is_own(const struct rtnl_route *route, const struct rtnl_rules *rules)
+{
+    if (route->type != RTN_LOCAL && route->type != RTN_BROADCAST && route->type != RTN_ANYCAST)
+        return false;
+    /* A route that takes every address is a return path, ours or that of a transparent proxy. */
+    if (route->dst_len == 0)
+        return false;
+    return route->table == RT_TABLE_LOCAL || !is_for_marked_alone(rules, route->table);
+}
+
+static int add_routes(struct subnets *set, const struct rtnl_routes *routes,
+                      const struct rtnl_rules *rules)
+{
+    int err = 0;
+
+    for (size_t i = 0; err == 0 && i < routes->n_items; i++) {
+        const struct rtnl_route *route = &routes->items[i];
+
+        if (is_own(route, rules))
+            err = add(set, route->family, route->dst, route->dst_len);
+    }
+    return err;
+}
+
+static int read_family(struct rtnl *rtnl, sa_family_t family, struct facts *facts)
+{
+    /* Table `local` has broadcast and anycast addresses, too; elsewhere these are the interfaces'.
+     */
+    struct rtnl_filter table_local = { .table = RT_TABLE_LOCAL };
+    struct rtnl_filter all_local = { .type = RTN_LOCAL };
+    struct rtnl_routes *routes = &facts->routes[is_v6(family)];
+    int err = rtnl_dump_rules(rtnl, family, &facts->rules[is_v6(family)]);
+
+    /* A kernel without IPv6 has no rules for it. */
+    if (err == -EOPNOTSUPP || err == -EAFNOSUPPORT)
+        return 0;
+    if (err == 0)
+        err = rtnl_dump_routes(rtnl, family, table_local, routes);
+    if (err == 0)
+        err = rtnl_dump_routes(rtnl, family, all_local, routes);
+    return err;
+}
+
+static int read_facts(struct rtnl *rtnl, struct facts *facts)
+{
+    int err = rtnl_dump_addresses(rtnl, &facts->addresses);
+
+    if (err == 0)
+        err = read_family(rtnl, AF_INET, facts);
+    if (err == 0)
+        err = read_family(rtnl, AF_INET6, facts);
+    return err;
+}
+
+static void facts_close(struct facts *facts)
+{
+    rtnl_addresses_close(&facts->addresses);
+    for (size_t i = 0; i < 2; i++) {
+        rtnl_rules_close(&facts->rules[i]);
+        rtnl_routes_close(&facts->routes[i]);
+    }
+}
+
+static int fill(struct subnets *set, struct rtnl *rtnl)
+{
+    struct facts facts = { 0 };
+    int err = read_facts(rtnl, &facts);
+
+    if (err == 0)
+        err = add_addresses(set, &facts.addresses);
+    for (size_t i = 0; err == 0 && i < 2; i++)
+        err = add_routes(set, &facts.routes[i], &facts.rules[i]);
+    facts_close(&facts);
+    return err;
+}
+
+static int read_all(struct locals *locals)
 {
     struct subnets *set = subnets_new();
-    if (!set)
-        return -ENOMEM;
+    int err = set ? fill(set, locals->rtnl) : -ENOMEM;
 
-    int err = dump_family(locals, set, AF_INET);
-    if (err == 0)
-        err = dump_family(locals, set, AF_INET6);
+    locals->read_at_ms = clock_now_ms();
+    locals->has_failed = err < 0;
     if (err < 0) {
         subnets_free(set);
-        drain(locals->queries);
         return err;
     }
     subnets_seal(set);
     subnets_free(locals->set);
     locals->set = set;
+    locals->n_added = 0;
+    locals->is_stale = false;
     return 0;
 }
 
-static int read_table(struct locals *locals)
+/*
+ * A router's routes may change thousands of times a second, and only those that make addresses
+ * its own matter here: the kernel drops the others before they wake anybody.
+ */
+static int hear_own_alone(int fd)
 {
-    int err = -EINTR;
+    const unsigned type = offsetof(struct nlmsghdr, nlmsg_type);
+    const unsigned route_type = NLMSG_HDRLEN + offsetof(struct rtmsg, rtm_type);
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, type),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWROUTE), 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_DELROUTE), 0, 4),
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, route_type),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, RTN_LOCAL, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, RTN_BROADCAST, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, RTN_ANYCAST, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    struct sock_fprog program = { .len = sizeof code / sizeof *code, .filter = code };
 
-    for (int i = 0; i < DUMP_ATTEMPTS && err == -EINTR; i++)
-        err = try_to_read_table(locals);
-    return err;
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0 ? -errno : 0;
 }
 
-static struct mnl_socket *open_socket(unsigned groups)
+static int open_events(struct locals *locals)
 {
-    struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (!socket)
-        return NULL;
+    static const int groups[] = { RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+                                  RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE };
+    int fd = rtnl_listen(NETLINK_ROUTE, groups, sizeof groups / sizeof *groups);
 
-    int on = 1;
-    /* Has the kernel look for table `local` only, not through a router's million routes. */
-    (void)mnl_socket_setsockopt(socket, NETLINK_GET_STRICT_CHK, &on, sizeof on);
-    if (mnl_socket_bind(socket, groups, MNL_SOCKET_AUTOPID) < 0) {
-        int err = errno;
-        mnl_socket_close(socket);
-        errno = err;
-        return NULL;
-    }
-    return socket;
+    if (fd < 0)
+        return fd;
+    locals->events = fd;
+    return hear_own_alone(fd);
 }
 
 int locals_new(struct locals **out)
@@ -155,14 +244,12 @@ int locals_new(struct locals **out)
     if (!locals)
         return -ENOMEM;
 
-    int err = 0;
-    locals->events = open_socket(RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE);
-    if (locals->events)
-        locals->queries = open_socket(0);
-    if (!locals->queries)
-        err = -errno;
-    if (err == 0)
-        err = read_table(locals);
+    locals->events = -1;
+    int err = open_events(locals);
+    if (err == 0) {
+        locals->rtnl = rtnl_new();
+        err = locals->rtnl ? read_all(locals) : -errno;
+    }
     if (err < 0) {
         locals_free(locals);
         return err;
@@ -175,48 +262,80 @@ void locals_free(struct locals *locals)
 {
     if (!locals)
         return;
-    if (locals->events)
-        mnl_socket_close(locals->events);
-    if (locals->queries)
-        mnl_socket_close(locals->queries);
+    if (locals->events >= 0)
+        close(locals->events);
+    rtnl_free(locals->rtnl);
     subnets_free(locals->set);
     free(locals);
 }
 
 int locals_fd(const struct locals *locals)
 {
-    return mnl_socket_get_fd(locals->events);
+    return locals->events;
 }
 
-static int note_change(const struct nlmsghdr *message, void *context)
+static void count_at_once(struct locals *locals, sa_family_t family, const uint8_t *bytes)
 {
-    bool *changed = context;
+    struct addr addr;
 
-    if (message->nlmsg_type == RTM_NEWROUTE || message->nlmsg_type == RTM_DELROUTE)
-        *changed = *changed || is_of_table_local(message);
-    return MNL_CB_OK;
+    addr_from_bytes(&addr, family, bytes, 0);
+    if (locals->n_added < ADDED_MAX && !locals_contain(locals, &addr))
+        locals->added[locals->n_added++] = addr;
+}
+
+static void take_event(struct locals *locals, const struct nlmsghdr *message)
+{
+    struct rtnl_address address;
+    struct rtnl_route route;
+
+    locals->is_stale = true;
+    if (message->nlmsg_type == RTM_NEWADDR && rtnlmsg_address(message, &address))
+        count_at_once(locals, address.family, address.address);
+    else if (message->nlmsg_type == RTM_NEWROUTE && rtnlmsg_route(message, &route) &&
+             route.table == RT_TABLE_LOCAL && route.dst_len == (is_v6(route.family) ? 128 : 32))
+        count_at_once(locals, route.family, route.dst);
+}
+
+static void take_events(struct locals *locals)
+{
+    _Alignas(struct nlmsghdr) char buffer[BUFFER_SIZE];
+
+    for (;;) {
+        ssize_t n = recv(locals->events, buffer, sizeof buffer, 0);
+        const struct nlmsghdr *message;
+        const void *at = buffer;
+        size_t left = n > 0 ? (size_t)n : 0;
+
+        if (n < 0 && errno == ENOBUFS)
+            locals->is_stale = true; /* so many at once that some were dropped */
+        else if (n < 0 && errno != EINTR)
+            return;
+        while ((message = rtnlmsg_take(&at, &left)))
+            take_event(locals, message);
+    }
+}
+
+int locals_due_ms(const struct locals *locals)
+{
+    uint64_t interval = locals->has_failed ? RETRY_MS : READ_INTERVAL_MS;
+    uint64_t passed = clock_now_ms() - locals->read_at_ms;
+
+    if (!locals->is_stale)
+        return -1;
+    return passed >= interval ? 0 : (int)(interval - passed);
 }
 
 int locals_update(struct locals *locals)
 {
-    char buffer[BUFFER_SIZE];
-    for (;;) {
-        ssize_t n = mnl_socket_recvfrom(locals->events, buffer, sizeof buffer);
-        if (n > 0)
-            (void)mnl_cb_run(buffer, (size_t)n, 0, 0, note_change, &locals->is_stale);
-        else if (n < 0 && errno == ENOBUFS)
-            locals->is_stale = true; /* so many at once that some were dropped */
-        else
-            break;
-    }
-    if (!locals->is_stale)
-        return 0;
-    int err = read_table(locals);
-    locals->is_stale = err < 0;
-    return err;
+    take_events(locals);
+    return locals_due_ms(locals) == 0 ? read_all(locals) : 0;
 }
 
 bool locals_contain(const struct locals *locals, const struct addr *addr)
 {
+    for (size_t i = 0; i < locals->n_added; i++) {
+        if (addr_equal_host(&locals->added[i], addr))
+            return true;
+    }
     return subnets_contain(locals->set, addr);
 }

@@ -6,6 +6,8 @@
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum {
     BUFFER_SIZE = 32768, /* the kernel's dumps use no more at a time */
@@ -39,6 +41,27 @@ struct rtnl *rtnl_new(void)
     /* Without it (before Linux 4.20) a dump has the routes of every table: slower, no more. */
     mnl_socket_setsockopt(rtnl->socket, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
     return rtnl;
+}
+
+int rtnl_listen(int bus, const int *groups, size_t n_groups)
+{
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, bus);
+    struct sockaddr_nl any = { .nl_family = AF_NETLINK };
+
+    if (fd < 0)
+        return -errno;
+    if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0)
+        goto fail;
+    for (size_t i = 0; i < n_groups; i++) {
+        if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(*groups)) < 0)
+            goto fail;
+    }
+    return fd;
+fail:;
+    int r = -errno;
+
+    close(fd);
+    return r;
 }
 
 void rtnl_free(struct rtnl *rtnl)
@@ -154,21 +177,57 @@ int rtnl_dump_rules(struct rtnl *rtnl, sa_family_t family, struct rtnl_rules *ou
     return r;
 }
 
-struct route_filter {
-    uint32_t table;   /* 0 = all */
-    uint8_t protocol; /* 0 = all */
+static int add_address(const struct nlmsghdr *msg, void *context)
+{
+    struct rtnl_addresses *out = context;
+    struct rtnl_address *items;
+    struct rtnl_address address;
+
+    if (!rtnlmsg_address(msg, &address))
+        return 0;
+    items = reallocarray(out->items, out->n_items + 1, sizeof(*items));
+    if (!items)
+        return -ENOMEM;
+    items[out->n_items++] = address;
+    out->items = items;
+    return 0;
+}
+
+int rtnl_dump_addresses(struct rtnl *rtnl, struct rtnl_addresses *out)
+{
+    size_t before = out->n_items;
+    int r = -EAGAIN;
+
+    for (int i = 0; r == -EAGAIN && i < DUMP_TRIES; i++) {
+        struct nlmsghdr *msg = begin(rtnl, RTM_GETADDR, NLM_F_DUMP);
+
+        mnl_nlmsg_put_extra_header(msg, sizeof(struct ifaddrmsg));
+        out->n_items = before;
+        r = talk(rtnl, msg, add_address, out);
+    }
+    return r;
+}
+
+struct routes_of {
+    struct rtnl_filter filter;
     struct rtnl_routes routes;
 };
 
+static bool passes(const struct rtnl_filter *filter, const struct rtnl_route *route)
+{
+    return (filter->table == 0 || route->table == filter->table) &&
+           (filter->protocol == 0 || route->protocol == filter->protocol) &&
+           (filter->type == 0 || route->type == filter->type);
+}
+
 static int add_route(const struct nlmsghdr *msg, void *context)
 {
-    struct route_filter *filter = context;
-    struct rtnl_routes *out = &filter->routes;
+    struct routes_of *routes_of = context;
+    struct rtnl_routes *out = &routes_of->routes;
     struct rtnl_route *items;
     struct rtnl_route route;
 
-    if (!rtnlmsg_route(msg, &route) || (filter->table != 0 && route.table != filter->table) ||
-        (filter->protocol != 0 && route.protocol != filter->protocol))
+    if (!rtnlmsg_route(msg, &route) || !passes(&routes_of->filter, &route))
         return 0;
     items = reallocarray(out->items, out->n_items + 1, sizeof(*items));
     if (!items)
@@ -178,10 +237,10 @@ static int add_route(const struct nlmsghdr *msg, void *context)
     return 0;
 }
 
-int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, uint32_t table, uint8_t protocol,
+int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, struct rtnl_filter filter,
                      struct rtnl_routes *out)
 {
-    struct route_filter filter = { .table = table, .protocol = protocol, .routes = *out };
+    struct routes_of routes_of = { .filter = filter, .routes = *out };
     size_t before = out->n_items;
     int r = -EAGAIN;
 
@@ -190,14 +249,21 @@ int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, uint32_t table, uint
         struct rtmsg *header = mnl_nlmsg_put_extra_header(msg, sizeof(*header));
 
         header->rtm_family = (uint8_t)family;
-        header->rtm_protocol = protocol;
-        if (table != 0)
-            mnl_attr_put_u32(msg, RTA_TABLE, table);
-        filter.routes.n_items = before;
-        r = talk(rtnl, msg, add_route, &filter);
+        header->rtm_protocol = filter.protocol;
+        header->rtm_type = filter.type;
+        if (filter.table != 0)
+            mnl_attr_put_u32(msg, RTA_TABLE, filter.table);
+        routes_of.routes.n_items = before;
+        r = talk(rtnl, msg, add_route, &routes_of);
     }
-    *out = filter.routes;
+    *out = routes_of.routes;
     return r == -ENOENT ? 0 : r;
+}
+
+void rtnl_addresses_close(struct rtnl_addresses *addresses)
+{
+    free(addresses->items);
+    *addresses = (struct rtnl_addresses){ 0 };
 }
 
 void rtnl_rules_close(struct rtnl_rules *rules)

@@ -215,3 +215,43 @@ bool rtnlmsg_route(const struct nlmsghdr *msg, struct rtnl_route *out)
     };
     return read_attributes(msg, sizeof(*header), route_attribute, out);
 }
+
+struct address_attributes {
+    struct rtnl_address *out;
+    bool has_local;
+    bool has_address;
+};
+
+static bool address_attribute(const struct nlattr *attr, void *context)
+{
+    struct address_attributes *found = context;
+    struct rtnl_address *out = found->out;
+
+    switch (mnl_attr_get_type(attr)) {
+    case IFA_LOCAL:
+        found->has_local = true;
+        return read_address(attr, out->family, out->address);
+    case IFA_ADDRESS: /* the peer's, where there is a local one too */
+        found->has_address = true;
+        return found->has_local || read_address(attr, out->family, out->address);
+    case IFA_BROADCAST:
+        out->has_broadcast = true;
+        return read_address(attr, out->family, out->broadcast);
+    default:
+        return true;
+    }
+}
+
+bool rtnlmsg_address(const struct nlmsghdr *msg, struct rtnl_address *out)
+{
+    const struct ifaddrmsg *header = mnl_nlmsg_get_payload(msg);
+    struct address_attributes found = { .out = out };
+
+    if ((msg->nlmsg_type != RTM_NEWADDR && msg->nlmsg_type != RTM_DELADDR) ||
+        !has_header(msg, sizeof(*header)) ||
+        (header->ifa_family != AF_INET && header->ifa_family != AF_INET6))
+        return false;
+    *out = (struct rtnl_address){ .family = header->ifa_family };
+    return read_attributes(msg, sizeof(*header), address_attribute, &found) &&
+           (found.has_local || found.has_address);
+}

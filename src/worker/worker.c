@@ -17,7 +17,6 @@
 enum {
     MAX_PIPES = 64,  /* 16 MiB of pipe buffers at the most; further bulk streams are copied */
     QUIET_MS = 1000, /* until a socket that is not being read is watched for errors */
-    LOCALS_RETRY_MS = 1000, /* until this host's addresses are read again after a failure */
 };
 
 static void for_each_listener(struct worker *worker, void (*act)(struct listener *))
@@ -131,18 +130,18 @@ static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
 static void update_locals(struct worker *worker)
 {
     int err = locals_update(worker->locals);
-    if (err == 0) {
-        worker->locals_failed = false;
-        return;
-    }
     /* Until it works, a header might name an address that has become this host's own. */
-    if (!worker->locals_failed)
+    if (err < 0 && !worker->locals_failed)
         log_warning("worker", "[!] this host's addresses could not be read again: %s",
                     strerror(-err));
-    worker->locals_failed = true;
-    ev_timer_stop(worker->loop, &worker->locals_retry);
-    ev_timer_set(&worker->locals_retry, LOCALS_RETRY_MS / 1000., 0.);
-    ev_timer_start(worker->loop, &worker->locals_retry);
+    worker->locals_failed = err < 0;
+
+    int due_ms = locals_due_ms(worker->locals);
+    ev_timer_stop(worker->loop, &worker->locals_timer);
+    if (due_ms < 0)
+        return;
+    ev_timer_set(&worker->locals_timer, due_ms / 1000., 0.);
+    ev_timer_start(worker->loop, &worker->locals_timer);
 }
 
 static void on_locals(struct ev_loop *loop, ev_io *io, int revents)
@@ -152,7 +151,7 @@ static void on_locals(struct ev_loop *loop, ev_io *io, int revents)
     update_locals(io->data);
 }
 
-static void on_locals_retry(struct ev_loop *loop, ev_timer *timer, int revents)
+static void on_locals_due(struct ev_loop *loop, ev_timer *timer, int revents)
 {
     (void)loop;
     (void)revents;
@@ -211,8 +210,8 @@ static void open_watchers(struct worker *worker)
     ev_set_priority(&worker->locals_io, EV_MAXPRI); /* a claim is judged by what holds by then */
     worker->locals_io.data = worker;
     ev_io_start(worker->loop, &worker->locals_io);
-    ev_timer_init(&worker->locals_retry, on_locals_retry, 0., 0.);
-    worker->locals_retry.data = worker;
+    ev_timer_init(&worker->locals_timer, on_locals_due, 0., 0.);
+    worker->locals_timer.data = worker;
     ev_timer_init(&worker->held_back_timer, on_held_back, 0., 0.);
     worker->held_back_timer.data = worker;
 }

@@ -116,10 +116,13 @@ static void read_message(const struct nlmsghdr *original, struct kernel *kernel)
     struct nlmsghdr *msg = copy_of(original, original->nlmsg_len, 0);
     struct rtnl_rule rule;
     struct rtnl_route route;
+    struct rtnl_address address;
     bool is_rule = rtnlmsg_rule(msg, &rule);
     bool is_route = rtnlmsg_route(msg, &route);
+    bool is_address = rtnlmsg_address(msg, &address);
 
-    PROPERTY(!is_rule || !is_route);
+    PROPERTY(is_rule + is_route + is_address <= 1);
+    PROPERTY(!is_address || address.family == AF_INET || address.family == AF_INET6);
     if (is_rule) {
         size_t family = rule.family == AF_INET6;
         check_rule(&rule);

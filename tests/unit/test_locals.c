@@ -10,13 +10,35 @@ static bool has(const struct locals *locals, const char *host)
     return locals_contain(locals, &addr);
 }
 
+/* As a worker does: when there is an event, or when it is due. */
+static void update(struct locals *locals)
+{
+    int due_ms = locals_due_ms(locals);
+
+    if (due_ms < 0)
+        support_wait(locals_fd(locals), POLLIN);
+    else
+        (void)support_is_ready(locals_fd(locals), POLLIN, due_ms);
+    assert_int_equal(locals_update(locals), 0);
+}
+
+/* Takes away what "ip ... add ..." added. */
+static void undo_ip(const char *command)
+{
+    const char *verb = strstr(command, " add ");
+    char undo[200];
+
+    assert_non_null(verb);
+    snprintf(undo, sizeof undo, "%.*s del %s", (int)(verb - command), command, verb + 5);
+    support_ip(undo);
+}
+
 /* One change may be told in several pieces, IPv6's some time after ip(8) has ended. */
 static void update_until(struct locals *locals, const char *host, bool is_local)
 {
-    do {
-        support_wait(locals_fd(locals), POLLIN);
-        assert_int_equal(locals_update(locals), 0);
-    } while (has(locals, host) != is_local);
+    do
+        update(locals);
+    while (has(locals, host) != is_local);
 }
 
 static struct locals *open_locals(void)
@@ -95,15 +117,31 @@ static void what_was_there_before_is_known(void **state)
     }
 }
 
-static void other_tables_do_not_count(void **state)
+/* A return path of ours or of a transparent proxy makes no client this host's own. */
+static void a_return_path_makes_no_client_local(void **state)
 {
+    static const char *const path[] = {
+        "rule add fwmark 123 lookup 100",
+        "rule add from 127.0.0.0/8 iif lo lookup 101",
+        "rule add from all iif lo lookup 102",
+        "-6 rule add fwmark 123 lookup 100",
+        "-6 rule add from ::1/128 iif lo lookup 101",
+        "route add local 0.0.0.0/0 dev lo table 100",
+        "route add local 198.51.100.0/24 dev lo table 100",
+        "route add local 198.51.100.0/24 dev lo table 101",
+        "route add local 0.0.0.0/0 dev lo table 102",
+        "-6 route add local ::/0 dev lo table 100",
+        "-6 route add local 2001:db8::/64 dev lo table 101",
+        "addr add 203.0.113.8/32 dev lo", /* the last event */
+    };
     struct locals *locals = open_locals();
 
     (void)state;
-    support_ip("route add local 0.0.0.0/0 dev lo table 100");
-    support_ip("-6 route add local ::/0 dev lo table 100");
-    support_ip("addr add 198.51.100.8/32 dev lo"); /* the last of the news */
-    update_until(locals, "198.51.100.8", true);
+    for (size_t i = 0; i < COUNT(path); i++)
+        support_ip(path[i]);
+    update_until(locals, "203.0.113.8", true);
+    while (locals_due_ms(locals) >= 0)
+        update(locals);
     assert_false(has(locals, "198.51.100.7"));
     assert_false(has(locals, "2001:db8::7"));
     locals_free(locals);
@@ -111,9 +149,123 @@ static void other_tables_do_not_count(void **state)
     assert_false(has(locals, "198.51.100.7"));
     assert_false(has(locals, "2001:db8::7"));
     locals_free(locals);
+    for (size_t i = COUNT(path); i-- > 0;)
+        undo_ip(path[i]);
+}
+
+/* Reported: such addresses passed as clients. */
+static void an_own_address_in_another_table_is_local(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *rule;
+        const char *route;
+        const char *local;
+    } cases[] = {
+        { "a rule for everybody", "rule add from all lookup 200",
+          "route add local 198.51.100.7/32 dev lo table 200", "198.51.100.7" },
+        { "table main", NULL, "route add local 198.51.100.0/24 dev lo table main", "198.51.100.7" },
+        { "a rule for other marks", "rule add not fwmark 5 lookup 200",
+          "route add local 198.51.100.7/32 dev lo table 200", "198.51.100.7" },
+        { "no rule, as of a VRF", NULL, "route add local 198.51.100.7/32 dev lo table 200",
+          "198.51.100.7" },
+        { "IPv6", "-6 rule add from all lookup 200",
+          "-6 route add local 2001:db8::7/128 dev lo table 200", "2001:db8::7" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct locals *locals = open_locals();
+
+        print_message("    %s\n", cases[i].name);
+        if (cases[i].rule)
+            support_ip(cases[i].rule);
+        support_ip(cases[i].route);
+        update_until(locals, cases[i].local, true);
+        assert_false(has(locals, "203.0.113.1"));
+        undo_ip(cases[i].route);
+        update_until(locals, cases[i].local, false);
+        if (cases[i].rule)
+            undo_ip(cases[i].rule);
+        locals_free(locals);
+    }
+}
+
+/* A rule that comes or goes makes another table count, or count no more. */
+static void a_rule_that_changes_is_noticed(void **state)
+{
+    struct locals *locals = open_locals();
+
+    (void)state;
+    support_ip("rule add fwmark 123 lookup 200");
+    support_ip("route add local 198.51.100.7/32 dev lo table 200");
+    while (locals_due_ms(locals) >= 0 || support_is_ready(locals_fd(locals), POLLIN, 0))
+        update(locals);
+    assert_false(has(locals, "198.51.100.7"));
+    support_ip("rule add from all lookup 200");
+    update_until(locals, "198.51.100.7", true);
+    support_ip("rule del from all lookup 200");
+    update_until(locals, "198.51.100.7", false);
+    support_ip("route flush table 200");
+    support_ip("rule del fwmark 123 lookup 200");
+    locals_free(locals);
+}
+
+/* In a VRF its local route is in the VRF's table; here in none, as not every kernel has VRFs. */
+static void the_address_of_an_interface_is_local_without_a_route(void **state)
+{
+    struct locals *locals = open_locals();
+
+    (void)state;
+    support_ip("addr add 198.51.100.7/32 dev lo");
+    update_until(locals, "198.51.100.7", true);
+    support_ip("route del table local local 198.51.100.7 dev lo");
+    support_wait(locals_fd(locals), POLLIN);
+    do
+        update(locals);
+    while (locals_due_ms(locals) >= 0);
+    assert_true(has(locals, "198.51.100.7"));
+    support_ip("addr del 198.51.100.7/32 dev lo");
+    update_until(locals, "198.51.100.7", false);
+    locals_free(locals);
+}
+
+/* Reported: thousands of changes a second of other routes cost every worker a fifth of a core. */
+static void changes_of_other_routes_wake_nobody(void **state)
+{
+    struct locals *locals = open_locals();
+
+    (void)state;
+    support_ip("route add 198.51.100.0/24 dev lo");
+    support_ip("route add blackhole 203.0.113.0/24");
+    support_ip("-6 route add unreachable 2001:db8:9::/48");
+    support_ip("route flush root 198.51.100.0/24");
+    support_ip("route del blackhole 203.0.113.0/24");
+    support_ip("-6 route del unreachable 2001:db8:9::/48");
+    assert_false(support_is_ready(locals_fd(locals), POLLIN, 0));
+    locals_free(locals);
+}
+
+/* Everything is read again at once, then after a while; an address that came counts meanwhile. */
+static void an_address_counts_before_everything_is_read_again(void **state)
+{
+    struct locals *locals = open_locals();
+
+    (void)state;
+    support_ip("addr add 198.51.100.7/32 dev lo");
+    support_wait(locals_fd(locals), POLLIN);
+    assert_int_equal(locals_update(locals), 0);
+    assert_true(has(locals, "198.51.100.7"));
+    support_ip("addr add 198.51.100.8/32 dev lo");
+    support_wait(locals_fd(locals), POLLIN);
+    assert_int_equal(locals_update(locals), 0);
+    assert_true(has(locals, "198.51.100.8"));
+    assert_true(has(locals, "198.51.100.7"));
+    support_ip("addr del 198.51.100.7/32 dev lo");
+    update_until(locals, "198.51.100.7", false);
+    assert_true(has(locals, "198.51.100.8"));
     support_ip("addr del 198.51.100.8/32 dev lo");
-    support_ip("route flush table 100");
-    support_ip("-6 route flush table 100");
+    locals_free(locals);
 }
 
 static void an_update_without_news_changes_nothing_and_does_not_block(void **state)
@@ -164,7 +316,12 @@ int main(void)
         cmocka_unit_test(loopback_is_known_from_the_start),
         cmocka_unit_test(what_comes_and_goes_is_noticed),
         cmocka_unit_test(what_was_there_before_is_known),
-        cmocka_unit_test(other_tables_do_not_count),
+        cmocka_unit_test(a_return_path_makes_no_client_local),
+        cmocka_unit_test(an_own_address_in_another_table_is_local),
+        cmocka_unit_test(a_rule_that_changes_is_noticed),
+        cmocka_unit_test(the_address_of_an_interface_is_local_without_a_route),
+        cmocka_unit_test(changes_of_other_routes_wake_nobody),
+        cmocka_unit_test(an_address_counts_before_everything_is_read_again),
         cmocka_unit_test(an_update_without_news_changes_nothing_and_does_not_block),
         cmocka_unit_test(more_changes_than_can_be_told_are_noticed_all_the_same),
         cmocka_unit_test(nothing_stays_open),

@@ -134,6 +134,51 @@ static void a_route_is_read_with_gateway_and_metric(void **state)
     assert_int_equal(route.gateway[3], 1);
 }
 
+/* `ip addr add 10.0.0.1 peer 10.0.0.2/32 dev tun0` and `ip addr add 10.0.0.1/24 brd + dev eth0` */
+static void an_address_is_read_with_its_broadcast(void **state)
+{
+    struct ifaddrmsg header = { .ifa_family = AF_INET, .ifa_prefixlen = 24 };
+    uint8_t own[4] = { 10, 0, 0, 1 };
+    uint8_t peer[4] = { 10, 0, 0, 2 };
+    uint8_t broadcast[4] = { 10, 0, 0, 255 };
+    struct rtnl_address address;
+    struct message message;
+
+    (void)state;
+    begin(&message, RTM_NEWADDR, &header, sizeof(header));
+    mnl_attr_put(message.header, IFA_ADDRESS, 4, peer);
+    mnl_attr_put(message.header, IFA_LOCAL, 4, own);
+    assert_true(rtnlmsg_address(message.header, &address));
+    assert_memory_equal(address.address, own, 4);
+    assert_false(address.has_broadcast);
+    begin(&message, RTM_DELADDR, &header, sizeof(header));
+    mnl_attr_put(message.header, IFA_LOCAL, 4, own);
+    mnl_attr_put(message.header, IFA_ADDRESS, 4, peer);
+    mnl_attr_put(message.header, IFA_BROADCAST, 4, broadcast);
+    assert_true(rtnlmsg_address(message.header, &address));
+    assert_memory_equal(address.address, own, 4);
+    assert_true(address.has_broadcast);
+    assert_memory_equal(address.broadcast, broadcast, 4);
+}
+
+static void an_address_that_is_none_is_refused(void **state)
+{
+    struct ifaddrmsg header = { .ifa_family = AF_INET6 };
+    struct rtnl_address address;
+    struct message message;
+
+    (void)state;
+    begin(&message, RTM_NEWADDR, &header, sizeof(header));
+    assert_false(rtnlmsg_address(message.header, &address)); /* no address in it */
+    mnl_attr_put_u32(message.header, IFA_ADDRESS, 0);
+    assert_false(rtnlmsg_address(message.header, &address)); /* too short for IPv6 */
+    header.ifa_family = AF_UNSPEC;
+    begin(&message, RTM_NEWADDR, &header, sizeof(header));
+    assert_false(rtnlmsg_address(message.header, &address));
+    a_whole_route(&message);
+    assert_false(rtnlmsg_address(message.header, &address));
+}
+
 /* Copied to the end of a heap block, so that a sanitizer sees any byte read beyond. */
 static bool parse_prefix(const struct message *message, size_t len, bool is_rule)
 {
@@ -261,6 +306,8 @@ int main(void)
         cmocka_unit_test(a_mark_without_a_mask_counts_in_every_bit),
         cmocka_unit_test(selectors_that_are_not_told_apart_make_it_special),
         cmocka_unit_test(a_route_is_read_with_gateway_and_metric),
+        cmocka_unit_test(an_address_is_read_with_its_broadcast),
+        cmocka_unit_test(an_address_that_is_none_is_refused),
         cmocka_unit_test(a_truncated_message_is_refused_at_every_length),
         cmocka_unit_test(a_length_beyond_the_bytes_ends_the_walk),
         cmocka_unit_test(messages_are_taken_one_after_the_other),

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * locals: which addresses are this host's own? Kept up to date by the kernel's
- * notifications. What counts is the kernel's table `local`: the interfaces' addresses, their
- * broadcast addresses, and whatever else was routed to the host itself.
+ * locals: which addresses are this host's own? Kept up to date by the kernel's notifications.
+ *
+ * Own is what the kernel delivers to this host without a firewall mark: the addresses of all
+ * interfaces (those in a VRF too) and their broadcast addresses, and every destination of a
+ * local route, whatever its table. Two kinds of local routes do not count, because they bring
+ * replies to clients back: a route for all addresses, and one in a table that rules reach by a
+ * mark or from loopback alone.
  */
 #ifndef MMPROXY_NET_LOCALS_H
 #define MMPROXY_NET_LOCALS_H
@@ -14,7 +18,7 @@
 struct locals;
 
 /*
- * Opens its two rtnetlink sockets and reads the table; opens nothing afterwards, so that a
+ * Opens its two rtnetlink sockets and reads everything; opens nothing afterwards, so that a
  * jail may close behind it. returns: 0 with *out for locals_free, or -errno.
  */
 int locals_new(struct locals **out);
@@ -24,10 +28,14 @@ void locals_free(struct locals *locals);
 int locals_fd(const struct locals *locals);
 
 /*
- * Never blocks. returns: 0, or -errno with the old knowledge kept; another call, after a while,
- * tries again whether or not something has changed since.
+ * Never blocks. An address that was added counts at once. All else is read again five times a
+ * second at most, however many changes there are: locals_due_ms says when to call it for that.
+ * returns: 0, or -errno with the old knowledge kept: a later call tries again.
  */
 int locals_update(struct locals *locals);
+
+/* In how many milliseconds is locals_update to be called without an event? -1: not at all. */
+int locals_due_ms(const struct locals *locals);
 
 /* port does not count; unmap first. */
 bool locals_contain(const struct locals *locals, const struct addr *addr);

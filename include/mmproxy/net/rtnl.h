@@ -17,16 +17,38 @@ struct rtnl;
 struct rtnl *rtnl_new(void);
 void rtnl_free(struct rtnl *rtnl);
 
+struct rtnl_addresses {
+    struct rtnl_address *items;
+    size_t n_items;
+};
+
+/*
+ * A non-blocking socket that hears what these groups tell (RTNLGRP_...). bus: NETLINK_ROUTE or
+ * another. returns: the descriptor, owned by the caller, or -errno.
+ */
+int rtnl_listen(int bus, const int *groups, size_t n_groups);
+
 /* Appends all rules of the family, in the kernel's order of evaluation. returns: 0 or -errno. */
 int rtnl_dump_rules(struct rtnl *rtnl, sa_family_t family, struct rtnl_rules *out);
 
+/* Which routes; 0 stands for all of them. */
+struct rtnl_filter {
+    uint32_t table;
+    uint8_t protocol; /* that installed it */
+    uint8_t type;     /* RTN_LOCAL, ... */
+};
+
 /*
- * Appends the routes of a table that a protocol installed; 0 stands for every table and for
- * every protocol. None where there is no such table. returns: 0 or -errno.
+ * Appends the routes that pass the filter, none where there is no such table. The kernel looks
+ * through all routes where no table is named. returns: 0 or -errno.
  */
-int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, uint32_t table, uint8_t protocol,
+int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, struct rtnl_filter filter,
                      struct rtnl_routes *out);
 
+/* Appends the addresses of all interfaces, both families. returns: 0 or -errno. */
+int rtnl_dump_addresses(struct rtnl *rtnl, struct rtnl_addresses *out);
+
+void rtnl_addresses_close(struct rtnl_addresses *addresses);
 void rtnl_rules_close(struct rtnl_rules *rules);
 void rtnl_routes_close(struct rtnl_routes *routes);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * rtnlmsg: rtnetlink messages about rules and routes, from bytes to values. Pure: what is
- * truncated or malformed is refused, never read past its end.
+ * rtnlmsg: rtnetlink messages about rules, routes and addresses, from bytes to values. Pure: what
+ * is truncated or malformed is refused, never read past its end.
  *
  * spec: rtnetlink(7), <linux/fib_rules.h>
  */
@@ -65,6 +65,14 @@ struct rtnl_routes {
     size_t n_items;
 };
 
+/* An address of an interface of this host. */
+struct rtnl_address {
+    sa_family_t family;
+    uint8_t address[16];
+    bool has_broadcast;
+    uint8_t broadcast[16];
+};
+
 /*
  * The message at bytes, NULL where there is no whole one; *len, the bytes there are, and
  * *bytes are moved behind it. bytes: aligned as a struct nlmsghdr.
@@ -72,10 +80,11 @@ struct rtnl_routes {
 const struct nlmsghdr *rtnlmsg_take(const void **bytes, size_t *len);
 
 /*
- * Both expect a whole message, as rtnlmsg_take gives it.
+ * All expect a whole message, as rtnlmsg_take gives it.
  * returns: false where it is of another type, too short or malformed.
  */
 bool rtnlmsg_rule(const struct nlmsghdr *msg, struct rtnl_rule *out);
 bool rtnlmsg_route(const struct nlmsghdr *msg, struct rtnl_route *out);
+bool rtnlmsg_address(const struct nlmsghdr *msg, struct rtnl_address *out);
 
 #endif

@@ -63,8 +63,8 @@ struct worker {
     bool draining;
     ev_io channel_io;
     ev_io locals_io;
-    ev_timer locals_retry;    /* active: the last reading failed */
-    bool locals_failed;       /* and that has been told */
+    ev_timer locals_timer;    /* active: the addresses are to be read again then */
+    bool locals_failed;       /* they could not be read, and that has been told */
     ev_timer held_back_timer; /* tells how many log lines were held back */
 };
 

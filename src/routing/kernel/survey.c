@@ -135,7 +135,8 @@ static int survey_route(struct judgement *out, const struct wanted *wanted,
     struct addr client = survey_client(item->family);
     struct rtnl_routes routes = { 0 };
     struct judge_probe answer;
-    int r = rtnl_dump_routes(rtnl, item->family, item->table, 0, &routes);
+    int r =
+        rtnl_dump_routes(rtnl, item->family, (struct rtnl_filter){ .table = item->table }, &routes);
 
     if (r == 0) {
         if (rule)

@@ -46,7 +46,8 @@ static void sweep_routes(struct install *install, const struct install_keep *kee
 {
     struct rtnl_routes routes = { 0 };
     char command[WANTED_COMMAND_MAX];
-    int r = rtnl_dump_routes(install->rtnl, family, 0, INSTALL_PROTOCOL, &routes);
+    int r = rtnl_dump_routes(install->rtnl, family,
+                             (struct rtnl_filter){ .protocol = INSTALL_PROTOCOL }, &routes);
 
     for (size_t i = 0; r == 0 && i < routes.n_items; i++) {
         struct wanted_item item = {

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "mmproxy/net/rtnlmsg.h"
+#include "mmproxy/net/rtnl.h"
 #include "mmproxy/routing/managed/install.h"
 #include "mmproxy/routing/wanted/nftlist.h"
 
@@ -20,27 +20,6 @@ enum {
 
 typedef bool judge_message(const struct nlmsghdr *msg, const struct wanted *wanted);
 
-static int open_netlink(int bus, const int *groups, size_t n_groups)
-{
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, bus);
-    struct sockaddr_nl any = { .nl_family = AF_NETLINK };
-
-    if (fd < 0)
-        return -errno;
-    if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0)
-        goto fail;
-    for (size_t i = 0; i < n_groups; i++) {
-        if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(*groups)) < 0)
-            goto fail;
-    }
-    return fd;
-fail:;
-    int r = -errno;
-
-    close(fd);
-    return r;
-}
-
 int watch_open(struct watch *watch)
 {
     static const int routing[] = { RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_IPV4_ROUTE,
@@ -48,14 +27,14 @@ int watch_open(struct watch *watch)
     static const int tables[] = { NFNLGRP_NFTABLES };
 
     watch->nft_fd = -1;
-    watch->rtnl_fd = open_netlink(NETLINK_ROUTE, routing, sizeof(routing) / sizeof(routing[0]));
+    watch->rtnl_fd = rtnl_listen(NETLINK_ROUTE, routing, sizeof(routing) / sizeof(routing[0]));
     if (watch->rtnl_fd < 0) {
         int r = watch->rtnl_fd;
 
         watch->rtnl_fd = -1;
         return r;
     }
-    watch->nft_fd = open_netlink(NETLINK_NETFILTER, tables, 1);
+    watch->nft_fd = rtnl_listen(NETLINK_NETFILTER, tables, 1);
     if (watch->nft_fd < 0)
         watch->nft_fd = -1;
     return 0;

@@ -9,9 +9,13 @@
 
 #define REASON_NO_HEADER "not a PROXY protocol header"
 
+/* What a header came with: it has to say the same. */
+enum carrier { CARRIER_STREAM, CARRIER_DATAGRAM };
+
 /* Both: as proxyproto_parse, for bytes whose first one is the version's; out is all zero. */
 enum proxyproto_verdict v1_parse(const uint8_t *bytes, size_t len, struct proxyproto *out);
-enum proxyproto_verdict v2_parse(const uint8_t *bytes, size_t len, struct proxyproto *out);
+enum proxyproto_verdict v2_parse(const uint8_t *bytes, size_t len, enum carrier carrier,
+                                 struct proxyproto *out);
 
 /*
  * Walks the TLVs between two offsets of a whole v2 header and checks what can be said of each

@@ -15,6 +15,19 @@ enum proxyproto_verdict proxyproto_parse(const uint8_t *bytes, size_t len, struc
     if (bytes[0] == 'P')
         return v1_parse(bytes, len, out);
     if (bytes[0] == '\r')
-        return v2_parse(bytes, len, out);
+        return v2_parse(bytes, len, CARRIER_STREAM, out);
     return verdict_bad(out, REASON_NO_HEADER);
+}
+
+enum proxyproto_verdict proxyproto_parse_datagram(const uint8_t *bytes, size_t len,
+                                                  struct proxyproto *out)
+{
+    *out = (struct proxyproto){ .reason = NULL };
+    if (len == 0)
+        return verdict_bad(out, REASON_NO_HEADER);
+    if (bytes[0] == 'P' && v1_parse(bytes, len, out) != PROXYPROTO_BAD)
+        return verdict_bad(out, "v1 header in a datagram: only v2 can say UDP");
+    enum proxyproto_verdict verdict = v2_parse(bytes, len, CARRIER_DATAGRAM, out);
+    return verdict == PROXYPROTO_MORE ? verdict_bad(out, "v2 header is longer than the datagram")
+                                      : verdict;
 }

@@ -2,10 +2,21 @@
 #include "internal.h"
 
 enum {
+    TYPE_ALPN = 0x01,
+    TYPE_AUTHORITY = 0x02,
     TYPE_CRC32C = 0x03,
     TYPE_UNIQUE_ID = 0x05,
     TYPE_SSL = 0x20,
+    TYPE_AWS = 0xea,
 };
+
+/* Sub-TLVs of SSL (section 2.2.6). */
+enum { SSL_VERSION = 0x21, SSL_CN = 0x22 };
+
+/* Bits of SSL's first byte: the client has shown a certificate on this connection, or before. */
+enum { CLIENT_CERT_CONN = 0x02, CLIENT_CERT_SESS = 0x04 };
+
+enum { AWS_VPCE_ID = 0x01 }; /* first byte of an AWS value: the endpoint's id follows */
 
 enum {
     TLV_HEAD = 3, /* type and two bytes of length */
@@ -99,4 +110,66 @@ const char *tlv_walk(const uint8_t *header, size_t from, size_t to, size_t *crc_
         from = tlv.end;
     }
     return NULL;
+}
+
+static void keep_first(struct proxyproto_text *out, const uint8_t *header, size_t from, size_t end)
+{
+    if (!out->bytes)
+        *out = (struct proxyproto_text){ .bytes = header + from, .len = end - from };
+}
+
+static void read_ssl(const uint8_t *header, const struct tlv *ssl, struct proxyproto_facts *out)
+{
+    const uint8_t *head = header + ssl->value;
+    bool has_certificate = (head[0] & (CLIENT_CERT_CONN | CLIENT_CERT_SESS)) != 0;
+    bool is_verified = load16(head + 1) == 0 && load16(head + 3) == 0; /* 32 bits of result */
+    struct tlv sub;
+
+    out->tls_verified = has_certificate && is_verified;
+    for (size_t at = ssl->value + SSL_HEAD;
+         at < ssl->end && next_tlv(header, at, ssl->end, &sub) == FIT_OK; at = sub.end) {
+        if (sub.type == SSL_VERSION)
+            keep_first(&out->tls_version, header, sub.value, sub.end);
+        else if (sub.type == SSL_CN)
+            keep_first(&out->tls_client_cn, header, sub.value, sub.end);
+    }
+}
+
+static void read_value(const uint8_t *header, const struct tlv *tlv, bool *has_ssl,
+                       struct proxyproto_facts *out)
+{
+    switch (tlv->type) {
+    case TYPE_ALPN:
+        keep_first(&out->alpn, header, tlv->value, tlv->end);
+        break;
+    case TYPE_AUTHORITY:
+        keep_first(&out->authority, header, tlv->value, tlv->end);
+        break;
+    case TYPE_UNIQUE_ID:
+        keep_first(&out->unique_id, header, tlv->value, tlv->end);
+        break;
+    case TYPE_SSL:
+        if (!*has_ssl)
+            read_ssl(header, tlv, out);
+        *has_ssl = true;
+        break;
+    case TYPE_AWS:
+        if (tlv->end > tlv->value && header[tlv->value] == AWS_VPCE_ID)
+            keep_first(&out->vpce, header, tlv->value + 1, tlv->end);
+        break;
+    default:
+        break;
+    }
+}
+
+void proxyproto_facts(const uint8_t *header, const struct proxyproto *parsed,
+                      struct proxyproto_facts *out)
+{
+    bool has_ssl = false;
+    struct tlv tlv;
+
+    *out = (struct proxyproto_facts){ .tls_verified = false };
+    for (size_t at = parsed->tlvs_at;
+         at < parsed->length && next_tlv(header, at, parsed->length, &tlv) == FIT_OK; at = tlv.end)
+        read_value(header, &tlv, &has_ssl, out);
 }

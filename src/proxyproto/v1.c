@@ -266,6 +266,7 @@ enum proxyproto_verdict v1_parse(const uint8_t *bytes, size_t len, struct proxyp
     }
     out->version = 1;
     out->length = line.length;
+    out->tlvs_at = line.length;
     out->is_local = line.family == AF_UNSPEC;
     return PROXYPROTO_OK;
 }

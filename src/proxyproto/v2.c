@@ -54,8 +54,10 @@ static bool is_local(const uint8_t *header)
            transport_of(header) == TRANSPORT_UNSPEC;
 }
 
-static const char *check_family(const uint8_t *header)
+static const char *check_family(const uint8_t *header, enum carrier carrier)
 {
+    bool is_datagram = carrier == CARRIER_DATAGRAM;
+
     if (command_of(header) == COMMAND_LOCAL)
         return NULL;
     if (family_of(header) > FAMILY_UNIX)
@@ -63,14 +65,19 @@ static const char *check_family(const uint8_t *header)
     if (transport_of(header) > TRANSPORT_DGRAM)
         return "v2 transport protocol is not assigned";
     if (family_of(header) == FAMILY_UNIX)
-        return "v2 header says UNIX socket, not TCP";
-    if (family_of(header) != FAMILY_UNSPEC && transport_of(header) == TRANSPORT_DGRAM)
+        return is_datagram ? "v2 header says UNIX socket, not UDP"
+                           : "v2 header says UNIX socket, not TCP";
+    if (is_local(header))
+        return NULL;
+    if (transport_of(header) == TRANSPORT_DGRAM && !is_datagram)
         return "v2 header says UDP, not TCP";
+    if (transport_of(header) == TRANSPORT_STREAM && is_datagram)
+        return "v2 header says TCP, not UDP";
     return NULL;
 }
 
 /* What the fixed part's bytes that are there say; a mistake is told at its own byte. */
-static const char *check_fixed(const uint8_t *bytes, size_t len)
+static const char *check_fixed(const uint8_t *bytes, size_t len, enum carrier carrier)
 {
     if (memcmp(bytes, signature, len < SIGNATURE_LEN ? len : SIGNATURE_LEN) != 0)
         return REASON_NO_HEADER;
@@ -79,7 +86,7 @@ static const char *check_fixed(const uint8_t *bytes, size_t len)
     if (len > AT_COMMAND && command_of(bytes) > COMMAND_PROXY)
         return "v2 command is neither LOCAL nor PROXY";
     if (len > AT_FAMILY) {
-        const char *reason = check_family(bytes);
+        const char *reason = check_family(bytes, carrier);
         if (reason != NULL)
             return reason;
     }
@@ -121,6 +128,7 @@ static const char *finish_local(const uint8_t *header, struct proxyproto *out)
     if (has_block)
         is_walkable = tlv_walk(header, PROXYPROTO_V2_MIN + block, end, &crc_at) == NULL;
     out->is_local = true;
+    out->tlvs_at = end;
     out->is_health_check = command_of(header) == COMMAND_LOCAL && block != 0 && !has_block;
     return is_walkable && crc_at != 0 ? check_crc(header, end, crc_at) : NULL;
 }
@@ -133,9 +141,9 @@ static const char *finish_proxied(const uint8_t *header, struct proxyproto *out)
     const uint8_t *source = header + PROXYPROTO_V2_MIN;
     const uint8_t *ports = source + 2 * size;
     size_t crc_at;
-    const char *reason =
-        tlv_walk(header, PROXYPROTO_V2_MIN + block_size(header), out->length, &crc_at);
 
+    out->tlvs_at = PROXYPROTO_V2_MIN + block_size(header);
+    const char *reason = tlv_walk(header, out->tlvs_at, out->length, &crc_at);
     if (reason == NULL && crc_at != 0)
         reason = check_crc(header, out->length, crc_at);
     addr_from_bytes(&out->client, family, source, load16(ports));
@@ -145,9 +153,10 @@ static const char *finish_proxied(const uint8_t *header, struct proxyproto *out)
     return reason;
 }
 
-enum proxyproto_verdict v2_parse(const uint8_t *bytes, size_t len, struct proxyproto *out)
+enum proxyproto_verdict v2_parse(const uint8_t *bytes, size_t len, enum carrier carrier,
+                                 struct proxyproto *out)
 {
-    const char *reason = check_fixed(bytes, len);
+    const char *reason = check_fixed(bytes, len, carrier);
 
     if (reason != NULL)
         return verdict_bad(out, reason);

@@ -79,6 +79,29 @@ PROXYPROTO = {
     "empty": b"",
 }
 
+MAGIC = bytes.fromhex("56ec")
+SPP = MAGIC + MAPPED
+
+DATAGRAM = {
+    "udp4": v2(1, 0x12, V4) + b"query",
+    "udp6": v2(1, 0x22, V6),
+    "mapped": v2(1, 0x22, MAPPED),
+    "tcp4": v2(1, 0x11, V4),
+    "unix": v2(1, 0x32, bytes(216)),
+    "local": v2(0, 0x00, b""),
+    "unspec": v2(1, 0x00, b"") + b"query",
+    "crc": with_crc(1, 0x12, V4, tlv(5, b"id")),
+    "facts": with_crc(
+        1, 0x22, V6 + tlv(1, b"h3") + tlv(2, b"a.example") + SSL + tlv(0xEA, b"\x01vpce-1")
+    ),
+    "cut": v2(1, 0x12, V4)[:20],
+    "v1": PROXYPROTO["v1_tcp4"],
+    "spp": SPP + b"query",
+    "spp_v6": MAGIC + V6,
+    "spp_cut": SPP[:-1],
+    "empty": b"",
+}
+
 SUBNETS = {
     "mixed": "192.0.2.0/24\n2001:db8::/32\n10.0.0.1/8\n::ffff:192.0.2.0/120\n",
     "whole": "0.0.0.0/0\n::/0\n",
@@ -236,6 +259,7 @@ RTNLMSG = {
 def main():
     inputs = {
         "proxyproto": PROXYPROTO,
+        "datagram": DATAGRAM,
         "subnets": {k: v.encode() for k, v in SUBNETS.items()},
         "config": {k: v.encode() for k, v in CONFIG.items()},
         "cmdline": {k: "\n".join(v).encode() for k, v in CMDLINE.items()},

@@ -126,7 +126,10 @@ static inline void check_bad(const struct bad_header *header)
     }
 }
 
-/* Every string literal of the file that begins like a reason must be in the table. */
+/*
+ * Every string literal of the file that begins like a reason must be in the table; what is wrong
+ * only in a datagram is test_proxyproto_datagram's.
+ */
 static inline void check_reasons_of(const char *path, const char *start,
                                     const struct bad_header *table, size_t n)
 {
@@ -140,7 +143,7 @@ static inline void check_reasons_of(const char *path, const char *start,
         char *reason = strstr(line, start);
         size_t i = 0;
 
-        if (reason == NULL)
+        if (reason == NULL || strstr(reason, "not UDP") != NULL)
             continue;
         reason++;
         *strchr(reason, '"') = '\0';

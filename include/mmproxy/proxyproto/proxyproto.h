@@ -11,6 +11,7 @@
 #ifndef MMPROXY_PROXYPROTO_PROXYPROTO_H
 #define MMPROXY_PROXYPROTO_PROXYPROTO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,7 @@ struct proxyproto {
     const char *reason; /* BAD: static, a phrase: "v1 line is not terminated" */
     size_t length;      /* OK: bytes of the header; what follows belongs to the client */
     size_t needed;      /* MORE: the header is at least that long, more than was passed */
+    size_t tlvs_at;     /* OK: where the TLVs begin; length where there are none to be read */
     unsigned version;   /* OK: 1 or 2 */
     /* OK: "use the real endpoints": UNKNOWN (v1), LOCAL or AF_UNSPEC (v2). */
     unsigned is_local : 1;
@@ -47,6 +49,38 @@ struct proxyproto {
  * CRC32c are looked at once, when the header is complete.
  */
 enum proxyproto_verdict proxyproto_parse(const uint8_t *bytes, size_t len, struct proxyproto *out);
+
+/*
+ * Judges one whole datagram, which is to begin with a v2 header for UDP. LOCAL, AF_UNSPEC and
+ * an unspecified transport mean the same as in a stream.
+ * returns: OK or BAD, never MORE.
+ */
+enum proxyproto_verdict proxyproto_parse_datagram(const uint8_t *bytes, size_t len,
+                                                  struct proxyproto *out);
+
+/* Bytes of a header; NULL and 0 where it does not say. Any byte may be among them. */
+struct proxyproto_text {
+    const uint8_t *bytes;
+    size_t len;
+};
+
+/* What the TLVs of a header say of the client (sections 2.2.1 to 2.2.8). */
+struct proxyproto_facts {
+    struct proxyproto_text unique_id;
+    struct proxyproto_text authority;     /* the name that the client asked for: SNI */
+    struct proxyproto_text alpn;          /* the protocol that it agreed on */
+    struct proxyproto_text tls_version;   /* such as "TLSv1.3" */
+    struct proxyproto_text tls_client_cn; /* common name of the client's certificate */
+    bool tls_verified;                    /* it showed a certificate, and that was verified */
+    struct proxyproto_text vpce;          /* id of an AWS VPC endpoint (type 0xEA, subtype 1) */
+};
+
+/*
+ * header: the bytes that proxyproto_parse or proxyproto_parse_datagram found OK, with *parsed its
+ * result. What is found points into them. Of a type that is repeated the first one counts.
+ */
+void proxyproto_facts(const uint8_t *header, const struct proxyproto *parsed,
+                      struct proxyproto_facts *out);
 
 /*
  * What do bytes that are no header look like? For the log line only.

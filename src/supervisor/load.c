@@ -2,22 +2,16 @@
 #include "mmproxy/supervisor/load.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
-#include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
 #include "mmproxy/supervisor/confine.h"
-#include "mmproxy/supervisor/preflight.h"
-#include "mmproxy/supervisor/return_path.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/status.h"
-#include "mmproxy/supervisor/stop.h"
-#include "mmproxy/supervisor/upgrade.h"
 
 enum {
     PORT_RETRY_MS = 20,
@@ -49,144 +43,61 @@ static void report(struct supervisor *supervisor, const char *format, ...)
     status_mistake(supervisor, line);
 }
 
-/* What can be said of a failed load differs only by whether something serves already. */
-static int load_failed(struct supervisor *supervisor, int exit_status)
+static void failed(struct supervisor *supervisor, int exit_status)
 {
-    if (!supervisor->current)
-        return exit_status;
-    log_error("reload", "[!] reload failed: generation %u goes on with the configuration it has",
-              supervisor->current->number);
-    service_ready();
-    status_load_ended(supervisor, false);
-    return EX_OK;
+    supervisor->load.exit_status = exit_status;
+    lifecycle_report(&supervisor->life, ON_FAILED);
+}
+
+static void cannot_listen(struct supervisor *supervisor, const struct sockets_failure *failure,
+                          int err)
+{
+    char text[ADDR_STRLEN];
+    const char *name = failure->listener->name;
+
+    report(supervisor, "can't listen on %s%s%s%s: %s", addr_format(failure->addr, text),
+           name[0] ? " (" : "", name, name[0] ? ")" : "", strerror(-err));
+    failed(supervisor, err == -EACCES ? EX_NOPERM : EX_OSERR);
 }
 
 /*
  * At a start, the ports may still be those of a mmproxy that was killed: its workers let go of
- * them in milliseconds. Nothing is served yet that this could hold up.
+ * them in milliseconds.
  */
-static int open_patiently(struct supervisor *supervisor, const struct config *config,
-                          struct sockets_failure *failure)
+static void open_ports(struct supervisor *supervisor)
 {
-    for (unsigned waited_ms = 0;; waited_ms += PORT_RETRY_MS) {
-        int err = sockets_open_missing(&supervisor->sockets, config, failure);
-        if (err != -EADDRINUSE || supervisor->current || waited_ms >= PORT_PATIENCE_MS)
-            return err;
-        (void)poll(NULL, 0, PORT_RETRY_MS);
-    }
-}
-
-static int open_sockets(struct supervisor *supervisor, const struct config *config)
-{
+    struct load *load = &supervisor->load;
     struct sockets_failure failure = { 0 };
-    char text[ADDR_STRLEN];
 
-    int err = open_patiently(supervisor, config, &failure);
-    if (err == 0)
-        return EX_OK;
-    sockets_rollback(&supervisor->sockets);
-    const char *name = failure.listener->name;
-    report(supervisor, "can't listen on %s%s%s%s: %s", addr_format(failure.addr, text),
-           name[0] ? " (" : "", name, name[0] ? ")" : "", strerror(-err));
-    return err == -EACCES ? EX_NOPERM : EX_OSERR;
-}
-
-void load_next(struct supervisor *supervisor)
-{
-    if (supervisor->load_wanted && !supervisor->is_stopping) {
-        supervisor->load_wanted = false;
-        load_again(supervisor);
-    }
-    if (supervisor->upgrade_wanted && !supervisor->is_stopping && !supervisor->pending) {
-        supervisor->upgrade_wanted = false;
-        upgrade_begin(supervisor);
-    }
-}
-
-static void commit(struct generation *generation)
-{
-    struct supervisor *supervisor = generation->start.context;
-    struct generation *old = supervisor->current;
-    const struct config *config = generation->config;
-
-    supervisor->pending = NULL;
-    supervisor->current = generation;
-    int err = log_open(&config->log);
-    if (err < 0)
-        log_error("reload", "[!] the log can't be opened as configured: %s", strerror(-err));
-    confine_tell(&generation->start.spec);
-    if (old)
-        stop_drain(supervisor, old);
-    return_path_update(supervisor);
-    sockets_commit(&supervisor->sockets, config);
-    upgrade_tell_ready(supervisor); /* first: whoever serves may shut the sockets down */
-    generation_serve(generation);
-
-    if (config->n_listeners == 0)
-        log_notice("reload", "[!] no listener is configured in %s: waiting for a reload",
-                   config->path);
-    preflight_start(supervisor);
-    if (old)
-        log_notice("reload", "[+] reloaded: generation %u serves, generation %u drains",
-                   generation->number, old->number);
-    service_ready();
-    status_load_ended(supervisor, true);
-    load_next(supervisor);
-}
-
-static void roll_back(struct generation *generation)
-{
-    struct supervisor *supervisor = generation->start.context;
-
-    supervisor->pending = NULL;
-    sockets_rollback(&supervisor->sockets);
-    TAILQ_INSERT_TAIL(&supervisor->draining, generation, link);
-    generation_kill(generation);
-    status_mistake(supervisor, generation->failure);
-    if (supervisor->current) {
-        (void)load_failed(supervisor, EX_OSERR);
-        load_next(supervisor);
+    int err = sockets_open_missing(&supervisor->sockets, load->config, &failure);
+    bool is_patient = !supervisor->current && load->waited_ms < PORT_PATIENCE_MS;
+    if (err == -EADDRINUSE && is_patient) {
+        load->waited_ms += PORT_RETRY_MS;
+        ev_now_update(supervisor->loop);
+        ev_timer_set(&load->retry, PORT_RETRY_MS / 1000., 0.);
+        ev_timer_start(supervisor->loop, &load->retry);
         return;
     }
-    supervisor->exit_status = EX_OSERR;
-    supervisor->is_stopping = true; /* the end follows when the workers have been reaped */
+    if (err < 0) {
+        cannot_listen(supervisor, &failure, err);
+        return;
+    }
+    if (supervisor->life.state == LIFE_STARTING)
+        sockets_drop_unwanted(&supervisor->sockets, load->config);
+    lifecycle_report(&supervisor->life, ON_PREPARED);
 }
 
-/* config: owned. returns: an exit status. */
-static int start_generation(struct supervisor *supervisor, struct config *config,
-                            const struct jail *jail)
+static void on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
 {
-    static const struct generation_events events = {
-        .on_ready = commit,
-        .on_failed = roll_back,
-        .on_gone = stop_generation_gone,
-    };
-    struct process_start template = {
-        .loop = supervisor->loop,
-        .spec.counters = supervisor->counters,
-        .spec.jail = *jail,
-        .leave = supervisor_leave,
-        .context = supervisor,
-        .prepare = confine_worker,
-    };
-
-    int err =
-        generation_new(&supervisor->pending, config, &supervisor->sockets, &template, &events);
-    if (err == 0)
-        return EX_OK;
-    report(supervisor, "no workers can be started: %s", strerror(-err));
-    sockets_rollback(&supervisor->sockets);
-    config_free(config);
-    return EX_OSERR;
+    (void)loop;
+    (void)revents;
+    open_ports(timer->data);
 }
 
-static void nothing_changed(struct supervisor *supervisor)
+void load_init(struct supervisor *supervisor)
 {
-    preflight_start(supervisor);
-    log_notice("reload", "[+] reloaded: nothing has changed, generation %u goes on",
-               supervisor->current->number);
-    service_ready();
-    status_load_ended(supervisor, true);
+    ev_timer_init(&supervisor->load.retry, on_retry, 0., 0.);
+    supervisor->load.retry.data = supervisor;
 }
 
 static int plan_jail(struct supervisor *supervisor, const struct config *config, struct jail *out)
@@ -215,65 +126,128 @@ static int prepare_counting(struct supervisor *supervisor, const struct config *
     return EX_OK;
 }
 
-static int load(struct supervisor *supervisor)
+void load_prepare(struct supervisor *supervisor)
 {
     const struct config_sink sink = { .context = supervisor, .report = report_mistake };
+    struct load *load = &supervisor->load;
     bool is_usage_error;
 
     status_load_begins(supervisor);
-    struct jail jail;
-    struct config *config = cmdline_config(supervisor->cmdline, &sink, &is_usage_error);
-    if (!config)
-        return is_usage_error ? EX_USAGE : EX_CONFIG;
-
-    if (supervisor->current && config_equal(supervisor->current->config, config)) {
-        config_free(config);
-        nothing_changed(supervisor);
-        return EX_OK;
-    }
-    int status = plan_jail(supervisor, config, &jail);
-    if (status == EX_OK)
-        status = prepare_counting(supervisor, config);
-    if (status == EX_OK)
-        status = open_sockets(supervisor, config);
-    if (status != EX_OK) {
-        config_free(config);
-        return status;
-    }
-    if (!supervisor->current && !upgrade_is_under_way(supervisor))
-        sockets_drop_unwanted(&supervisor->sockets, config);
-    return start_generation(supervisor, config, &jail);
-}
-
-int load_first(struct supervisor *supervisor)
-{
-    return load(supervisor);
-}
-
-void load_again(struct supervisor *supervisor)
-{
-    if (supervisor->has_handed_over)
-        upgrade_pass_on(supervisor, SIGHUP);
-    if (supervisor->is_stopping)
-        return;
-    if (supervisor->pending || supervisor->upgrade.ready_fd >= 0) {
-        supervisor->load_wanted = true;
+    load->config = cmdline_config(supervisor->cmdline, &sink, &is_usage_error);
+    if (!load->config) {
+        failed(supervisor, is_usage_error ? EX_USAGE : EX_CONFIG);
         return;
     }
-    service_reloading();
-    int status = load(supervisor);
-    if (status != EX_OK)
-        (void)load_failed(supervisor, status);
+    if (supervisor->current && config_equal(supervisor->current->config, load->config)) {
+        config_free(load->config);
+        load->config = NULL;
+        lifecycle_report(&supervisor->life, ON_UNCHANGED);
+        return;
+    }
+    int status = plan_jail(supervisor, load->config, &load->jail);
+    if (status == EX_OK)
+        status = prepare_counting(supervisor, load->config);
+    if (status == EX_OK)
+        open_ports(supervisor);
+    else
+        failed(supervisor, status);
 }
 
-void load_abort(struct supervisor *supervisor)
+void load_fork(struct supervisor *supervisor)
 {
-    struct generation *generation = supervisor->pending;
+    struct load *load = &supervisor->load;
+    struct process_start template = {
+        .loop = supervisor->loop,
+        .spec.counters = supervisor->counters,
+        .spec.jail = load->jail,
+        .leave = supervisor->leave,
+        .context = supervisor,
+        .prepare = confine_worker,
+    };
 
+    int err = generation_new(&supervisor->next, load->config, &supervisor->sockets, &template,
+                             &supervisor->generation_events);
+    if (err == 0) {
+        load->config = NULL; /* the generation's */
+        return;
+    }
+    report(supervisor, "no workers can be started: %s", strerror(-err));
+    failed(supervisor, EX_OSERR);
+}
+
+void load_generation_failed(struct generation *generation)
+{
+    struct supervisor *supervisor = generation->start.context;
+
+    status_mistake(supervisor, generation->failure);
+    failed(supervisor, EX_OSERR);
+}
+
+void load_promote(struct supervisor *supervisor)
+{
+    const struct config *config = supervisor->next->config;
+
+    supervisor->load.replaced = supervisor->current ? supervisor->current->number : 0;
+    supervisor->previous = supervisor->current;
+    supervisor->current = supervisor->next;
+    supervisor->next = NULL;
+    int err = log_open(&config->log);
+    if (err < 0)
+        log_error("reload", "[!] the log can't be opened as configured: %s", strerror(-err));
+    confine_tell(&supervisor->current->start.spec);
+    sockets_commit(&supervisor->sockets, config);
+}
+
+void load_roll_back(struct supervisor *supervisor)
+{
+    struct generation *generation = supervisor->next;
+
+    if (!generation && !supervisor->load.config)
+        return;
+    ev_timer_stop(supervisor->loop, &supervisor->load.retry);
+    sockets_rollback(&supervisor->sockets);
+    config_free(supervisor->load.config);
+    supervisor->load.config = NULL;
     if (!generation)
         return;
-    supervisor->pending = NULL;
-    sockets_rollback(&supervisor->sockets);
+    supervisor->next = NULL;
     TAILQ_INSERT_TAIL(&supervisor->draining, generation, link);
     generation_kill(generation);
+}
+
+void load_tell_loading(struct supervisor *supervisor)
+{
+    (void)supervisor;
+    service_reloading();
+}
+
+void load_tell_loaded(struct supervisor *supervisor)
+{
+    const struct generation *current = supervisor->current;
+    unsigned replaced = supervisor->load.replaced;
+
+    if (current->config->n_listeners == 0)
+        log_notice("reload", "[!] no listener is configured in %s: waiting for a reload",
+                   current->config->path);
+    if (replaced > 0)
+        log_notice("reload", "[+] reloaded: generation %u serves, generation %u drains",
+                   current->number, replaced);
+    service_ready();
+    status_load_ended(supervisor, true);
+}
+
+void load_tell_unchanged(struct supervisor *supervisor)
+{
+    log_notice("reload", "[+] reloaded: nothing has changed, generation %u goes on",
+               supervisor->current->number);
+    service_ready();
+    status_load_ended(supervisor, true);
+}
+
+void load_tell_failed(struct supervisor *supervisor)
+{
+    log_error("reload", "[!] reload failed: generation %u goes on with the configuration it has",
+              supervisor->current->number);
+    service_ready();
+    status_load_ended(supervisor, false);
 }

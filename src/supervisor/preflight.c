@@ -68,7 +68,8 @@ static _Noreturn void be_preflight(struct supervisor *supervisor)
     bool is_verifying = config->routing == ROUTING_MANUAL && !config->quiet;
     sigset_t none;
 
-    supervisor_leave(supervisor);
+    supervisor->leave(supervisor);
+    sockets_close(&supervisor->sockets);
     (void)signal(SIGTERM, SIG_DFL);
     (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGHUP, SIG_IGN);

@@ -25,30 +25,44 @@ int return_path_open(struct supervisor *supervisor)
     return 0;
 }
 
+struct list {
+    const struct config **configs;
+    size_t n;
+};
+
+static void add(struct list *list, const struct generation *generation)
+{
+    /* Workers that were killed have no sessions, if they ever had any. */
+    if (generation && !generation->is_killed)
+        list->configs[list->n++] = generation->config;
+}
+
 void return_path_update(struct supervisor *supervisor)
 {
     const struct generation *generation;
-    size_t n = supervisor->current ? 1 : 0;
+    size_t max = 4; /* beside those that drain */
 
     if (!supervisor->return_path)
         return;
     TAILQ_FOREACH (generation, &supervisor->draining, link)
-        n++;
-    const struct config **configs = calloc(n > 0 ? n : 1, sizeof(*configs));
-    if (!configs) {
+        max++;
+    struct list list = { .configs = calloc(max, sizeof *list.configs) };
+    if (!list.configs) {
         log_error("return_path",
                   "[!] the return path could not be brought up to date: out of memory");
         return;
     }
-    n = 0;
-    if (supervisor->current)
-        configs[n++] = supervisor->current->config;
+    if (supervisor->load.config)
+        list.configs[list.n++] = supervisor->load.config;
+    add(&list, supervisor->next);
+    add(&list, supervisor->current);
+    add(&list, supervisor->previous);
     TAILQ_FOREACH (generation, &supervisor->draining, link)
-        configs[n++] = generation->config;
+        add(&list, generation);
     confine_begin_routing();
-    (void)managed_apply(supervisor->return_path, configs, n);
+    (void)managed_apply(supervisor->return_path, list.configs, list.n);
     confine_end_routing();
-    free(configs);
+    free(list.configs);
 }
 
 void return_path_close(struct supervisor *supervisor)

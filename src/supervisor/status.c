@@ -91,6 +91,11 @@ static void add_checks(struct line *line, const struct preflight_results *checke
             failing == 1 ? "s" : "", addr_format(first, text));
 }
 
+static bool has_served(const struct supervisor *supervisor)
+{
+    return supervisor->status.loaded_at != 0;
+}
+
 void status_tell(struct supervisor *supervisor)
 {
     struct line line = { .used = 0 };
@@ -98,7 +103,7 @@ void status_tell(struct supervisor *supervisor)
     if (supervisor->current)
         add_serving(&line, supervisor->current);
     else
-        add(&line, supervisor->is_stopping ? "stopping" : "starting");
+        add(&line, has_served(supervisor) ? "stopping" : "starting");
     add_draining(&line, supervisor);
     if (supervisor->current)
         add_last_load(&line, &supervisor->status);

@@ -5,17 +5,10 @@
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
-#include "mmproxy/supervisor/load.h"
-#include "mmproxy/supervisor/return_path.h"
-#include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/status.h"
-#include "mmproxy/supervisor/upgrade.h"
-
-/* How firmly sessions are asked to end; each step is taken when the one before had its time. */
-enum urgency { URGENCY_NONE, URGENCY_DRAIN, URGENCY_STOP, URGENCY_KILL };
 
 enum {
-    STOP_GRACE_S = 2,      /* resetting sessions is a matter of milliseconds */
+    RESET_GRACE_S = 2,     /* resetting sessions is a matter of milliseconds */
     NEWS_EVERY_S = 10,     /* how often draining generations are looked at */
     FIRST_NEWS_MS = 60000, /* a generation is told of at that age, then at twice that, ... */
     NEWS_MAX_MS = 3600000, /* ... and at least every hour */
@@ -28,12 +21,6 @@ static void for_each_generation(struct supervisor *supervisor,
 
     TAILQ_FOREACH (generation, &supervisor->draining, link)
         act(generation);
-}
-
-static void end_if_gone(struct supervisor *supervisor)
-{
-    if (supervisor->is_stopping && TAILQ_EMPTY(&supervisor->draining))
-        supervisor_end(supervisor);
 }
 
 static void set_timer(struct supervisor *supervisor, double delay_s)
@@ -54,77 +41,69 @@ static unsigned sessions_left(const struct supervisor *supervisor)
     return sessions;
 }
 
-static void be_more_urgent(struct supervisor *supervisor)
+static void on_stop_timer(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    struct supervisor *supervisor = timer->data;
+
+    (void)loop;
+    (void)revents;
+    lifecycle_report(&supervisor->life, ON_TIMER);
+}
+
+static void retire(struct supervisor *supervisor, struct generation **generation)
+{
+    if (!*generation)
+        return;
+    (*generation)->next_news_ms = FIRST_NEWS_MS;
+    TAILQ_INSERT_TAIL(&supervisor->draining, *generation, link);
+    generation_drain(*generation);
+    ev_timer_start(supervisor->loop, &supervisor->drain_news);
+    *generation = NULL;
+}
+
+void stop_retire(struct supervisor *supervisor)
+{
+    retire(supervisor, &supervisor->previous);
+}
+
+void stop_retire_all(struct supervisor *supervisor)
+{
+    supervisor->drain_timeout_ms = supervisor->current->config->drain_timeout_ms;
+    retire(supervisor, &supervisor->current);
+}
+
+void stop_grant_time(struct supervisor *supervisor)
+{
+    unsigned timeout_ms = supervisor->drain_timeout_ms;
+
+    log_notice("drain", "[+] stopping: %u s for the sessions that are left: %u", timeout_ms / 1000,
+               sessions_left(supervisor));
+    status_tell(supervisor);
+    if (timeout_ms == 0)
+        lifecycle_report(&supervisor->life, ON_TIMER);
+    else
+        set_timer(supervisor, timeout_ms / 1000.);
+}
+
+void stop_reset(struct supervisor *supervisor)
 {
     unsigned sessions = sessions_left(supervisor);
 
-    supervisor->stop_urgency++;
-    if (supervisor->stop_urgency == URGENCY_STOP) {
-        if (sessions > 0)
-            log_notice("drain", "[!] resetting the sessions that are left: %u", sessions);
-        for_each_generation(supervisor, generation_stop);
-        set_timer(supervisor, STOP_GRACE_S);
-    } else {
-        for_each_generation(supervisor, generation_kill);
-    }
+    if (sessions > 0)
+        log_notice("drain", "[!] resetting the sessions that are left: %u", sessions);
+    for_each_generation(supervisor, generation_stop);
+    set_timer(supervisor, RESET_GRACE_S);
 }
 
-static void on_stop_timer(struct ev_loop *loop, ev_timer *timer, int revents)
+void stop_kill(struct supervisor *supervisor)
 {
-    (void)loop;
-    (void)revents;
-    be_more_urgent(timer->data);
+    for_each_generation(supervisor, generation_kill);
 }
 
-/* The generation that serves becomes one that drains, and none follows it. */
-static void retire_current(struct supervisor *supervisor)
+void stop_end_if_alone(struct supervisor *supervisor)
 {
-    struct generation *current = supervisor->current;
-
-    supervisor->is_stopping = true;
-    load_abort(supervisor);
-    supervisor->current = NULL;
-    if (!current)
-        return;
-    supervisor->drain_timeout_ms = current->config->drain_timeout_ms;
-    stop_drain(supervisor, current);
-}
-
-static void begin(struct supervisor *supervisor)
-{
-    if (!supervisor->has_handed_over)
-        service_stopping();
-    if (upgrade_is_under_way(supervisor))
-        sockets_close(&supervisor->sockets); /* they are the old process's still */
-    else
-        sockets_shut_down(&supervisor->sockets);
-    upgrade_abort(supervisor);
-    if (!supervisor->is_stopping)
-        retire_current(supervisor);
-    supervisor->stop_urgency = URGENCY_DRAIN;
-    log_notice("drain", "[+] stopping: %u s for the sessions that are left: %u",
-               supervisor->drain_timeout_ms / 1000, sessions_left(supervisor));
-    status_tell(supervisor);
-    if (supervisor->drain_timeout_ms == 0)
-        be_more_urgent(supervisor);
-    else
-        set_timer(supervisor, supervisor->drain_timeout_ms / 1000.);
-    end_if_gone(supervisor);
-}
-
-void stop_begin(struct supervisor *supervisor)
-{
-    if (supervisor->stop_urgency == URGENCY_NONE)
-        begin(supervisor);
-    else if (supervisor->stop_urgency < URGENCY_KILL)
-        be_more_urgent(supervisor);
-}
-
-void stop_hand_over(struct supervisor *supervisor)
-{
-    supervisor->has_handed_over = true;
-    sockets_close(&supervisor->sockets);
-    retire_current(supervisor);
+    if (TAILQ_EMPTY(&supervisor->draining))
+        lifecycle_report(&supervisor->life, ON_ALONE);
 }
 
 static void tell_if_due(struct generation *generation)
@@ -158,23 +137,13 @@ void stop_init(struct supervisor *supervisor)
     supervisor->drain_news.data = supervisor;
 }
 
-void stop_drain(struct supervisor *supervisor, struct generation *generation)
-{
-    generation->next_news_ms = FIRST_NEWS_MS;
-    TAILQ_INSERT_TAIL(&supervisor->draining, generation, link);
-    generation_drain(generation);
-    ev_timer_start(supervisor->loop, &supervisor->drain_news);
-}
-
 void stop_generation_gone(struct generation *generation)
 {
     struct supervisor *supervisor = generation->start.context;
 
     TAILQ_REMOVE(&supervisor->draining, generation, link);
-    if (!generation->is_killed && !supervisor->is_stopping)
+    if (!generation->is_killed && supervisor->current)
         log_info("drain", "[ ] generation %u has drained", generation->number);
     generation_free(generation);
-    if (!supervisor->is_stopping)
-        return_path_update(supervisor);
-    end_if_gone(supervisor);
+    lifecycle_report(&supervisor->life, ON_GONE);
 }

@@ -21,14 +21,89 @@
 #include "mmproxy/supervisor/stop.h"
 #include "mmproxy/supervisor/upgrade.h"
 
+static void refuse_connections(struct supervisor *supervisor)
+{
+    sockets_shut_down(&supervisor->sockets);
+}
+
+static void let_go_of_ports(struct supervisor *supervisor)
+{
+    sockets_close(&supervisor->sockets);
+}
+
+static void serve(struct supervisor *supervisor)
+{
+    generation_serve(supervisor->current);
+}
+
+static void fail_start(struct supervisor *supervisor)
+{
+    supervisor->exit_status = supervisor->load.exit_status;
+}
+
+static void tell_stopping(struct supervisor *supervisor)
+{
+    (void)supervisor;
+    service_stopping();
+}
+
+static void end(struct supervisor *supervisor)
+{
+    ev_break(supervisor->loop, EVBREAK_ALL);
+}
+
+static void take_step(void *context, enum life_step step)
+{
+    static void (*const steps[LIFE_STEPS])(struct supervisor *) = {
+        [DO_PREPARE] = load_prepare,
+        [DO_SET_UP_RETURN] = return_path_update,
+        [DO_FORK] = load_fork,
+        [DO_PROMOTE] = load_promote,
+        [DO_SERVE] = serve,
+        [DO_RETIRE] = stop_retire,
+        [DO_CHECK_TARGETS] = preflight_start,
+        [DO_ROLL_BACK] = load_roll_back,
+        [DO_FAIL_START] = fail_start,
+        [DO_TELL_LOADING] = load_tell_loading,
+        [DO_TELL_LOADED] = load_tell_loaded,
+        [DO_TELL_UNCHANGED] = load_tell_unchanged,
+        [DO_TELL_FAILED] = load_tell_failed,
+        [DO_START_BINARY] = upgrade_start,
+        [DO_KILL_BINARY] = upgrade_abort,
+        [DO_HAND_OVER] = upgrade_hand_over,
+        [DO_PASS_HUP_ON] = upgrade_pass_on_hup,
+        [DO_REFUSE_USR2] = upgrade_refuse,
+        [DO_TELL_UPGRADED] = upgrade_tell_done,
+        [DO_TELL_UPGRADE_FAILED] = upgrade_tell_failed,
+        [DO_ANNOUNCE] = upgrade_announce,
+        [DO_LET_GO] = let_go_of_ports,
+        [DO_TELL_STOPPING] = tell_stopping,
+        [DO_CLOSE_PORTS] = refuse_connections,
+        [DO_RETIRE_ALL] = stop_retire_all,
+        [DO_GRANT_TIME] = stop_grant_time,
+        [DO_RESET] = stop_reset,
+        [DO_KILL] = stop_kill,
+        [DO_END_IF_ALONE] = stop_end_if_alone,
+        [DO_END] = end,
+    };
+
+    steps[step](context);
+}
+
 static void on_signal(void *context, int number)
 {
-    if (number == SIGHUP)
-        load_again(context);
-    else if (number == SIGUSR2)
-        upgrade_begin(context);
-    else
-        stop_begin(context);
+    struct supervisor *supervisor = context;
+
+    lifecycle_report(&supervisor->life, number == SIGHUP    ? ON_HUP
+                                        : number == SIGUSR2 ? ON_USR2
+                                                            : ON_TERM);
+}
+
+static void on_generation_ready(struct generation *generation)
+{
+    struct supervisor *supervisor = generation->start.context;
+
+    lifecycle_report(&supervisor->life, ON_READY);
 }
 
 static void on_child(void *context, pid_t pid, int status)
@@ -40,7 +115,7 @@ static void on_child(void *context, pid_t pid, int status)
         return;
     if (supervisor->current && generation_reaped(supervisor->current, pid, status))
         return;
-    if (supervisor->pending && generation_reaped(supervisor->pending, pid, status))
+    if (supervisor->next && generation_reaped(supervisor->next, pid, status))
         return;
     TAILQ_FOREACH (generation, &supervisor->draining, link)
         if (generation_reaped(generation, pid, status))
@@ -106,13 +181,8 @@ static void take_sockets(struct supervisor *supervisor)
         log_warning("start", "[!] %d more descriptors of LISTEN_FDS are not open", n_missing - 1);
 }
 
-static int supervisor_open(struct supervisor *supervisor, const struct cmdline *cmdline)
+static int supervisor_open(struct supervisor *supervisor)
 {
-    supervisor->cmdline = cmdline;
-    TAILQ_INIT(&supervisor->draining);
-    supervisor->signals = (struct signals){
-        .fd = -1, .on_signal = on_signal, .on_child = on_child, .context = supervisor
-    };
     /* First of all: a descriptor that was promised but not handed over would be one of ours. */
     take_sockets(supervisor);
     supervisor->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
@@ -131,6 +201,7 @@ static int supervisor_open(struct supervisor *supervisor, const struct cmdline *
     if (err < 0)
         log_warning("start", "[!] the return path can't be managed: %s", strerror(-err));
     start_watchdog(supervisor);
+    load_init(supervisor);
     stop_init(supervisor);
     status_init(supervisor);
     return EX_OK;
@@ -151,7 +222,7 @@ static void supervisor_close(struct supervisor *supervisor)
 }
 
 /* In a forked child: what a worker must not hold. Listening sockets it does hold. */
-void supervisor_leave(void *context)
+static void leave(void *context)
 {
     struct supervisor *supervisor = context;
     struct generation *generation;
@@ -159,32 +230,48 @@ void supervisor_leave(void *context)
     signals_leave(&supervisor->signals);
     return_path_leave(supervisor);
     upgrade_close(supervisor);
+    if (supervisor->next)
+        generation_leave(supervisor->next);
     if (supervisor->current)
         generation_leave(supervisor->current);
-    if (supervisor->pending)
-        generation_leave(supervisor->pending);
     TAILQ_FOREACH (generation, &supervisor->draining, link)
         generation_leave(generation);
     ev_loop_destroy(supervisor->loop);
 }
 
-void supervisor_end(struct supervisor *supervisor)
+static void supervisor_init(struct supervisor *supervisor, const struct cmdline *cmdline,
+                            char *const argv[])
 {
-    ev_break(supervisor->loop, EVBREAK_ALL);
+    *supervisor = (struct supervisor){
+        .cmdline = cmdline,
+        .leave = leave,
+        .generation_events = { .on_ready = on_generation_ready,
+                               .on_failed = load_generation_failed,
+                               .on_gone = stop_generation_gone },
+        .signals = { .fd = -1,
+                     .on_signal = on_signal,
+                     .on_child = on_child,
+                     .context = supervisor },
+    };
+    TAILQ_INIT(&supervisor->draining);
+    upgrade_init(supervisor, argv);
+    lifecycle_init(&supervisor->life,
+                   upgrade_is_under_way(supervisor) ? LIFE_TAKING_OVER : LIFE_STARTING, take_step,
+                   supervisor);
 }
 
 int supervisor_run(const struct cmdline *cmdline, char *const argv[])
 {
-    struct supervisor supervisor = { 0 };
+    struct supervisor supervisor;
 
     log_hold(); /* the first load says how lines are to be written */
-    upgrade_init(&supervisor, argv);
-    supervisor.exit_status = supervisor_open(&supervisor, cmdline);
+    supervisor_init(&supervisor, cmdline, argv);
+    supervisor.exit_status = supervisor_open(&supervisor);
     if (supervisor.exit_status == EX_OK)
         supervisor.exit_status = confine_supervisor();
     if (supervisor.exit_status == EX_OK)
-        supervisor.exit_status = load_first(&supervisor);
-    if (supervisor.exit_status == EX_OK)
+        lifecycle_report(&supervisor.life, ON_BEGIN);
+    if (supervisor.exit_status == EX_OK && supervisor.life.state != LIFE_ENDED)
         ev_run(supervisor.loop, 0);
     supervisor_close(&supervisor);
     return supervisor.exit_status;

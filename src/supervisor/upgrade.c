@@ -12,10 +12,8 @@
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
-#include "mmproxy/supervisor/load.h"
 #include "mmproxy/supervisor/process.h"
 #include "mmproxy/supervisor/service.h"
-#include "mmproxy/supervisor/stop.h"
 
 /* The environment variable that names the descriptor on which the new process says READY. */
 #define READY_FD_VARIABLE "MMPROXY_UPGRADE_FD"
@@ -140,10 +138,9 @@ static _Noreturn void be_new_binary(const struct supervisor *supervisor, int rea
 
 static void failed(struct supervisor *supervisor, const char *why)
 {
-    log_error("upgrade", "[!] upgrade failed: %s %s; generation %u goes on", binary, why,
-              supervisor->current->number);
     upgrade_close(supervisor);
-    load_next(supervisor);
+    supervisor->upgrade.failure = why;
+    lifecycle_report(&supervisor->life, ON_NEW_FAILED);
 }
 
 static void on_ready(void *context)
@@ -154,23 +151,10 @@ static void on_ready(void *context)
     ssize_t n = read(supervisor->upgrade.ready_fd, &byte, 1);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0) {
+    if (n <= 0)
         failed(supervisor, "ended before it was ready");
-        return;
-    }
-    service_main_pid(supervisor->upgrade.pid);
-    if (supervisor->load_wanted) /* it may have read the configuration before it changed */
-        upgrade_pass_on(supervisor, SIGHUP);
-    upgrade_close(supervisor);
-    stop_hand_over(supervisor);
-    log_notice("upgrade", "[+] upgraded: process %d serves, process %d drains",
-               (int)supervisor->upgrade.pid, (int)getpid());
-}
-
-void upgrade_pass_on(const struct supervisor *supervisor, int number)
-{
-    if (supervisor->upgrade.pid > 0)
-        (void)kill(supervisor->upgrade.pid, number);
+    else
+        lifecycle_report(&supervisor->life, ON_NEW_READY);
 }
 
 /* Its end of the pipe may still be open in workers that it has forked. */
@@ -206,27 +190,14 @@ static void watch(struct supervisor *supervisor)
     ev_timer_start(supervisor->loop, &upgrade->timeout);
 }
 
-void upgrade_begin(struct supervisor *supervisor)
+/* returns: 0 or -errno. */
+static int start(struct supervisor *supervisor)
 {
     struct upgrade *upgrade = &supervisor->upgrade;
     int ends[2];
 
-    if (supervisor->is_stopping || !supervisor->current || upgrade->ready_fd >= 0) {
-        log_warning("upgrade", "[!] SIGUSR2 is ignored while starting, stopping or upgrading");
-        return;
-    }
-    if (getpid() == 1) {
-        log_warning("upgrade", "[!] SIGUSR2 is ignored: everything here ends with process 1");
-        return;
-    }
-    if (supervisor->pending) {
-        supervisor->upgrade_wanted = true;
-        return;
-    }
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
-        log_error("upgrade", "[!] upgrade failed: %s", strerror(errno));
-        return;
-    }
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -errno;
     upgrade->pid = process_fork_beside();
     if (upgrade->pid == 0)
         be_new_binary(supervisor, ends[1]);
@@ -234,11 +205,27 @@ void upgrade_begin(struct supervisor *supervisor)
     close(ends[1]);
     if (upgrade->pid < 0) {
         close(ends[0]);
-        log_error("upgrade", "[!] upgrade failed: %s", strerror(err));
+        return -err;
+    }
+    upgrade->ready_fd = ends[0];
+    return 0;
+}
+
+void upgrade_start(struct supervisor *supervisor)
+{
+    if (getpid() == 1) {
+        log_warning("upgrade", "[!] SIGUSR2 is ignored: everything here ends with process 1");
+        failed(supervisor, NULL);
         return;
     }
-    log_notice("upgrade", "[ ] upgrading: %s starts as process %d", binary, (int)upgrade->pid);
-    upgrade->ready_fd = ends[0];
+    int err = start(supervisor);
+    if (err < 0) {
+        log_error("upgrade", "[!] upgrade failed: %s", strerror(-err));
+        failed(supervisor, NULL);
+        return;
+    }
+    log_notice("upgrade", "[ ] upgrading: %s starts as process %d", binary,
+               (int)supervisor->upgrade.pid);
     watch(supervisor);
 }
 
@@ -250,7 +237,39 @@ void upgrade_abort(struct supervisor *supervisor)
     upgrade_close(supervisor);
 }
 
-void upgrade_tell_ready(struct supervisor *supervisor)
+void upgrade_hand_over(struct supervisor *supervisor)
+{
+    service_main_pid(supervisor->upgrade.pid);
+    upgrade_close(supervisor);
+    sockets_close(&supervisor->sockets);
+}
+
+void upgrade_pass_on_hup(struct supervisor *supervisor)
+{
+    if (supervisor->upgrade.pid > 0)
+        (void)kill(supervisor->upgrade.pid, SIGHUP);
+}
+
+void upgrade_refuse(struct supervisor *supervisor)
+{
+    (void)supervisor;
+    log_warning("upgrade", "[!] SIGUSR2 is ignored while starting, stopping or upgrading");
+}
+
+void upgrade_tell_done(struct supervisor *supervisor)
+{
+    log_notice("upgrade", "[+] upgraded: process %d serves, process %d drains",
+               (int)supervisor->upgrade.pid, (int)getpid());
+}
+
+void upgrade_tell_failed(struct supervisor *supervisor)
+{
+    if (supervisor->upgrade.failure)
+        log_error("upgrade", "[!] upgrade failed: %s %s; generation %u goes on", binary,
+                  supervisor->upgrade.failure, supervisor->current->number);
+}
+
+void upgrade_announce(struct supervisor *supervisor)
 {
     int fd = supervisor->upgrade.tell_fd;
     if (fd < 0)

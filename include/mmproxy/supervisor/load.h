@@ -2,25 +2,36 @@
 /*
  * load: a configuration takes effect at once or not at all. Load, bind what is new, fork all
  * workers, wait until every one is READY; then commit, or roll back with nothing changed.
+ * Each function is a step of the lifecycle.
  */
 #ifndef MMPROXY_SUPERVISOR_LOAD_H
 #define MMPROXY_SUPERVISOR_LOAD_H
 
 #include "mmproxy/supervisor/state.h"
 
+void load_init(struct supervisor *supervisor);
+
 /*
- * Begins the first load, which ends in the loop. returns: EX_OK, or the exit status of a
- * start that has failed; what is wrong has been logged.
+ * Reads the configuration and opens its addresses. Reports PREPARED, UNCHANGED or FAILED; at a
+ * start this may take a second.
  */
-int load_first(struct supervisor *supervisor);
+void load_prepare(struct supervisor *supervisor);
 
-/* Begins a reload, or remembers it where a load or an upgrade is under way. */
-void load_again(struct supervisor *supervisor);
+/* Starts the next generation. READY or FAILED follows. */
+void load_fork(struct supervisor *supervisor);
 
-/* A load or an upgrade has ended: begins what was asked for meanwhile. */
-void load_next(struct supervisor *supervisor);
+/* The next generation's on_failed. Reports FAILED. */
+void load_generation_failed(struct generation *generation);
 
-/* Rolls a load back that is under way. */
-void load_abort(struct supervisor *supervisor);
+/* The next generation's configuration is the one that counts; the one before it is previous. */
+void load_promote(struct supervisor *supervisor);
+
+/* Ends a load that is under way, with nothing of it left but workers to be reaped. */
+void load_roll_back(struct supervisor *supervisor);
+
+void load_tell_loading(struct supervisor *supervisor);
+void load_tell_loaded(struct supervisor *supervisor);
+void load_tell_unchanged(struct supervisor *supervisor);
+void load_tell_failed(struct supervisor *supervisor);
 
 #endif

@@ -9,8 +9,8 @@
 int return_path_open(struct supervisor *supervisor);
 
 /*
- * To be called whenever the set of generations (current, draining) has changed, before a new
- * one serves and after an old one has gone. What fails is logged; the service goes on.
+ * A step of the lifecycle: the return path becomes what all living generations and the one that
+ * is being loaded need on this host as it is now. What fails is logged; the service goes on.
  */
 void return_path_update(struct supervisor *supervisor);
 

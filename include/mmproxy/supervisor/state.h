@@ -9,6 +9,7 @@
 
 #include "mmproxy/config/cmdline.h"
 #include "mmproxy/supervisor/generation.h"
+#include "mmproxy/supervisor/lifecycle.h"
 #include "mmproxy/supervisor/reader.h"
 #include "mmproxy/supervisor/signals.h"
 #include "mmproxy/supervisor/sockets.h"
@@ -18,6 +19,16 @@ struct preflight_results;
 
 TAILQ_HEAD(generation_list, generation);
 
+/* A load from PREPARE to PROMOTE or ROLL_BACK; see load.h. */
+struct load {
+    struct config *config; /* from PREPARE to FORK; owned */
+    struct jail jail;      /* for its workers */
+    int exit_status;       /* of a start that fails for the latest reason */
+    unsigned replaced;     /* number of the generation before the latest promoted one; 0 = none */
+    unsigned waited_ms;    /* for ports that a mmproxy that was killed has still */
+    ev_timer retry;        /* active: they are tried again */
+};
+
 /* See upgrade.h; one process may be both, one after the other. */
 struct upgrade {
     char *const *argv;
@@ -25,6 +36,7 @@ struct upgrade {
     int ready_fd; /* old process: where READY is heard; -1 = no upgrade is under way */
     pid_t pid;    /* old process: the new one, which is no child of its */
     int end_fd;   /* old process: pidfd of the new one; -1 = the kernel has none */
+    const char *failure; /* of the latest; NULL: it has been logged */
     struct reader ready;
     struct reader end;
     ev_timer timeout;
@@ -43,35 +55,30 @@ struct status {
 struct supervisor {
     const struct cmdline *cmdline;
     struct ev_loop *loop;
+    struct lifecycle life;
     struct signals signals;
     struct counters *counters;
     struct sockets sockets;
-    struct generation *current;      /* NULL before the first one serves, and when stopping */
-    struct generation *pending;      /* a load that is neither committed nor rolled back */
+    struct load load;
+    struct generation *next;         /* from FORK to PROMOTE or ROLL_BACK */
+    struct generation *current;      /* NULL before the first one serves, and from RETIRE_ALL on */
+    struct generation *previous;     /* from PROMOTE to RETIRE; then it is in draining */
     struct generation_list draining; /* and those that have been killed */
-    bool load_wanted;                /* SIGHUP came during a load or an upgrade */
-    bool upgrade_wanted;             /* SIGUSR2 came during a load */
-    struct managed *return_path;     /* NULL where there is none: nothing can be managed then */
+    struct generation_events generation_events;
+    struct managed *return_path; /* NULL where there is none: nothing can be managed then */
     struct reader return_path_reader;
     pid_t preflight;                    /* 0 = none runs */
     struct preflight_results *checking; /* what that process fills in */
     struct preflight_results *checked;  /* of the last that came to its end; NULL = none has */
     struct upgrade upgrade;
     struct status status;
-    bool is_stopping;
-    bool has_handed_over; /* to a new binary: sockets and return path are its business now */
     int exit_status;
     ev_timer watchdog;
     ev_timer drain_news; /* tells of generations that still drain */
     ev_timer stop_timer;
     unsigned drain_timeout_ms; /* of the configuration that served last */
-    unsigned stop_urgency;     /* see stop.c */
+    /* In a forked child: closes what only the supervisor may hold. context: the supervisor. */
+    void (*leave)(void *context);
 };
-
-/* In a forked child: closes what only the supervisor may hold. context: the supervisor. */
-void supervisor_leave(void *context);
-
-/* Ends supervisor_run, which returns exit_status. */
-void supervisor_end(struct supervisor *supervisor);
 
 #endif

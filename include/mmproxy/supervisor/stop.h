@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* stop: how generations end, and the service with them. */
+/* stop: how generations end. Its functions are steps of the lifecycle unless they say more. */
 #ifndef MMPROXY_SUPERVISOR_STOP_H
 #define MMPROXY_SUPERVISOR_STOP_H
 
@@ -7,16 +7,25 @@
 
 void stop_init(struct supervisor *supervisor);
 
-/* SIGTERM: no more connections; sessions get drain_timeout. A second call ends them at once. */
-void stop_begin(struct supervisor *supervisor);
+/* Has the generation that was replaced drain, and tells of it from time to time while it does. */
+void stop_retire(struct supervisor *supervisor);
 
-/* A new binary serves: drain without a limit of time, and end. SIGTERM sets the limit. */
-void stop_hand_over(struct supervisor *supervisor);
+/* The same with the one that serves; none does afterwards. */
+void stop_retire_all(struct supervisor *supervisor);
 
-/* Has a generation drain, and tells of it from time to time while it does. */
-void stop_drain(struct supervisor *supervisor, struct generation *generation);
+/* Tells how long the sessions that are left may take. Reports TIMER when that is over. */
+void stop_grant_time(struct supervisor *supervisor);
 
-/* The last worker of a draining or killed generation has exited. */
+/* Resets the sessions that are left. Reports TIMER when their workers should be gone. */
+void stop_reset(struct supervisor *supervisor);
+
+/* Kills the workers that are left. */
+void stop_kill(struct supervisor *supervisor);
+
+/* Reports ALONE where no generation is left. */
+void stop_end_if_alone(struct supervisor *supervisor);
+
+/* A generation's on_gone. Frees it and reports GONE. */
 void stop_generation_gone(struct generation *generation);
 
 #endif

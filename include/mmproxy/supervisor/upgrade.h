@@ -11,10 +11,10 @@
 /* Remembers the binary's path and arguments; to be called before anything can replace it. */
 void upgrade_init(struct supervisor *supervisor, char *const argv[]);
 
-/* SIGUSR2: starts the new binary, after a load under way. One at a time; logs what goes wrong. */
-void upgrade_begin(struct supervisor *supervisor);
+/* Starts the new binary. Reports NEW_READY or NEW_FAILED, at once or later. */
+void upgrade_start(struct supervisor *supervisor);
 
-/* In the new process: was it started by upgrade_begin, and has it not told READY yet? */
+/* In the new process: was it started by upgrade_start, and has it not told READY yet? */
 bool upgrade_is_under_way(const struct supervisor *supervisor);
 
 /* In the new process: does a service manager have a copy of the i-th socket handed over? */
@@ -26,11 +26,18 @@ bool upgrade_socket_is_stored(size_t i);
 /* In the old process: the new one, if it is not READY yet, ends with this one. */
 void upgrade_abort(struct supervisor *supervisor);
 
-/* In the old process: a signal that is the new one's business. */
-void upgrade_pass_on(const struct supervisor *supervisor, int number);
+/* In the old process, on NEW_READY: everything is the new one's business but the sessions here. */
+void upgrade_hand_over(struct supervisor *supervisor);
+
+/* In the old process: the configuration may have changed since the new one read it. */
+void upgrade_pass_on_hup(struct supervisor *supervisor);
+
+void upgrade_refuse(struct supervisor *supervisor);
+void upgrade_tell_done(struct supervisor *supervisor);
+void upgrade_tell_failed(struct supervisor *supervisor);
 
 /* In the new process: it serves. Does nothing in any other, and the second time. */
-void upgrade_tell_ready(struct supervisor *supervisor);
+void upgrade_announce(struct supervisor *supervisor);
 
 /* Closes what it holds in either role; for the end and for forked children. */
 void upgrade_close(struct supervisor *supervisor);

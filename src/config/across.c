@@ -80,14 +80,14 @@ static void check_names(const struct draft **drafts, size_t n, struct mistakes *
     qsort(drafts, n, sizeof(*drafts), by_name);
     for (size_t i = 0; i < n; i++) {
         const struct draft *draft = drafts[i];
-        struct source_place place;
+        struct place place;
 
         if (first == NULL || draft->config.name[0] == '\0' ||
             strcmp(first->config.name, draft->config.name) != 0) {
             first = draft;
             continue;
         }
-        place = source_place(mistakes->source, draft_line_of(first, "name"));
+        place = places_find(mistakes->places, draft_line_of(first, "name"));
         mistakes_error(mistakes, draft_line_of(draft, "name"),
                        "name \"%s\" is already taken (%s:%u)", draft->config.name, place.file,
                        place.line);
@@ -101,7 +101,7 @@ static void check_marks(const struct draft **drafts, size_t n, struct mistakes *
     qsort(drafts, n, sizeof(*drafts), by_mark);
     for (size_t i = 0; i < n; i++) {
         const struct draft *draft = drafts[i];
-        struct source_place place;
+        struct place place;
 
         if (draft_is_bad(draft, "mark") || draft_is_bad(draft, "table"))
             continue;
@@ -111,7 +111,7 @@ static void check_marks(const struct draft **drafts, size_t n, struct mistakes *
         }
         if (first->config.table == draft->config.table)
             continue;
-        place = source_place(mistakes->source, first->line);
+        place = places_find(mistakes->places, first->line);
         mistakes_error(mistakes, draft_line_of(draft, "table"),
                        "mark %u can't lead to table %u: it leads to table %u for listener \"%s\" "
                        "(%s:%u)",
@@ -127,13 +127,13 @@ static void check_addresses(const struct endpoints *endpoints, struct mistakes *
     for (size_t i = 0; i < endpoints->n; i++) {
         const struct endpoint *endpoint = &endpoints->items[i];
         char text[ADDR_STRLEN];
-        struct source_place place;
+        struct place place;
 
         if (first == NULL || compare_addr(&first->addr, &endpoint->addr) != 0) {
             first = endpoint;
             continue;
         }
-        place = source_place(mistakes->source, first->line);
+        place = places_find(mistakes->places, first->line);
         mistakes_error(mistakes, endpoint->line,
                        "\"listen\" has %s, which is already taken (%s:%u)",
                        addr_format(&endpoint->addr, text), place.file, place.line);
@@ -169,7 +169,7 @@ static void check_loop(const struct endpoints *endpoints, const struct draft *dr
                        const struct addr *target, const char *key, struct mistakes *mistakes)
 {
     const struct endpoint *endpoint;
-    struct source_place place;
+    struct place place;
     struct addr wildcard;
     char text[ADDR_STRLEN];
 
@@ -182,7 +182,7 @@ static void check_loop(const struct endpoints *endpoints, const struct draft *dr
     }
     if (endpoint == NULL)
         return;
-    place = source_place(mistakes->source, endpoint->line);
+    place = places_find(mistakes->places, endpoint->line);
     mistakes_error(mistakes, draft_line_of(draft, key),
                    "\"%s\" is %s, where this mmproxy listens itself (%s:%u): a loop", key,
                    addr_format(target, text), place.file, place.line);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "keys.h"
+#include "source.h"
 #include "subnets_file.h"
 
 /* Room for more CPUs than any kernel is built for today; a small mask would be refused. */

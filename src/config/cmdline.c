@@ -50,7 +50,7 @@ static int usage_error(const struct parse *parse, const char *format, ...)
 
 static int usage_error(const struct parse *parse, const char *format, ...)
 {
-    struct mistakes mistakes = { .source = NULL };
+    struct mistakes mistakes = { .places = NULL };
     char text[512];
     va_list args;
 

@@ -59,7 +59,8 @@ static void read_listeners(struct load *load, const config_setting_t *list)
             continue;
         }
         draft_read(draft, &load->defaults, group, &load->mistakes);
-        draft->config.line = source_place(&load->source, config_setting_source_line(group)).line;
+        draft->config.line =
+            places_find(&load->source.places, config_setting_source_line(group)).line;
         load->n_drafts++;
     }
 }
@@ -84,11 +85,10 @@ static void read_tree(struct load *load)
 
 static void read_file(struct load *load, const char *path)
 {
-    load->mistakes.source = &load->source;
     source_open(&load->source, path, &load->mistakes);
     if (load->mistakes.n_errors > 0)
         return;
-    if (config_read_string(&load->tree, load->source.text) != CONFIG_TRUE) {
+    if (config_read_string(&load->tree, load->source.scan.text) != CONFIG_TRUE) {
         mistakes_error(&load->mistakes, (unsigned)config_error_line(&load->tree), "%s",
                        config_error_text(&load->tree));
         return;

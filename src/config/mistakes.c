@@ -28,8 +28,8 @@ static struct mistake *push(struct mistakes *mistakes, bool is_error, unsigned l
         return NULL;
     if (mistakes->n_items == mistakes->room) {
         room = mistakes->room == 0 ? 16 : mistakes->room * 2;
-        grown = reallocarray(mistakes->items, room, sizeof(*grown));
-        if (grown == NULL)
+        grown = reallocarray(mistakes->items, room, sizeof *grown);
+        if (!grown)
             return NULL;
         mistakes->items = grown;
         mistakes->room = room;
@@ -40,28 +40,40 @@ static struct mistake *push(struct mistakes *mistakes, bool is_error, unsigned l
     return grown;
 }
 
-void mistakes_error(struct mistakes *mistakes, unsigned line, const char *format, ...)
+static void add_with_place(struct mistakes *mistakes, bool is_error, unsigned line,
+                           const char *format, va_list args)
 {
-    struct mistake *mistake = push(mistakes, true, line);
-    struct source_place place;
+    struct mistake *mistake = push(mistakes, is_error, line);
+    struct place place;
     char *text;
-    va_list args;
-    int n;
 
-    if (mistake == NULL)
-        return;
-    va_start(args, format);
-    n = vasprintf(&text, format, args);
-    va_end(args);
-    if (n < 0)
+    if (!mistake || vasprintf(&text, format, args) < 0)
         return;
     mistake->text = text;
-    if (mistakes->source == NULL)
+    if (!mistakes->places)
         return;
-    place = source_place(mistakes->source, line);
+    place = places_find(mistakes->places, line);
     if (asprintf(&mistake->text, "%s:%u: %s", place.file, place.line, text) < 0)
         mistake->text = NULL;
     free(text);
+}
+
+void mistakes_error(struct mistakes *mistakes, unsigned line, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    add_with_place(mistakes, true, line, format, args);
+    va_end(args);
+}
+
+void mistakes_warn(struct mistakes *mistakes, unsigned line, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    add_with_place(mistakes, false, line, format, args);
+    va_end(args);
 }
 
 void mistakes_add(struct mistakes *mistakes, bool is_error, unsigned line, const char *format, ...)
@@ -69,7 +81,7 @@ void mistakes_add(struct mistakes *mistakes, bool is_error, unsigned line, const
     struct mistake *mistake = push(mistakes, is_error, line);
     va_list args;
 
-    if (mistake == NULL)
+    if (!mistake)
         return;
     va_start(args, format);
     if (vasprintf(&mistake->text, format, args) < 0)
@@ -93,7 +105,7 @@ static char *escape(const char *text)
     char *escaped = malloc(strlen(text) * 4 + 1);
     char *end = escaped;
 
-    if (escaped == NULL)
+    if (!escaped)
         return NULL;
     for (; *text != '\0'; text++) {
         unsigned char c = (unsigned char)*text;
@@ -109,9 +121,9 @@ static char *escape(const char *text)
 
 static void tell(const struct config_sink *sink, bool is_error, const char *text)
 {
-    char *escaped = text != NULL ? escape(text) : NULL;
+    char *escaped = text ? escape(text) : NULL;
 
-    sink->report(sink->context, is_error, escaped != NULL ? escaped : "out of memory");
+    sink->report(sink->context, is_error, escaped ? escaped : "out of memory");
     free(escaped);
 }
 
@@ -121,7 +133,7 @@ void mistakes_flush(struct mistakes *mistakes, const struct config_sink *sink)
     char *more;
 
     if (mistakes->n_items > 0)
-        qsort(mistakes->items, mistakes->n_items, sizeof(*mistakes->items), by_line);
+        qsort(mistakes->items, mistakes->n_items, sizeof *mistakes->items, by_line);
     for (size_t i = 0; i < mistakes->n_items; i++) {
         tell(sink, mistakes->items[i].is_error, mistakes->items[i].text);
         n_told += mistakes->items[i].is_error;

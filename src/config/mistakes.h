@@ -10,12 +10,12 @@
 #include <stddef.h>
 
 #include "mmproxy/config/config.h"
-#include "source.h"
+#include "places.h"
 
 struct mistake;
 
 struct mistakes {
-    const struct source *source; /* whose lines are meant; NULL without a file */
+    const struct places *places; /* whose lines are meant; NULL without a file */
     struct mistake *items;
     size_t n_items;
     size_t room;
@@ -24,6 +24,10 @@ struct mistakes {
 
 /* "FILE:LINE: " and the text; without a file the text alone. line: of the source's text. */
 void mistakes_error(struct mistakes *mistakes, unsigned line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The same as a warning. */
+void mistakes_warn(struct mistakes *mistakes, unsigned line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* A line that already is complete, told with those of the source's line. */

@@ -1,136 +1,184 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "scan.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum {
-    INCLUDE_NESTING_MAX = 10,
-    INCLUDES_MAX = 256,
-    KEYS_MAX = 64, /* in one group; the longest that means anything has less than half of it */
-};
+#include <strings.h>
 
 unsigned scan_line(const struct scan *scan)
 {
-    return scan->source->line + scan->n_newlines;
+    return scan->line + scan->n_newlines;
 }
+
+void scan_fail(struct scan *scan, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    mistakes_error(scan->grammar.mistakes, scan_line(scan), "%s", text);
+    scan->has_failed = true;
+}
+
+void scan_open(struct scan *scan, struct mistakes *mistakes)
+{
+    *scan = (struct scan){ .grammar = { .mistakes = mistakes }, .line = 1 };
+}
+
+void scan_close(struct scan *scan)
+{
+    free(scan->text);
+    scan->text = NULL;
+}
+
+/* ---- the text ------------------------------------------------------------------------- */
 
 static void append(struct scan *scan, const char *bytes, size_t n)
 {
-    struct source *source = scan->source;
-    size_t room = source->room;
+    size_t room = scan->room;
     char *grown;
 
     if (scan->has_failed)
         return;
-    while (room < source->len + n + 1)
+    while (room < scan->len + n + 1)
         room = room == 0 ? 4096 : room * 2;
-    if (room != source->room) {
-        grown = realloc(source->text, room);
-        if (grown == NULL) {
-            SCAN_FAIL(scan, scan_line(scan), "out of memory");
+    if (room != scan->room) {
+        grown = realloc(scan->text, room);
+        if (!grown) {
+            scan_fail(scan, "out of memory");
             return;
         }
-        source->text = grown;
-        source->room = room;
+        scan->text = grown;
+        scan->room = room;
     }
-    memcpy(source->text + source->len, bytes, n);
-    source->len += n;
-    source->text[source->len] = '\0';
+    memcpy(scan->text + scan->len, bytes, n);
+    scan->len += n;
+    scan->text[scan->len] = '\0';
 }
 
 static void write_newlines(struct scan *scan)
 {
     for (; scan->n_newlines > 0; scan->n_newlines--) {
         append(scan, "\n", 1);
-        scan->source->line++;
+        scan->line++;
     }
 }
 
-/* Blanks between tokens are written anew; newlines inside of a token (a string) are its own. */
-static void write_token(struct scan *scan, const char *token, size_t n)
+void scan_write(struct scan *scan, const char *piece)
+{
+    scan->n_newlines++;
+    write_newlines(scan);
+    append(scan, piece, strlen(piece));
+    scan->last = '\0';
+}
+
+/* Blanks between tokens are written anew. */
+static void write_token(struct scan *scan, enum token_kind kind, const char *text, size_t n)
+{
+    struct token token = { .kind = kind, .line = scan_line(scan), .len = n };
+
+    append(scan, text, n);
+    if (scan->has_failed)
+        return;
+    token.at = scan->len - n;
+    scan->grammar.text = scan->text;
+    scan->has_failed = !grammar_accept(&scan->grammar, &token);
+    scan->last = *text;
+    scan->is_at_line_start = false;
+}
+
+static void write_word(struct scan *scan, enum token_kind kind, const char *text, size_t n)
 {
     write_newlines(scan);
-    append(scan, token, n);
+    write_token(scan, kind, text, n);
     append(scan, " ", 1);
-    scan->last = *token;
-    scan->is_at_line_start = false;
 }
 
 /*
  * libconfig reads one token behind an array's string before it notes the string's line, so
  * that token overtakes the newlines between the two.
  */
-static void write_punctuation(struct scan *scan, const char *token)
+static void write_punctuation(struct scan *scan, enum token_kind kind, const char *text)
 {
-    bool overtakes = scan->last == '"' && scan->brackets[scan->depth].opener == '[' &&
-                     (*token == ',' || *token == ']');
+    bool overtakes = scan->last == '"' && grammar_opener(&scan->grammar) == '[' &&
+                     (*text == ',' || *text == ']');
 
-    if (!overtakes) {
-        write_token(scan, token, 1);
-        return;
-    }
-    append(scan, token, 1);
-    scan->last = *token;
-    scan->is_at_line_start = false;
+    if (overtakes)
+        write_token(scan, kind, text, 1);
+    else
+        write_word(scan, kind, text, 1);
 }
+
+void scan_begin_file(struct scan *scan)
+{
+    grammar_start(&scan->grammar);
+    scan->last = '\0';
+}
+
+void scan_end_file(struct scan *scan)
+{
+    append(scan, "", 0);
+    scan->grammar.text = scan->text;
+    if (!scan->has_failed)
+        scan->has_failed = !grammar_finish(&scan->grammar);
+}
+
+/* ---- tokens --------------------------------------------------------------------------- */
 
 static const char *scan_comment(struct scan *scan, const char *at, const char *end)
 {
-    unsigned line = scan_line(scan);
+    unsigned n_newlines = 0;
     bool is_block = at[0] == '/' && at[1] == '*';
 
     if (!is_block) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
-        return newline != NULL ? newline : end;
+        return newline ? newline : end;
     }
     for (at += 2; at < end; at++) {
-        if (at[0] == '*' && at[1] == '/')
+        if (at[0] == '*' && at[1] == '/') {
+            scan->n_newlines += n_newlines;
             return at + 2;
-        scan->n_newlines += *at == '\n';
+        }
+        n_newlines += *at == '\n';
     }
-    SCAN_FAIL(scan, line, "this comment has no end");
+    scan_fail(scan, "this comment has no end");
     return end;
 }
 
-/* returns: behind the closing quote, NULL where there is none. */
+/* returns: at the closing quote, or where the line or the text ends without one. */
 static const char *end_of_string(const char *at, const char *end)
 {
-    for (at++; at < end && *at != '\0'; at++) {
-        if (*at == '"')
-            return at + 1;
+    for (at++; at < end && *at != '\0' && *at != '\n' && *at != '"'; at++) {
         if (*at == '\\' && (at[1] == '"' || at[1] == '\\'))
             at++;
     }
-    return NULL;
-}
-
-/* A string that its grammar does not expect is memory that libconfig never frees. */
-static bool may_be_string(const struct scan *scan)
-{
-    char opener = scan->brackets[scan->depth].opener;
-
-    if (scan->last == '=' || scan->last == ':' || scan->last == '"')
-        return true;
-    return (opener == '(' || opener == '[') && strchr(",([", scan->last) != NULL;
+    return at < end ? at : end;
 }
 
 static const char *scan_string(struct scan *scan, const char *at, const char *end)
 {
-    const char *behind = end_of_string(at, end);
+    const char *quote = end_of_string(at, end);
+    size_t n = (size_t)(quote + 1 - at);
 
-    if (behind == NULL) {
-        SCAN_FAIL(scan, scan_line(scan), "this string has no end, or a NUL byte in it");
+    if (quote < end && *quote == '\0') {
+        scan_fail(scan, "there is a NUL byte in this string");
         return end;
     }
-    if (!may_be_string(scan)) {
-        SCAN_FAIL(scan, scan_line(scan), "a string can't stand here");
+    if (*quote != '"') {
+        scan_fail(scan, "this string is not closed: the quote opened here has no end in this line");
         return end;
     }
-    write_token(scan, at, (size_t)(behind - at));
-    for (; at < behind; at++)
-        scan->source->line += *at == '\n';
-    return behind;
+    if (!strchr(" \t\r\n\f;,}])#/\"=:", quote[1])) {
+        scan_fail(scan, "a quote is missing: something stands directly behind the string %.*s",
+                  n < 60 ? (int)n : 60, at);
+        return end;
+    }
+    write_word(scan, TOKEN_STRING, at, n);
+    return quote + 1;
 }
 
 static bool is_digit(char c)
@@ -151,11 +199,24 @@ static bool is_name(char c)
 static const char *scan_name(struct scan *scan, const char *at)
 {
     const char *start = at;
+    size_t n;
+    bool is_boolean;
 
     while (is_name(*at))
         at++;
-    write_token(scan, start, (size_t)(at - start));
+    n = (size_t)(at - start);
+    is_boolean = (n == 4 && strncasecmp(start, "true", n) == 0) ||
+                 (n == 5 && strncasecmp(start, "false", n) == 0);
+    write_word(scan, is_boolean ? TOKEN_SCALAR : TOKEN_NAME, start, n);
     return at;
+}
+
+/* Of what was meant as one word, as far as it is worth quoting. */
+static int word_len(const char *at)
+{
+    size_t len = strcspn(at, " \t\r\n\f;,{}()\"#");
+
+    return len < 60 ? (int)len : 60;
 }
 
 static const char *skip_exponent(const char *at)
@@ -179,6 +240,7 @@ static const char *scan_number(struct scan *scan, const char *at)
     const char *start = at;
     bool is_whole = true;
     size_t n_digits;
+    size_t n;
 
     if (*at == '+' || *at == '-')
         at++;
@@ -194,50 +256,18 @@ static const char *scan_number(struct scan *scan, const char *at)
         is_whole = is_whole && skip_exponent(at) == at;
         at = skip_exponent(at);
     }
-    write_newlines(scan);
-    append(scan, start, (size_t)(at - start));
+    n = (size_t)(at - start);
     while (is_whole && *at == 'L')
         at++;
-    write_token(scan, "L", is_whole ? 1 : 0);
+    if (*at == '.' || *at == ':' || is_name(*at)) {
+        scan_fail(scan, "%.*s is no number: addresses and words stand in quotes", word_len(start),
+                  start);
+        return at;
+    }
+    write_newlines(scan);
+    write_token(scan, TOKEN_SCALAR, start, n);
+    append(scan, is_whole ? "L " : " ", is_whole ? 2 : 1);
     return at;
-}
-
-static void open_bracket(struct scan *scan, const char *at)
-{
-    if (scan->depth == SCAN_NESTING_MAX) {
-        SCAN_FAIL(scan, scan_line(scan), "brackets are nested more than %d deep", SCAN_NESTING_MAX);
-        return;
-    }
-    scan->depth++;
-    scan->brackets[scan->depth] = (struct scan_bracket){ .opener = *at, .line = scan_line(scan) };
-    write_punctuation(scan, at);
-}
-
-static void close_bracket(struct scan *scan, const char *at)
-{
-    const struct scan_bracket *bracket = &scan->brackets[scan->depth];
-    char opener = *at == ')' ? '(' : *at == ']' ? '[' : '{';
-    struct source_place place;
-
-    if (scan->depth == 0) {
-        SCAN_FAIL(scan, scan_line(scan), "\"%c\" closes nothing", *at);
-        return;
-    }
-    if (bracket->opener != opener) {
-        place = source_place(scan->source, bracket->line);
-        SCAN_FAIL(scan, scan_line(scan), "\"%c\" can't close the \"%c\" of %s:%u", *at,
-                  bracket->opener, place.file, place.line);
-        return;
-    }
-    write_punctuation(scan, at);
-    scan->depth--;
-}
-
-static void scan_equals(struct scan *scan, const char *at)
-{
-    if (++scan->brackets[scan->depth].n_keys > KEYS_MAX)
-        SCAN_FAIL(scan, scan_line(scan), "more than %d keys in one group", KEYS_MAX);
-    write_punctuation(scan, at);
 }
 
 /* at is behind the opening quote. returns: the path, to be freed. */
@@ -246,7 +276,7 @@ static char *include_path(const char *at, const char *end)
     char *path = malloc((size_t)(end - at) + 1);
     char *last = path;
 
-    if (path == NULL)
+    if (!path)
         return NULL;
     for (; at < end; at++) {
         if (*at == '\\' && at + 1 < end)
@@ -257,75 +287,61 @@ static char *include_path(const char *at, const char *end)
     return path;
 }
 
-static const char *scan_include(struct scan *scan, const char *at, const char *end)
+static const char *scan_include(struct scan *scan, const char *at, const char *end, char **include)
 {
     static const char directive[] = "@include";
-    const char *quote = at + sizeof(directive) - 1;
-    const char *behind = NULL;
-    char *written;
+    const char *quote = at + sizeof directive - 1;
+    const char *behind = end;
 
-    if (scan->is_at_line_start && strncmp(at, directive, sizeof(directive) - 1) == 0) {
+    if (scan->is_at_line_start && strncmp(at, directive, sizeof directive - 1) == 0) {
         quote += strspn(quote, " \t");
-        behind = *quote == '"' ? end_of_string(quote, end) : NULL;
+        behind = *quote == '"' ? end_of_string(quote, end) : end;
     }
-    if (behind == NULL) {
-        SCAN_FAIL(scan, scan_line(scan), "a line that starts with @ must be: @include \"FILE\"");
+    if (*behind != '"') {
+        scan_fail(scan, "a line that starts with @ must be: @include \"FILE\"");
         return end;
     }
-    if (scan->include_depth == INCLUDE_NESTING_MAX || scan->source->n_included == INCLUDES_MAX) {
-        SCAN_FAIL(scan, scan_line(scan),
-                  "too many @include files, or files that include themselves");
-        return end;
-    }
-    written = include_path(quote + 1, behind - 1);
-    if (written == NULL)
-        SCAN_FAIL(scan, scan_line(scan), "out of memory");
-    else
-        source_include(scan, written);
-    free(written);
-    return behind;
+    *include = include_path(quote + 1, behind);
+    if (!*include)
+        scan_fail(scan, "out of memory");
+    return behind + 1;
 }
 
-static const char *scan_other(struct scan *scan, const char *at)
+static void scan_other(struct scan *scan, const char *at)
 {
     unsigned char c = (unsigned char)*at;
 
-    if (c > 0x20 && c < 0x7f)
-        SCAN_FAIL(scan, scan_line(scan), "unexpected \"%c\"", c);
+    if (c == '\'' || strncmp(at, "\xe2\x80\x9c", 3) == 0 || strncmp(at, "\xe2\x80\x9d", 3) == 0)
+        scan_fail(scan, "strings stand in plain double quotes (\"), not in other ones");
+    else if (c > 0x20 && c < 0x7f)
+        scan_fail(scan, "unexpected \"%c\"", c);
     else
-        SCAN_FAIL(scan, scan_line(scan), "unexpected byte 0x%02x", c);
-    return at + 1;
+        scan_fail(scan, "unexpected byte 0x%02x", c);
 }
 
 static const char *scan_punctuation(struct scan *scan, const char *at)
 {
-    switch (*at) {
-    case '{':
-    case '[':
-    case '(':
-        open_bracket(scan, at);
-        break;
-    case '}':
-    case ']':
-    case ')':
-        close_bracket(scan, at);
-        break;
-    case '=':
-    case ':':
-        scan_equals(scan, at);
-        break;
-    case ',':
-    case ';':
-        write_punctuation(scan, at);
-        break;
-    default:
-        return scan_other(scan, at);
+    static const struct {
+        const char *characters;
+        enum token_kind kind;
+    } kinds[] = {
+        { "{[(", TOKEN_OPEN }, { "}])", TOKEN_CLOSE },   { "=:", TOKEN_EQUALS },
+        { ",", TOKEN_COMMA },  { ";", TOKEN_SEMICOLON },
+    };
+
+    for (size_t i = 0; *at != '\0' && i < sizeof kinds / sizeof *kinds; i++) {
+        if (strchr(kinds[i].characters, *at)) {
+            write_punctuation(scan, kinds[i].kind, at);
+            return at + 1;
+        }
     }
+    scan_other(scan, at);
     return at + 1;
 }
 
-static const char *scan_next(struct scan *scan, const char *at, const char *end)
+const char *scan_next(struct scan *scan, const char *at, const char *end, char **include)
 {
+    *include = NULL;
     if (*at == '\n') {
         scan->n_newlines++;
         scan->is_at_line_start = true;
@@ -338,27 +354,11 @@ static const char *scan_next(struct scan *scan, const char *at, const char *end)
     if (*at == '"')
         return scan_string(scan, at, end);
     if (*at == '@')
-        return scan_include(scan, at, end);
-    if (is_letter(*at) || *at == '*')
+        return scan_include(scan, at, end, include);
+    if (is_letter(*at))
         return scan_name(scan, at);
     if (is_digit(*at) || *at == '.' ||
         ((*at == '+' || *at == '-') && (is_digit(at[1]) || at[1] == '.')))
         return scan_number(scan, at);
     return scan_punctuation(scan, at);
-}
-
-void scan_text(struct scan *scan, const char *at, const char *end)
-{
-    scan->is_at_line_start = true;
-    while (at < end && !scan->has_failed)
-        at = scan_next(scan, at, end);
-}
-
-void scan_finish(struct scan *scan)
-{
-    if (!scan->has_failed && scan->depth > 0)
-        SCAN_FAIL(scan, scan->brackets[scan->depth].line, "this \"%c\" is never closed",
-                  scan->brackets[scan->depth].opener);
-    /* No newline behind the last token: what is cut off there is told at a line of the file. */
-    append(scan, "", 0);
 }

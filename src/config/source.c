@@ -1,118 +1,122 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "source.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "scan.h"
 #include "textfile.h"
 
-/* From line first_line of text on, lines are those of file, from file_line on. */
-struct source_segment {
-    unsigned first_line;
-    const char *file;
-    unsigned file_line;
-};
+enum { INCLUDE_NESTING_MAX = 10, INCLUDES_MAX = 256, FOLDER_FILES_MAX = 10000 };
 
-struct source_place source_place(const struct source *source, unsigned line)
+/* Takes the path over. returns: it, or NULL after a mistake was reported. */
+static const char *keep_path(struct source *source, char *path)
 {
-    const struct source_segment *segment;
-    size_t i = source->n_segments;
+    char **grown = path ? reallocarray(source->paths, source->n_paths + 1, sizeof *grown) : NULL;
 
-    while (i > 1 && source->segments[i - 1].first_line > line)
-        i--;
-    if (i == 0)
-        return (struct source_place){ .file = source->path, .line = line };
-    segment = &source->segments[i - 1];
-    return (struct source_place){ .file = segment->file,
-                                  .line = segment->file_line + (line - segment->first_line) };
+    if (!grown) {
+        free(path);
+        scan_fail(&source->scan, "out of memory");
+        return NULL;
+    }
+    source->paths = grown;
+    grown[source->n_paths++] = path;
+    return path;
 }
 
-/* Two segments of one line: the later one counts, the earlier one is empty. */
-static void begin_segment(struct scan *scan, const char *file, unsigned file_line)
+static void begin_segment(struct source *source, const char *file, unsigned line)
 {
-    struct source *source = scan->source;
-    struct source_segment *grown =
-        reallocarray(source->segments, source->n_segments + 1, sizeof(*grown));
+    if (places_add(&source->places, scan_line(&source->scan), file, line) != 0)
+        scan_fail(&source->scan, "out of memory");
+}
 
-    if (grown == NULL) {
-        SCAN_FAIL(scan, scan_line(scan), "out of memory");
+static void scan_file(struct source *source, const char *path, unsigned line);
+
+/* The included text stands on lines of its own; what follows the @include goes on behind it. */
+static void include_file(struct source *source, const char *written)
+{
+    struct scan *scan = &source->scan;
+    struct place place = places_find(&source->places, scan_line(scan));
+    const char *path;
+
+    if (source->include_depth == INCLUDE_NESTING_MAX || source->n_includes == INCLUDES_MAX) {
+        scan_fail(scan, "too many @include files, or files that include themselves");
         return;
     }
-    source->segments = grown;
-    grown[source->n_segments] = (struct source_segment){ .first_line = scan_line(scan),
-                                                         .file = file,
-                                                         .file_line = file_line };
-    source->n_segments++;
+    path = keep_path(source, source_resolve(source->path, written));
+    if (!path)
+        return;
+    source->n_includes++;
+    source->include_depth++;
+    scan_file(source, path, scan_line(scan));
+    source->include_depth--;
+    scan->n_newlines++;
+    if (!scan->has_failed)
+        begin_segment(source, place.file, place.line);
+    scan->is_at_line_start = false;
 }
 
-/* line: of the @include; for the configuration file itself there is no line yet. */
-static void scan_file(struct scan *scan, const char *path, unsigned line)
+static void scan_text(struct source *source, const char *at, const char *end)
 {
-    struct textfile file;
-    const char *reason = textfile_open(&file, path, SOURCE_MAX - scan->n_read);
+    source->scan.is_at_line_start = true;
+    while (at < end && !source->scan.has_failed) {
+        char *include;
 
-    if (reason != NULL && scan->include_depth == 0)
-        mistakes_add(scan->mistakes, true, 0, "%s: %s", path, reason);
-    else if (reason != NULL)
-        mistakes_error(scan->mistakes, line, "cannot read %s: %s", path, reason);
-    if (reason != NULL) {
+        at = scan_next(&source->scan, at, end, &include);
+        if (include)
+            include_file(source, include);
+        free(include);
+    }
+}
+
+/* line: of the text; a file that can't be read is a mistake there. */
+static void scan_file(struct source *source, const char *path, unsigned line)
+{
+    struct scan *scan = &source->scan;
+    struct textfile file;
+    const char *reason = textfile_open(&file, path, SOURCE_MAX - source->n_read);
+
+    if (reason) {
+        mistakes_error(source->mistakes, line, "cannot read %s: %s", path, reason);
         scan->has_failed = true;
         return;
     }
-    scan->n_read += file.len;
-    begin_segment(scan, path, 1);
-    scan_text(scan, file.text, file.text + file.len);
+    source->n_read += file.len;
+    scan->n_newlines++;
+    begin_segment(source, path, 1);
+    scan_text(source, file.text, file.text + file.len);
     textfile_close(&file);
-}
-
-/* The included text stands on lines of its own; what follows the @include goes on behind it. */
-void source_include(struct scan *scan, const char *written)
-{
-    struct source *source = scan->source;
-    unsigned line = scan_line(scan);
-    struct source_place place = source_place(source, line);
-    char **grown = reallocarray(source->included, source->n_included + 1, sizeof(*grown));
-
-    if (grown == NULL) {
-        SCAN_FAIL(scan, line, "out of memory");
-        return;
-    }
-    source->included = grown;
-    grown[source->n_included] = source_resolve(source->path, written);
-    if (grown[source->n_included] == NULL) {
-        SCAN_FAIL(scan, line, "out of memory");
-        return;
-    }
-    source->n_included++;
-    scan->n_newlines++;
-    scan->include_depth++;
-    scan_file(scan, grown[source->n_included - 1], line);
-    scan->include_depth--;
-    scan->n_newlines++;
-    if (!scan->has_failed)
-        begin_segment(scan, place.file, place.line);
-    scan->is_at_line_start = false;
 }
 
 void source_open(struct source *source, const char *path, struct mistakes *mistakes)
 {
-    struct scan scan = { .source = source, .mistakes = mistakes };
+    struct textfile file;
+    const char *reason = textfile_open(&file, path, SOURCE_MAX);
 
-    *source = (struct source){ .path = path, .line = 1 };
-    scan_file(&scan, path, 0);
-    scan_finish(&scan);
+    *source = (struct source){ .path = path, .places.path = path, .mistakes = mistakes };
+    mistakes->places = &source->places;
+    scan_open(&source->scan, mistakes);
+    if (reason) {
+        mistakes_add(mistakes, true, 0, "%s: %s", path, reason);
+        return;
+    }
+    source->n_read = file.len;
+    begin_segment(source, path, 1);
+    scan_begin_file(&source->scan);
+    scan_text(source, file.text, file.text + file.len);
+    scan_end_file(&source->scan);
+    textfile_close(&file);
 }
 
 void source_close(struct source *source)
 {
-    for (size_t i = 0; i < source->n_included; i++)
-        free(source->included[i]);
-    free(source->included);
-    free(source->segments);
-    free(source->text);
-    *source = (struct source){ .text = NULL };
+    for (size_t i = 0; i < source->n_paths; i++)
+        free(source->paths[i]);
+    free(source->paths);
+    places_close(&source->places);
+    scan_close(&source->scan);
 }
 
 char *source_resolve(const char *config_path, const char *path)
@@ -120,9 +124,81 @@ char *source_resolve(const char *config_path, const char *path)
     const char *slash = strrchr(config_path, '/');
     char *resolved;
 
-    if (path[0] == '/' || slash == NULL)
+    if (path[0] == '/' || !slash)
         return strdup(path);
     if (asprintf(&resolved, "%.*s%s", (int)(slash - config_path + 1), config_path, path) < 0)
         return NULL;
     return resolved;
+}
+
+/* ---- include_dir ---------------------------------------------------------------------- */
+
+/* As a shell's *.conf: no hidden file. */
+static int is_configuration(const struct dirent *entry)
+{
+    size_t len = strlen(entry->d_name);
+
+    return entry->d_name[0] != '.' && len > strlen(".conf") &&
+           strcmp(entry->d_name + len - strlen(".conf"), ".conf") == 0;
+}
+
+/* By their bytes, whatever the locale. */
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static void add_file(struct source *source, const char *folder, const char *name, unsigned line,
+                     bool is_first)
+{
+    struct scan *scan = &source->scan;
+    const char *path;
+    char *joined;
+
+    if (asprintf(&joined, "%s/%s", folder, name) < 0)
+        joined = NULL;
+    path = keep_path(source, joined);
+    if (!path)
+        return;
+    scan_write(scan, is_first ? "{" : ",{");
+    scan_begin_file(scan);
+    scan_file(source, path, line);
+    scan_end_file(scan);
+    scan_write(scan, "}");
+}
+
+static void add_files(struct source *source, const char *folder, struct dirent **entries, int n,
+                      unsigned line)
+{
+    scan_write(&source->scan, SOURCE_INCLUDED " = (");
+    for (int i = 0; i < n && !source->scan.has_failed; i++)
+        add_file(source, folder, entries[i]->d_name, line, i == 0);
+    scan_write(&source->scan, ");");
+}
+
+void source_add_folder(struct source *source, const char *written, unsigned line)
+{
+    char *folder = source_resolve(source->path, written);
+    struct dirent **entries;
+    int n;
+
+    if (!folder) {
+        mistakes_error(source->mistakes, line, "out of memory");
+        return;
+    }
+    n = scandir(folder, &entries, is_configuration, by_name);
+    if (n > FOLDER_FILES_MAX)
+        mistakes_error(source->mistakes, line, "%s has more than %d files *.conf", folder,
+                       FOLDER_FILES_MAX);
+    else if (n >= 0)
+        add_files(source, folder, entries, n, line);
+    else if (errno == ENOENT)
+        mistakes_warn(source->mistakes, line, "there is no %s: nothing is included", folder);
+    else
+        mistakes_error(source->mistakes, line, "cannot read %s: %s", folder, strerror(errno));
+    for (int i = 0; i < n; i++)
+        free(entries[i]);
+    if (n >= 0)
+        free(entries);
+    free(folder);
 }

@@ -92,7 +92,7 @@ def test_syntax_error(failing):
     path = gateway.write([conf.listener(), web()])
     path.write_text(path.read_text().replace('name = "web"', 'name == "web"'))
     line = 1 + path.read_text().split('name == "web"')[0].count("\n")
-    gateway.expect_lines(f"{path}:{line}: syntax error")
+    gateway.expect_lines(f'{path}:{line}: the value of "name" is missing')
     gateway.expect_survival()
 
 

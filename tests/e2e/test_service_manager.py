@@ -108,7 +108,7 @@ def test_reload_that_fails_says_why(net, managed, watching, directory):
     assert "RELOADING" in watching.next().fields
     assert watching.next().text == "READY=1"
     assert re.fullmatch(r"STATUS=generation 1 serves 1 listener, 0 sessions; reload failed at "
-                        f"{WHEN}: {path}:[0-9]+: syntax error", watching.next().text)
+                        f"{WHEN}: {path}:1: \"=\" is missing behind \"nonsense\"", watching.next().text)
     taken = net.origin.socket(socket.AF_INET)
     taken.bind((ORIGIN4, 8080))
     taken.listen()

@@ -145,7 +145,7 @@ def test_new_binary_that_does_not_like_the_configuration(upgradable, echo, dial,
     path = directory / "mmproxy.conf"
     path.write_text("nonsense")
     service.signal(signal.SIGUSR2)
-    service.gateway.wait_line(re.escape(f"{path}:1: syntax error"))
+    service.gateway.wait_line(re.escape(f'{path}:1: "=" is missing behind "nonsense"'))
     service.gateway.wait_line(r"\[!\] upgrade failed: .* ended before it was ready; .*")
     _expect_served(dial)
 

@@ -46,7 +46,7 @@ static void binary_files_and_huge_ones_are_refused(void **state)
     write_bytes("t.conf", "workers = 1;\0\n", 14);
     expect_failure("t.conf", "t.conf:1: unexpected byte 0x00\n");
     write_bytes("t.conf", "user = \"ro\0ot\";\n", 16);
-    expect_failure("t.conf", "t.conf:1: this string has no end, or a NUL byte in it\n");
+    expect_failure("t.conf", "t.conf:1: there is a NUL byte in this string\n");
     write_bytes("t.conf",
                 "\x7f"
                 "ELF\2\1\1",
@@ -89,7 +89,7 @@ static void files_made_to_hurt_libconfig_are_refused_quickly(void **state)
     expect_repeated("a = (", 1, "((((((((((((((((((((((((((((((((((((((((",
                     "t.conf:1: brackets are nested more than 32 deep\n");
     expect_repeated("a:{", 1000000, "", "t.conf:1: brackets are nested more than 32 deep\n");
-    expect_repeated("a=1;\n", 1000000, "", "t.conf:65: more than 64 keys in one group\n");
+    expect_repeated("a=1;\n", 1000000, "", "t.conf:2: \"a\" is there twice (t.conf:1)\n");
 }
 
 static void a_group_has_a_bounded_number_of_keys(void **state)
@@ -165,7 +165,7 @@ static void mistakes_in_included_files_name_them(void **state)
                              "t.conf:3: unknown key \"sandbx\" (did you mean \"sandbox\"?)\n"
                              "t.conf:5: \"user\" must be the name of a user, not a number\n");
     write_file("b.inc", "\n\ndrain_timeout 5;");
-    expect_failure("t.conf", "b.inc:3: syntax error\n");
+    expect_failure("t.conf", "b.inc:3: \"=\" is missing behind \"drain_timeout\"\n");
     write_file("b.inc", "\nsandbox = ( {\n");
     expect_failure("t.conf", "b.inc:2: this \"{\" is never closed\n");
 }

@@ -150,7 +150,7 @@ static void values_out_of_range_say_the_range(void **state)
           "t.conf:2: \"user\" is \"no-such-user\", but there is no such user\n" },
         { "an empty user", "user = \"\";",
           "t.conf:1: \"user\" is \"\", but there is no such user\n" },
-        { "control characters stay on one line", "routing = \"a\nb\\n\\x1bc\\x7f\";",
+        { "control characters stay on one line", "routing = \"a\\nb\\n\\x1bc\\x7f\";",
           "t.conf:1: \"routing\" must be \"manual\" or \"managed\", not "
           "\"a\\x0ab\\x0a\\x1bc\\x7f\"\n" },
     };
@@ -180,35 +180,14 @@ static void names_must_be_plain(void **state)
 static void syntax_errors_have_their_line(void **state)
 {
     static const struct mistake_case cases[] = {
-        { "two values", "a = 1 2;", "t.conf:1: syntax error\n" },
-        { "no value", "\n\nworkers = ;", "t.conf:3: syntax error\n" },
-        { "a file that is cut off, told at a line that it has", "workers = 1;\nuser",
-          "t.conf:2: syntax error\n" },
-        { "a setting that is cut off before empty lines and comments", "\nuser =\n\n# end\n",
-          "t.conf:2: syntax error\n" },
-        { "a string where a name should be", "\n\"workers\" = 5;",
-          "t.conf:2: a string can't stand here\n" },
-        { "a string behind a name", "\nuser \"root\";", "t.conf:2: a string can't stand here\n" },
-        { "a string behind a value", "user = \"root\",\n\"root\";",
-          "t.conf:2: a string can't stand here\n" },
-        { "no comma behind a list's element", "listeners = ( 5\n \"x\" );",
-          "t.conf:2: a string can't stand here\n" },
-        { "a string at the very start", "\"",
-          "t.conf:1: this string has no end, or a NUL byte in it\n" },
-        { "a comma behind the last listener", "listeners = (\n{ },\n);",
-          "t.conf:3: syntax error\n" },
-        { "no comma between listeners", "listeners = (\n{ }\n{ }\n);", "t.conf:3: syntax error\n" },
+        { "two values", "a = 1 2;", "t.conf:1: a key is missing in front of \"2\"\n" },
         { "one key twice", "workers = 1;\nuser = \"root\";\nworkers = 2;",
-          "t.conf:3: duplicate setting name\n" },
+          "t.conf:3: \"workers\" is there twice (t.conf:1)\n" },
         { "mixed types in an array", "listeners = ( { listen = [ 1,\n \"a\" ] } );",
           "t.conf:2: mismatched element type in array\n" },
-        { "a brace that is never closed", "log: {\nlisteners = (\n( ) );\n\n",
-          "t.conf:1: this \"{\" is never closed\n" },
-        { "the wrong bracket", "\nlisteners = ( {\n );\n",
-          "t.conf:3: \")\" can't close the \"{\" of t.conf:2\n" },
-        { "a bracket too many", "\nlisteners = ( ) );\n", "t.conf:2: \")\" closes nothing\n" },
-        { "a string without an end", "user = \"root;\n\nworkers = 5;\n",
-          "t.conf:1: this string has no end, or a NUL byte in it\n" },
+        { "a semicolon too many", "sandbox = TRUE;\n;", "t.conf:2: unexpected \";\"\n" },
+        { "an equals sign too many", "sandbox == true;",
+          "t.conf:1: the value of \"sandbox\" is missing\n" },
         { "a comment without an end", "\n/* user = \"root;\n\nworkers = 5;\n",
           "t.conf:2: this comment has no end\n" },
         { "a character that means nothing", "\nworkers = 5%;\n", "t.conf:2: unexpected \"%\"\n" },
@@ -221,6 +200,100 @@ static void syntax_errors_have_their_line(void **state)
           "t.conf:1: a line that starts with @ must be: @include \"FILE\"\n" },
         { "an @include without quotes", "\n  @include a\n",
           "t.conf:2: a line that starts with @ must be: @include \"FILE\"\n" },
+    };
+
+    (void)state;
+    CHECK_MISTAKES(cases);
+}
+
+static void what_is_missing_is_told_where_it_is_missing(void **state)
+{
+    static const struct mistake_case cases[] = {
+        { "no value", "\n\nworkers = ;", "t.conf:3: the value of \"workers\" is missing\n" },
+        { "no value in front of the next key", "user = \nworkers = 5;\n",
+          "t.conf:1: the value of \"user\" is missing\n" },
+        { "a file that is cut off, told at a line that it has", "workers = 1;\nuser",
+          "t.conf:2: \"=\" is missing behind \"user\"\n" },
+        { "a setting that is cut off before empty lines and comments", "\nuser =\n\n# end\n",
+          "t.conf:2: the value of \"user\" is missing\n" },
+        { "no equals sign", "\nuser\n \"root\";", "t.conf:2: \"=\" is missing behind \"user\"\n" },
+        { "no equals sign before a group", "log {\n};",
+          "t.conf:1: \"=\" is missing behind \"log\"\n" },
+        { "no key", "user = \"root\",\n\"root\";",
+          "t.conf:2: a string can't stand here: a key is missing in front of it, or the key is in "
+          "quotes\n" },
+        { "no key before a group", "workers = 1;\n{ };\n",
+          "t.conf:2: a key is missing in front of this \"{\"\n" },
+        { "no comma between listeners", "listeners = (\n{ }\n\n# c\n{ }\n);",
+          "t.conf:2: a comma is missing between two listeners\n" },
+        { "no comma between strings", "listeners = ( { listen = [ \"a\"\n\n\"b\" ] } );",
+          "t.conf:1: a comma is missing between two elements of \"listen\"\n" },
+        { "no comma in an unknown list", "a = ( ( 1,\n 2\n \"x\" ) );",
+          "t.conf:2: a comma is missing between two elements of \"a\"\n" },
+        { "a semicolon for a comma", "listeners = (\n{ };\n{ }\n);",
+          "t.conf:2: \";\" can't stand in \"(\": a comma stands between elements, and \")\" behind "
+          "the last one\n" },
+        { "an array that is not closed", "listeners = ( { listen = [ \"a\";\n } );",
+          "t.conf:1: \";\" can't stand in \"[\": a comma stands between elements, and \"]\" behind "
+          "the last one\n" },
+        { "an array without bracket and semicolon",
+          "listeners = ( {\n listen = [ \"a\"\n target_v4 = \"b\" } );",
+          "t.conf:2: \"]\" is missing in front of \"target_v4\"\n" },
+        { "a list that is not closed", "listeners = (\n{ }\n\nlog: { };\n",
+          "t.conf:2: \")\" is missing in front of \"log\"\n" },
+        { "a comma behind the last listener", "listeners = (\n{ },\n);",
+          "t.conf:2: no comma may stand behind the last element\n" },
+        { "a comma in front of the first", "listeners = (\n, { } );",
+          "t.conf:2: an element is missing in front of this \",\"\n" },
+        { "no brace before a listener", "listeners = (\n { },\n name = \"a\"; } );",
+          "t.conf:3: \"{\" is missing in front of \"name\"\n" },
+        { "no brace behind a listener", "listeners = (\n { mark = 1;\n\n, { } );",
+          "t.conf:2: \"}\" is missing in front of the next \",\"\n" },
+        { "no brace and no comma behind a listener", "listeners = (\n { mark = 1;\n\n{ } );",
+          "t.conf:2: \"}\" is missing in front of the next \"{\"\n" },
+        { "a brace that is never closed", "log: {\nlisteners = (\n( ) );\n\n",
+          "t.conf:1: this \"{\" is never closed\n" },
+        { "the wrong bracket", "\nlisteners = ( {\n );\n",
+          "t.conf:3: \"}\" is missing before this \")\": the \"{\" of t.conf:2 is open\n" },
+        { "a bracket too many", "\nlisteners = ( ) );\n", "t.conf:2: \")\" closes nothing\n" },
+        { "a group in an array", "a = [\n{ } ];",
+          "t.conf:2: \"{\" can't stand in an array [ ]: only a list ( ) may hold it\n" },
+    };
+
+    (void)state;
+    CHECK_MISTAKES(cases);
+}
+
+#define NOT_CLOSED "this string is not closed: the quote opened here has no end in this line\n"
+
+static void missing_quotes_are_told_in_their_line(void **state)
+{
+    static const struct mistake_case cases[] = {
+        { "none at the end", "user = \"root;\n\nworkers = 5;\n", "t.conf:1: " NOT_CLOSED },
+        { "none at the end, and more strings behind", "\nuser = \"root;\nrouting = \"managed\";\n",
+          "t.conf:2: " NOT_CLOSED },
+        { "a quote that is the whole file", "\"", "t.conf:1: " NOT_CLOSED },
+        { "none at the end, and a string in the same line",
+          "listeners = ( {\n name = \"a; listen = "
+          "\"[::]:1\"; } );",
+          "t.conf:2: a quote is missing: something stands directly behind the string \"a; listen = "
+          "\"\n" },
+        { "none at the start", "\nuser = root\";\n",
+          "t.conf:2: \"root\" needs quotes: without them a value is a number, true or false\n" },
+        { "none at all", "sandbox = yes;\n",
+          "t.conf:1: \"yes\" needs quotes: without them a value is a number, true or false\n" },
+        { "none in an array", "a = [ b,\n c ];",
+          "t.conf:1: \"b\" needs quotes: without them a value is a number, true or false\n" },
+        { "an IPv4 address", "a = 0.0.0.0:2222;",
+          "t.conf:1: 0.0.0.0:2222 is no number: addresses and words stand in quotes\n" },
+        { "an IPv4 subnet", "a = [ 192.0.2.0/24 ];",
+          "t.conf:1: 192.0.2.0/24 is no number: addresses and words stand in quotes\n" },
+        { "an IPv6 address", "a = [::]:2222;",
+          "t.conf:1: unexpected \":\": an address stands in quotes\n" },
+        { "single quotes", "\nuser = 'root';",
+          "t.conf:2: strings stand in plain double quotes (\"), not in other ones\n" },
+        { "typographic quotes", "user = \xe2\x80\x9croot\xe2\x80\x9d;",
+          "t.conf:1: strings stand in plain double quotes (\"), not in other ones\n" },
     };
 
     (void)state;
@@ -243,6 +316,8 @@ int main(void)
         cmocka_unit_test(values_out_of_range_say_the_range),
         cmocka_unit_test(names_must_be_plain),
         cmocka_unit_test(syntax_errors_have_their_line),
+        cmocka_unit_test(what_is_missing_is_told_where_it_is_missing),
+        cmocka_unit_test(missing_quotes_are_told_in_their_line),
     };
 
     return cmocka_run_group_tests(tests, enter, leave_folder);

@@ -44,6 +44,7 @@ static const struct filter_line lines[] = {
     { .call = "rt_sigreturn", .why = LEAKS },
     { .call = "sigaltstack", .why = RUNTIME },
     { .call = "mprotect", .why = RUNTIME },
+    { .call = "madvise", .why = RUNTIME },
     { .call = "futex", .why = RUNTIME },
     { .call = "sched_getaffinity", .why = RUNTIME },
     { .call = "getrusage", .why = RUNTIME },

@@ -10,6 +10,8 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/jail/caps.h"
 #include "mmproxy/jail/filter.h"
+#include "mmproxy/jail/leftovers.h"
+#include "mmproxy/jail/ports.h"
 #include "mmproxy/jail/trap.h"
 
 /* Errors go up with what was tried: errno alone would send the administrator looking. */
@@ -46,7 +48,7 @@ int jail_confine_calls(struct jail_failure *failure)
     struct filter_table table = filter_supervisor_calls();
     int err = trap_set(NULL);
     if (err == 0)
-        err = filter_deny(&table);
+        err = filter_deny_once(&table);
     if (err < 0)
         return failed(failure, "filter system calls (seccomp)", err);
     is_confined = true;
@@ -86,7 +88,8 @@ int jail_plan(struct jail *out, const struct config *config, struct jail_failure
                       "(since Linux 5.17) CAP_NET_RAW",
                       err);
     /* A client's port below 1024 is kept like any other; without it another one is taken. */
-    if (preserves_ports(config))
+    out->keeps_ports = preserves_ports(config);
+    if (out->keeps_ports)
         out->caps |= caps_permitted() & CAPS_BIT(CAP_NET_BIND_SERVICE);
     return 0;
 }
@@ -113,12 +116,15 @@ static int give_up_privileges(const struct jail *jail, struct jail_failure *fail
 
 /*
  * bind and connect on a Unix socket would name a file; on the sockets that the worker makes
- * itself they name an address. So they are denied on those that it was given.
+ * itself they name an address. splice would read a log file, or a terminal's keys. So they are
+ * denied on the descriptors that it was given.
  */
-static int deny_unix_names(int channel)
+static int deny_on_given(int channel)
 {
+    static const char *const calls[] = { "bind", "connect", "splice" };
+    enum { N_CALLS = sizeof calls / sizeof *calls };
     int fds[] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, channel, -1, -1 };
-    struct filter_line lines[2 * sizeof fds / sizeof *fds];
+    struct filter_line lines[N_CALLS * sizeof fds / sizeof *fds];
     struct filter_table table = { .lines = lines };
 
     log_descriptors(&fds[4]);
@@ -127,10 +133,10 @@ static int deny_unix_names(int channel)
         if (fds[i] < 0)
             continue;
         line.args[0].value = (uint32_t)fds[i];
-        line.call = "bind";
-        lines[table.n++] = line;
-        line.call = "connect";
-        lines[table.n++] = line;
+        for (size_t j = 0; j < N_CALLS; j++) {
+            line.call = calls[j];
+            lines[table.n++] = line;
+        }
     }
     return filter_deny(&table);
 }
@@ -141,7 +147,7 @@ static int close_filter(int channel, _Atomic uint32_t *tell)
 
     int err = trap_set(tell);
     if (err == 0)
-        err = deny_unix_names(channel);
+        err = deny_on_given(channel);
     return err < 0 ? err : filter_allow(tables, sizeof tables / sizeof *tables);
 }
 
@@ -150,9 +156,15 @@ int jail_close(const struct jail *jail, int channel, _Atomic uint32_t *tell,
 {
     /* One thread needs one arena; under pressure malloc would make more, with mprotect. */
     (void)mallopt(M_ARENA_MAX, 1);
-    int err = give_up_privileges(jail, failure);
+    int err = leftovers_leave();
+    if (err < 0)
+        return failed(failure, "leave what its starter had open", err);
+    err = give_up_privileges(jail, failure);
     if (err < 0 || !jail->has_filter)
         return err;
+    err = jail->keeps_ports ? 0 : ports_leave_to_kernel();
+    if (err < 0)
+        return failed(failure, "give up the choice of ports (Landlock)", err);
     err = close_filter(channel, tell);
     return err < 0 ? failed(failure, "filter system calls (seccomp)", err) : 0;
 }

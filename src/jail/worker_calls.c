@@ -31,6 +31,14 @@
     {                                        \
         .index = (i), .test = FILTER_OWN_PID \
     }
+#define HAS(i, v)                                                \
+    {                                                            \
+        .index = (i), .test = FILTER_HAS, .value = (uint32_t)(v) \
+    }
+#define NO_POINTER(i)                     \
+    {                                     \
+        .index = (i), .test = FILTER_NULL \
+    }
 #define OPTION(l, o) .args = { IS(1, l), IS(2, o) }
 #define TCP_SOCKET(f) \
     .args = { IS(0, f), IS(1, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC), IS(2, IPPROTO_TCP) }
@@ -78,7 +86,9 @@ static const struct filter_line lines[] = {
     { .call = "send", .why = "the same (32-bit)" },
     { .call = "shutdown", .why = "end of file is passed on; orphans free the ports" },
     { .call = "close", .why = "sessions end" },
-    { .call = "splice", .why = "bulk, without copying" },
+    { .call = "splice",
+      .why = "bulk, without copying; an offset would write into the midst of the log's file",
+      .args = { NO_POINTER(1), NO_POINTER(3) } },
     { .call = "pipe2", .why = "... through these", .args = { IS(1, O_NONBLOCK | O_CLOEXEC) } },
     { .call = "fcntl", .why = "... of a good size", .args = { IS(1, F_SETPIPE_SZ) } },
     { .call = "fcntl", .why = "... or of what size?", .args = { IS(1, F_GETPIPE_SZ) } },
@@ -95,11 +105,17 @@ static const struct filter_line lines[] = {
 
     /* Memory, never executable. */
     { .call = "brk", .why = "malloc" },
-    { .call = "mmap", .why = "malloc of much", .args = { LACKS(2, PROT_EXEC) } },
-    { .call = "mmap2", .why = "the same (32-bit)", .args = { LACKS(2, PROT_EXEC) } },
+    { .call = "mmap",
+      .why = "malloc of much; of no file",
+      .args = { LACKS(2, PROT_EXEC), HAS(3, MAP_ANONYMOUS) } },
+    { .call = "mmap2",
+      .why = "the same (32-bit)",
+      .args = { LACKS(2, PROT_EXEC), HAS(3, MAP_ANONYMOUS) } },
     { .call = "munmap", .why = "free of much" },
     { .call = "mremap", .why = "realloc of much" },
-    { .call = "madvise", .why = "free, malloc_trim, huge pages (GLIBC_TUNABLES)" },
+    /* No other advice: MADV_REMOVE empties shared memory, even where it can only be read. */
+    { .call = "madvise", .why = "free, malloc_trim", .args = { IS(2, MADV_DONTNEED) } },
+    { .call = "madvise", .why = "huge pages (GLIBC_TUNABLES)", .args = { IS(2, MADV_HUGEPAGE) } },
     { .call = "sysinfo", .why = "qsort of much asks once how much memory there is" },
 
     /* The end. */

@@ -10,9 +10,31 @@
 #include <unistd.h>
 
 #include "mmproxy/base/clock.h"
+#include "mmproxy/base/log.h"
 
 /* Until a message is sent again that the channel had no room or the system no memory for. */
 #define RETRY_S 0.05
+
+/* A worker says nothing unasked: one that does is not ours any more, and may never stop. */
+static void cut_off(struct process *process)
+{
+    log_error("worker", "[!] worker %d is killed: it says what nobody asked for",
+              (int)process->pid);
+    reader_close(&process->reader, process->loop);
+    (void)kill(process->pid, SIGKILL);
+}
+
+static void take_message(struct process *process, enum worker_message message)
+{
+    bool is_known = message == WORKER_READY || message == WORKER_ALIVE;
+
+    if (process->due == 0 || !is_known) {
+        cut_off(process);
+        return;
+    }
+    process->due--;
+    process->on_message(process, message);
+}
 
 static void on_channel(void *context)
 {
@@ -21,7 +43,7 @@ static void on_channel(void *context)
 
     ssize_t n = recv(process->channel, &message, 1, MSG_DONTWAIT);
     if (n == 1)
-        process->on_message(process, (enum worker_message)message);
+        take_message(process, (enum worker_message)message);
     else if (n == 0 || errno == ECONNRESET)
         reader_close(&process->reader, process->loop); /* it is dying: SIGCHLD tells the rest */
 }
@@ -128,6 +150,7 @@ int process_new(struct process **out, const struct process_start *start)
     process->slot = (unsigned)slot;
     process->on_message = start->on_message;
     process->started_ms = clock_now_ms();
+    process->due = 1;
     int err = start_process(process, start);
     if (err < 0) {
         counters_release_worker(start->spec.counters, process->slot);
@@ -156,7 +179,7 @@ void process_free(struct process *process, struct counters *counters)
 void process_send(struct process *process, enum worker_message message)
 {
     if (message == WORKER_PING) {
-        (void)try_to_send(process, message);
+        process->due += try_to_send(process, message) == 0;
         return;
     }
     if (message == WORKER_DRAIN || message == WORKER_STOP)

@@ -256,3 +256,18 @@ def test_second_sigusr2_is_ignored(upgradable):
         "[!] SIGUSR2 is ignored while starting, stopping or upgrading"))
     new.resume()
     service.wait_upgraded()
+
+
+def test_filters_do_not_pile_up_over_300_upgrades(upgradable, echo, dial):
+    """The kernel takes so many only: the 176th new binary could not start, and each was slower."""
+    echo()
+    service = upgradable()
+    first = proc.status(service.pid)["Seccomp_filters"]
+    for _ in range(300):
+        old = service.pid
+        service.upgrade()
+        service.wait_gone(old)
+    assert proc.status(service.pid)["Seccomp"] == "2"
+    assert proc.status(service.pid)["Seccomp_filters"] == first
+    for _ in range(8):
+        _expect_served(dial)

@@ -14,6 +14,7 @@
 #include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 
@@ -141,7 +142,16 @@ static const struct {
     { "other descriptor flags", "fcntl", CALL(SYS_fcntl, 0, F_SETFL, 0) },
     { "another descriptor", "fcntl", CALL(SYS_fcntl, 0, F_DUPFD, 0) },
     { "signals from a descriptor", "fcntl", CALL(SYS_fcntl, 0, F_SETOWN, 1) },
-    { "executable memory", "mmap", CALL(SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE) },
+    { "executable memory", "mmap",
+      CALL(SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS) },
+    { "a file in memory", "mmap", CALL(SYS_mmap, 0, 4096, PROT_WRITE, MAP_SHARED, 2) },
+    { "an end to shared memory", "madvise", CALL(SYS_madvise, 0, 4096, MADV_REMOVE) },
+    { "other advice", "madvise", CALL(SYS_madvise, 0, 4096, MADV_HWPOISON) },
+    { "a place to read from", "splice", CALL(SYS_splice, 100, 4096, 101, 0, 1) },
+    { "a place to write to", "splice", CALL(SYS_splice, 100, 0, 101, 4096, 1) },
+    { "a place above 4 GiB", "splice", CALL(SYS_splice, 100, 0, 101, 1L << 32, 1) },
+    { "a terminal's keys", "splice", CALL(SYS_splice, STDIN_FILENO, 0, 101, 0, 1) },
+    { "the log's bytes", "splice", CALL(SYS_splice, STDERR_FILENO, 0, 101, 0, 1) },
     { "a pipe of packets", "pipe2", CALL(SYS_pipe2, 0, O_DIRECT) },
     { "init's end", "tgkill", CALL(SYS_tgkill, 1, 1, SIGKILL) },
     { "its parent's end", "tgkill", { .act = signal_parent } },
@@ -157,7 +167,8 @@ static void every_misuse_of_an_allowed_call_ends_a_worker(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(misuses); i++) {
         const char *call = misuses[i].call;
-        if (strcmp(call, "fcntl") == 0 && names(filter_instrument_calls(), call)) {
+        bool is_wider = strcmp(call, "fcntl") == 0 || strcmp(call, "madvise") == 0;
+        if (is_wider && names(filter_instrument_calls(), call)) {
             print_message("not tried in an instrumented build: %s\n", misuses[i].name);
             continue;
         }
@@ -210,7 +221,7 @@ static int use_much_memory(const struct deed *deed, int channel)
 
 static int spoof_in_jail(const struct deed *deed, int channel)
 {
-    struct spoof spoof = { .mark = 123, .keepalive_s = 60, .preserve_port = true };
+    struct spoof spoof = { .mark = 123, .keepalive_s = 60, .preserve_port = deed->call };
     bool connected;
 
     (void)deed;
@@ -230,12 +241,14 @@ static void what_a_worker_needs_works(void **state)
 {
     static const struct deed memory = { .act = use_much_memory };
     static const struct deed spoofing = { .act = spoof_in_jail };
+    static const struct deed keeping = { .act = spoof_in_jail, .call = true };
     static const struct deed aborting = { .act = abort_in_jail };
     static const struct deed signalled = { .act = be_signalled };
 
     (void)state;
     assert_int_equal(child_run(&memory, true), 0);
     assert_int_equal(child_run(&spoofing, true), 0);
+    assert_int_equal(child_run(&keeping, true), 0);
     int status = child_run(&aborting, true);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
     status = child_run(&signalled, true);
@@ -284,6 +297,65 @@ static void without_a_filter_the_other_locks_hold(void **state)
     assert_int_equal(child_run(&deed, false), 0);
 }
 
+/* returns: the number of what is still there. */
+static int look_for_leftovers(const struct deed *deed, int channel)
+{
+    struct stat input;
+    struct stat error;
+
+    (void)channel;
+    if (fcntl((int)deed->call, F_GETFD) >= 0)
+        return 1;
+    if (read(STDIN_FILENO, &input, 1) != 0 || write(STDOUT_FILENO, "x", 1) >= 0)
+        return 2;
+    if (fstat(STDIN_FILENO, &input) < 0 || fstat(STDERR_FILENO, &error) < 0)
+        return 3;
+    if (getenv("MMPROXY_TEST_SECRET") || !getenv("TZ") || environ[1])
+        return 4;
+    /* deed->args: where the variable was. */
+    return *(const char *)deed->args[0] != '\0' ? 5 : 0;
+}
+
+static void a_worker_has_nothing_from_its_starter(void **state)
+{
+    static char secret[] = "MMPROXY_TEST_SECRET=1";
+    struct deed deed = { .act = look_for_leftovers, .args = { (long)secret } };
+
+    (void)state;
+    assert_int_equal(putenv(secret), 0);
+    assert_int_equal(setenv("TZ", "UTC", 1), 0);
+    deed.call = fcntl(STDERR_FILENO, F_DUPFD, 3);
+    assert_int_equal(child_run(&deed, false), 0);
+    close((int)deed.call);
+    assert_string_equal(getenv("MMPROXY_TEST_SECRET"), "1");
+}
+
+/* The worker of the test keeps no ports. returns: 0 as it should be, or the kernel is older. */
+static int bind_ports(const struct deed *deed, int channel)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET };
+    int fd = socket(AF_INET, TCP_TYPE, IPPROTO_TCP);
+
+    (void)deed;
+    (void)channel;
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        return 1;
+    fd = socket(AF_INET, TCP_TYPE, IPPROTO_TCP);
+    address.sin_port = htons(5432);
+    return bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ? errno != EACCES : 2;
+}
+
+static void a_worker_that_keeps_no_ports_binds_none(void **state)
+{
+    static const struct deed deed = { .act = bind_ports };
+
+    (void)state;
+    if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 4)
+        print_message("not tried: this kernel can't limit ports (Landlock of Linux 6.7)\n");
+    else
+        assert_int_equal(child_run(&deed, true), 0);
+}
+
 static void a_missing_user_is_an_error(void **state)
 {
     struct user user;
@@ -302,6 +374,8 @@ int main(void)
         cmocka_unit_test(every_misuse_of_an_allowed_call_ends_a_worker),
         cmocka_unit_test(what_a_worker_needs_works),
         cmocka_unit_test(without_a_filter_the_other_locks_hold),
+        cmocka_unit_test(a_worker_has_nothing_from_its_starter),
+        cmocka_unit_test(a_worker_that_keeps_no_ports_binds_none),
         cmocka_unit_test(a_missing_user_is_an_error),
     };
 

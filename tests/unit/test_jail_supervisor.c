@@ -74,6 +74,57 @@ static void every_line_of_the_supervisors_table_is_denied(void **state)
     }
 }
 
+static unsigned filters_in_force(void)
+{
+    FILE *file = fopen("/proc/self/status", "re");
+    char line[256];
+    unsigned n = 0;
+
+    while (file && fgets(line, sizeof line, file))
+        (void)sscanf(line, "Seccomp_filters: %u", &n);
+    if (file)
+        fclose(file);
+    return n;
+}
+
+/* returns: the number of the step that went wrong. */
+static int load_filters(void)
+{
+    static const struct filter_line other_lines[] = { { .call = "vhangup", .why = "another" } };
+    struct filter_table table = filter_supervisor_calls();
+    struct filter_table fewer = { table.lines, table.n - 1 };
+    struct filter_table other = { other_lines, 1 };
+    unsigned n = filters_in_force();
+
+    /* Somebody else's filter, a container's say, does not pass for ours. */
+    if (filter_deny(&other) < 0 || filters_in_force() != n + 1)
+        return 1;
+    if (filter_deny_once(&table) < 0 || filters_in_force() != n + 2)
+        return 2;
+    if (filter_deny_once(&table) < 0 || filters_in_force() != n + 2)
+        return 3;
+    /* Nor does that of another version. */
+    if (filter_deny_once(&fewer) < 0 || filters_in_force() != n + 3)
+        return 4;
+    if (filter_deny_once(&table) < 0 || filters_in_force() != n + 3)
+        return 5;
+    return 0;
+}
+
+static void a_filter_that_is_in_force_is_not_loaded_again(void **state)
+{
+    int status;
+
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct jail_failure failure;
+        _exit(jail_confine(&failure) < 0 ? 101 : load_filters());
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void the_supervisor_keeps_its_table_and_uses_net_admin_on_demand(void **state)
 {
     int status;
@@ -112,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_line_of_the_supervisors_table_is_denied),
+        cmocka_unit_test(a_filter_that_is_in_force_is_not_loaded_again),
         cmocka_unit_test(the_supervisor_keeps_its_table_and_uses_net_admin_on_demand),
     };
 

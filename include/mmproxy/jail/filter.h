@@ -13,13 +13,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* All of them look at the low 32 bits of an argument, as the kernel does for an int. */
+/* Most look at the low 32 bits of an argument, as the kernel does for an int. */
 enum filter_test {
     FILTER_ANY,     /* the end of a line's arguments */
     FILTER_IS,      /* the argument is the value */
     FILTER_LACKS,   /* none of the value's bits is set */
     FILTER_HAS,     /* all of the value's bits are set */
     FILTER_ABOVE,   /* the argument, as a whole, is greater */
+    FILTER_NULL,    /* the argument, as a whole, is a null pointer */
     FILTER_OWN_PID, /* the argument is the id of the process that loads the filter */
 };
 
@@ -64,5 +65,12 @@ int filter_allow(const struct filter_table *tables, size_t n_tables);
 
 /* Denies what the table names, for ever; the same otherwise. */
 int filter_deny(const struct filter_table *table);
+
+/*
+ * The same, once: a filter that is in force already, because it came along over execve(2), is
+ * not loaded again. It is asked itself, by a call that only the filter of this very table
+ * answers in its way; nothing that a user sets or says makes it pass for loaded.
+ */
+int filter_deny_once(const struct filter_table *table);
 
 #endif

@@ -16,8 +16,9 @@
 /* How the workers of one configuration are jailed: a value, made by the supervisor. */
 struct jail {
     struct user user;
-    uint64_t caps;   /* kept by workers; see caps.h */
-    bool has_filter; /* sandbox */
+    uint64_t caps;    /* kept by workers; see caps.h */
+    bool keeps_ports; /* they bind clients' ports */
+    bool has_filter;  /* sandbox */
 };
 
 /* What could not be had; static text to go between "can't" and strerror. NULL: nothing failed. */

@@ -27,6 +27,7 @@ struct process {
     unsigned round; /* of its generation's starts */
     enum process_state state;
     bool has_answered; /* the last PING */
+    unsigned due;      /* messages that may come: one READY, one ALIVE for each PING */
     uint64_t started_ms;
     struct ev_loop *loop;
     struct reader reader;

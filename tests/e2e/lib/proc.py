@@ -94,6 +94,11 @@ def anonymous_kb(pid):
     return memory(pid)[0] // 1024
 
 
+def copy(pidfd, number):
+    """A copy of one socket of another process, to be closed by the caller."""
+    return socket.socket(fileno=_libc.syscall(PIDFD_GETFD, pidfd, number, 0))
+
+
 def sockets(pid):
     """Copies of its sockets, to be closed by the caller: options show how it set them."""
     copies = []

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/jail/leftovers.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mmproxy/base/log.h"
+
+/* An empty pipe: end of file for whoever reads, and unlike /dev/null it is always there. */
+static int leave_input_and_output(void)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    int err = dup2(ends[0], STDIN_FILENO) < 0 || dup2(ends[0], STDOUT_FILENO) < 0 ? -errno : 0;
+    close(ends[0]);
+    close(ends[1]);
+    return err;
+}
+
+/* The log's own descriptor of a terminal or pipe can write and do nothing else. */
+static int narrow_error(void)
+{
+    int fds[2];
+
+    log_descriptors(fds);
+    if (fds[0] <= STDERR_FILENO)
+        return 0;
+    return dup2(fds[0], STDERR_FILENO) < 0 ? -errno : 0;
+}
+
+static void close_foreign(int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+
+    if (fd > STDERR_FILENO && flags >= 0 && !(flags & FD_CLOEXEC))
+        close(fd);
+}
+
+static void close_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    const struct dirent *entry;
+
+    if (!dir) {
+        for (int fd = 0; fd < sysconf(_SC_OPEN_MAX); fd++)
+            close_foreign(fd);
+        return;
+    }
+    while ((entry = readdir(dir)))
+        close_foreign((int)strtol(entry->d_name, NULL, 10));
+    closedir(dir);
+}
+
+/* The C library looks for the time zone each time that it formats a time. */
+static int forget_environment(void)
+{
+    const char *given = getenv("TZ");
+    char *zone = given ? strdup(given) : NULL;
+    int err = given && !zone ? -ENOMEM : 0;
+
+    for (char **variable = environ; variable && *variable; variable++)
+        explicit_bzero(*variable, strlen(*variable));
+    (void)clearenv();
+    if (zone && setenv("TZ", zone, 1) < 0)
+        err = -errno;
+    free(zone);
+    return err;
+}
+
+int leftovers_leave(void)
+{
+    int err = leave_input_and_output();
+    if (err == 0)
+        err = narrow_error();
+    if (err < 0)
+        return err;
+    close_descriptors();
+    return forget_environment();
+}

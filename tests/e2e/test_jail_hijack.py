@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+What somebody who took a worker over gets: each row of the table in docs/threat-model.md, done by
+a real worker from the outside. Calls that end it at once are in test_jail.py.
+"""
+
+import errno
+import os
+import pty
+import signal
+import socket
+import struct
+import sys
+
+import pytest
+
+from lib import conf, header, inject, proc
+from lib.topology import CLIENT4
+from lib.wait import until
+
+pytestmark = pytest.mark.skipif(not inject.IS_POSSIBLE, reason="knows x86-64's registers only")
+
+WRITE, SOCKET, CONNECT, SENDTO, RECVFROM, SHUTDOWN, BIND = 1, 41, 42, 44, 45, 48, 49
+TCP_TYPE = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+DIED = r"\[!\] worker [0-9]+ of generation 1 died: .*"
+
+# Starts the rest of its arguments with the terminal of its first as input, and as descriptor 9.
+ON_TERMINAL = """
+import os, sys
+terminal = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
+os.dup2(terminal, 0)
+os.dup2(terminal, 9)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.fixture
+def hijacked(serve):
+    """hijacked(...) as serve: (gateway, its only worker, which waits for orders)."""
+    def start(**options):
+        gateway = serve(**options)
+        worker = gateway.workers()[0]
+        inject.wait_blocked(worker)
+        return gateway, worker
+    return start
+
+
+def _address(host, port):
+    return struct.pack("=HH4s8x", socket.AF_INET, socket.htons(port), socket.inet_aton(host))
+
+
+def _tcp_socket(worker):
+    return inject.result(worker, SOCKET, socket.AF_INET, TCP_TYPE, socket.IPPROTO_TCP)
+
+
+def _descriptors(pid, family):
+    """Numbers of the process's sockets of one family."""
+    found = []
+    pidfd = os.pidfd_open(pid)
+    for number in map(int, os.listdir(f"/proc/{pid}/fd")):
+        if os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+            with proc.copy(pidfd, number) as sock:
+                found += [number] if sock.family == family else []
+    os.close(pidfd)
+    return sorted(found)
+
+
+def _kinds(pid):
+    """What its descriptors are, and how often."""
+    kinds = {}
+    pidfd = os.pidfd_open(pid)
+    for number in map(int, os.listdir(f"/proc/{pid}/fd")):
+        kind = os.readlink(f"/proc/{pid}/fd/{number}").partition(":[")[0]
+        if kind == "socket":
+            with proc.copy(pidfd, number) as sock:
+                kind = sock.family.name
+        kinds[kind] = kinds.get(kind, 0) + 1
+    os.close(pidfd)
+    return kinds
+
+
+def test_worker_holds_exactly_what_it_needs(serve):
+    gateway = serve()
+    assert _kinds(gateway.workers()[0]) == {
+        "pipe": 4,  # input and output, which are empty; standard error, and the log's own of it
+        "anon_inode": 2,  # the loop's epoll sets
+        "AF_NETLINK": 2, "AF_UNIX": 1,
+        "AF_INET": 1, "AF_INET6": 1}
+
+
+def test_nothing_of_the_terminal_and_shell_that_started_it_reaches_a_worker(serve):
+    master, terminal = pty.openpty()
+    gateway = serve(options={
+        "prefix": [sys.executable, "-c", ON_TERMINAL, os.ttyname(terminal)],
+        "env": {"AWS_SECRET_ACCESS_KEY": "hunter2"}})
+    name = os.ttyname(terminal)
+    os.close(terminal)
+    worker = gateway.workers()[0]
+    assert name in proc.descriptors(gateway.pid)
+    assert name not in proc.descriptors(worker)
+    with open(f"/proc/{worker}/environ", "rb") as file:
+        assert not file.read().strip(b"\0")
+    with open(f"/proc/{gateway.pid}/environ", "rb") as file:
+        assert b"hunter2" in file.read()
+    os.close(master)
+
+
+def test_control_channel_takes_nothing_that_nobody_asked_for(hijacked, target, session):
+    """Each byte would cost the supervisor time."""
+    gateway, worker = hijacked()
+    gateway.may_lose_workers = True
+    channel = _descriptors(worker, socket.AF_UNIX)[0]
+    inject.call(worker, SENDTO, channel, inject.DATA, 1, 0, 0, 0, data=b"A")
+    gateway.wait_line(rf"\[!\] worker {worker} is killed: it says what nobody asked for")
+    gateway.wait_line(DIED)
+    until(lambda: (w := gateway.workers()) and worker not in w, "a replacement")
+    peer, conn = session(target(), header.v1(CLIENT4, 51234))
+    peer.trip(conn)
+
+
+@pytest.mark.parametrize("kept, outcome", (("preserve", 0), ("any", -errno.EACCES)))
+def test_bind_alone_takes_a_port(hijacked, net, kept, outcome):
+    _, worker = hijacked(client_port=kept)
+    fd = _tcp_socket(worker)
+    assert inject.result(worker, BIND, fd, inject.DATA, 16, data=_address("0.0.0.0", 22)) == outcome
+    service = "import socket; socket.create_server(('0.0.0.0', 22))"
+    if outcome == 0:
+        service = f"""
+try:
+    {service}
+except OSError:
+    pass
+else:
+    raise SystemExit("it starts")
+"""
+    net.origin.run(sys.executable, "-c", service)
+
+
+def test_listening_socket_that_is_shut_down_listens_again_after_a_reload(
+        hijacked, net, directory, target, session):
+    gateway, worker = hijacked()
+    for family in (socket.AF_INET, socket.AF_INET6):
+        listening, = _descriptors(worker, family)
+        assert inject.result(worker, SHUTDOWN, listening, socket.SHUT_RD) == 0
+    until(lambda: not net.origin.is_listening(conf.PORT), "the port to be closed")
+    conf.write(directory, [conf.listener()], workers=2)
+    gateway.signal(signal.SIGHUP)
+    gateway.wait_line(r"\[\+\] reloaded: .*")
+    peer, conn = session(target(), header.v1(CLIENT4, 51234))
+    peer.trip(conn)
+
+
+def test_rtnetlink_sockets_change_nothing(hijacked, net):
+    _, worker = hijacked()
+    before = net.origin.run("ip", "address")
+    index = net.origin.run(sys.executable, "-c",
+                           "import socket; print(socket.if_nametoindex('eth0'))")
+    body = struct.pack("=BBBBI", socket.AF_INET, 24, 0, 0, int(index))
+    body += struct.pack("=HH4s", 8, 2, socket.inet_aton("10.99.0.2"))
+    message = struct.pack("=IHHII", 16 + len(body), 21, 5, 1, 0) + body  # RTM_DELADDR, with ACK
+    fd = _descriptors(worker, socket.AF_NETLINK)[1]
+    assert inject.result(worker, SENDTO, fd, inject.DATA, len(message), 0, 0, 0,
+                         data=message) == len(message)
+    assert net.origin.run("ip", "address") == before
+
+
+def test_log_takes_false_lines(hijacked):
+    gateway, worker = hijacked()
+    assert inject.result(worker, WRITE, 2, inject.DATA, 6, data=b"false\n") == 6
+    gateway.wait_line("false")

@@ -120,23 +120,56 @@ static void check_marks(const struct draft **drafts, size_t n, struct mistakes *
     }
 }
 
+static bool is_wildcard(const struct addr *addr)
+{
+    static const uint8_t any[16];
+
+    return memcmp(addr_bytes(addr), any, addr_family(addr) == AF_INET ? 4 : 16) == 0;
+}
+
+bool across_overlaps(const struct addr *a, const struct addr *b)
+{
+    if (addr_family(a) != addr_family(b) || addr_port(a) != addr_port(b))
+        return false;
+    return is_wildcard(a) || is_wildcard(b) || compare_addr(a, b) == 0;
+}
+
+static void report_overlap(const struct endpoint *first, const struct endpoint *second,
+                           struct mistakes *mistakes)
+{
+    const struct endpoint *early = first->line <= second->line ? first : second;
+    const struct endpoint *late = early == first ? second : first;
+    struct place place = places_find(mistakes->places, early->line);
+    char text[ADDR_STRLEN];
+    char other[ADDR_STRLEN];
+
+    addr_format(&late->addr, text);
+    if (compare_addr(&early->addr, &late->addr) == 0)
+        mistakes_error(mistakes, late->line, "\"listen\" has %s, which is already taken (%s:%u)",
+                       text, place.file, place.line);
+    else
+        mistakes_error(mistakes, late->line, "\"listen\" has %s, which overlaps %s (%s:%u)", text,
+                       addr_format(&early->addr, other), place.file, place.line);
+}
+
+/* A wildcard address comes first among those with its family and port. */
 static void check_addresses(const struct endpoints *endpoints, struct mistakes *mistakes)
 {
+    const struct endpoint *wildcard = NULL;
     const struct endpoint *first = NULL;
 
     for (size_t i = 0; i < endpoints->n; i++) {
         const struct endpoint *endpoint = &endpoints->items[i];
-        char text[ADDR_STRLEN];
-        struct place place;
 
-        if (first == NULL || compare_addr(&first->addr, &endpoint->addr) != 0) {
-            first = endpoint;
+        if (first && compare_addr(&first->addr, &endpoint->addr) == 0) {
+            report_overlap(first, endpoint, mistakes);
             continue;
         }
-        place = places_find(mistakes->places, first->line);
-        mistakes_error(mistakes, endpoint->line,
-                       "\"listen\" has %s, which is already taken (%s:%u)",
-                       addr_format(&endpoint->addr, text), place.file, place.line);
+        first = endpoint;
+        if (is_wildcard(&endpoint->addr))
+            wildcard = endpoint;
+        else if (wildcard && across_overlaps(&wildcard->addr, &endpoint->addr))
+            report_overlap(wildcard, endpoint, mistakes);
     }
 }
 

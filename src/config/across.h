@@ -6,13 +6,19 @@
 #include "draft.h"
 
 /*
- * Reports a name or an address that is used twice, a mark with two tables, and a target that
- * leads back to one of our own addresses.
+ * Reports a name that is used twice, addresses that overlap, a mark with two tables, and a target
+ * that leads back to one of our own addresses.
  */
 void across_check(const struct draft *drafts, size_t n_drafts, struct mistakes *mistakes);
 
 /*
- * Who listens on that address has the target's port to himself: the wildcard address of its
+ * Can't both be listened on? The wildcard address takes its port on every address of its own
+ * family; [::] takes IPv6 alone.
+ */
+bool across_overlaps(const struct addr *a, const struct addr *b);
+
+/*
+ * A listener on this address would take the target's connections: the wildcard address of its
  * family and port for a loopback target, the target itself for any other.
  */
 struct addr across_wildcard(const struct addr *target);

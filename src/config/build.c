@@ -4,21 +4,22 @@
 #include <errno.h>
 #include <pwd.h>
 #include <sched.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "allowed_subnets.h"
 #include "keys.h"
 #include "source.h"
-#include "subnets_file.h"
 
 /* Room for more CPUs than any kernel is built for today; a small mask would be refused. */
 enum { CPUS_MAX = 16384 };
 
 struct config *build_new(void)
 {
-    struct config *config = calloc(1, sizeof(*config));
+    struct config *config = calloc(1, sizeof *config);
 
-    if (config == NULL)
+    if (!config)
         return NULL;
     keys_set_defaults(&keys_of_config, config);
     keys_set_defaults(&keys_of_log, config);
@@ -31,7 +32,7 @@ static unsigned usable_cpus(void)
     size_t size = CPU_ALLOC_SIZE(CPUS_MAX);
     int n = 0;
 
-    if (set == NULL)
+    if (!set)
         return 1;
     CPU_ZERO_S(size, set);
     if (sched_getaffinity(0, size, set) == 0)
@@ -46,75 +47,90 @@ int build_resolve(struct config *config)
         config->workers = usable_cpus();
     if (config->workers > CONFIG_WORKERS_MAX)
         config->workers = CONFIG_WORKERS_MAX; /* a very large machine */
-    if (config->user == NULL)
-        config->user = strdup(getpwnam("_mmproxy") != NULL ? "_mmproxy" : "nobody");
-    return config->user != NULL ? 0 : -ENOMEM;
+    if (!config->user)
+        config->user = strdup(getpwnam("_mmproxy") ? "_mmproxy" : "nobody");
+    return config->user ? 0 : -ENOMEM;
 }
 
-static int by_path(const void *a, const void *b)
+static int order(uintptr_t a, uintptr_t b)
+{
+    return (a > b) - (a < b);
+}
+
+/* Listeners with one file, or with one array (that of "defaults"), stand side by side. */
+static int by_subnets(const void *a, const void *b)
 {
     const struct draft *left = *(struct draft *const *)a;
     const struct draft *right = *(struct draft *const *)b;
-    int result = strcmp(left->allowed_path, right->allowed_path);
 
-    /* The first in the file is the one whose line mistakes are told with. */
-    return result != 0 ? result : (left->line > right->line) - (left->line < right->line);
+    if (!left->allowed_path || !right->allowed_path)
+        return order((uintptr_t)left->allowed_array, (uintptr_t)right->allowed_array);
+    return strcmp(left->allowed_path, right->allowed_path);
 }
 
-static const struct subnets *load_one(struct config *config, const struct draft *draft,
-                                      bool is_lenient, struct mistakes *mistakes)
+/* The first in the file is the one whose line mistakes are told with. */
+static int by_subnets_and_line(const void *a, const void *b)
+{
+    int result = by_subnets(a, b);
+
+    return result != 0
+               ? result
+               : order((*(struct draft *const *)a)->line, (*(struct draft *const *)b)->line);
+}
+
+static struct subnets *load_file(struct config *config, const struct draft *draft, bool is_lenient,
+                                 struct mistakes *mistakes)
 {
     unsigned line = draft_line_of(draft, "allowed_subnets");
-    char *path = config->path != NULL ? source_resolve(config->path, draft->allowed_path)
-                                      : strdup(draft->allowed_path);
-    struct subnets *set;
+    char *path = config->path ? source_resolve(config->path, draft->allowed_path)
+                              : strdup(draft->allowed_path);
+    struct subnets *set = NULL;
 
-    if (path == NULL) {
+    if (path)
+        set = allowed_subnets_of_file(path, is_lenient, line, mistakes);
+    else
         mistakes_error(mistakes, line, "out of memory");
-        return NULL;
-    }
-    set = subnets_file_load(path, is_lenient, line, mistakes);
     free(path);
-    if (set != NULL)
-        config->subnets[config->n_subnets++] = set;
     return set;
 }
 
 static void load_subnets(struct config *config, struct draft **sorted, size_t n, bool is_lenient,
                          struct mistakes *mistakes)
 {
-    const struct draft *first = NULL;
-
     for (size_t i = 0; i < n; i++) {
         struct draft *draft = sorted[i];
+        struct subnets *set;
 
-        if (first != NULL && strcmp(first->allowed_path, draft->allowed_path) == 0) {
-            draft->config.allowed = first->config.allowed;
+        if (i > 0 && by_subnets(&sorted[i - 1], &sorted[i]) == 0) {
+            draft->config.allowed = sorted[i - 1]->config.allowed;
             continue;
         }
-        draft->config.allowed = load_one(config, draft, is_lenient, mistakes);
-        first = draft;
+        set = draft->allowed_array ? allowed_subnets_of_array(draft->allowed_array, mistakes)
+                                   : load_file(config, draft, is_lenient, mistakes);
+        draft->config.allowed = set;
+        if (set)
+            config->subnets[config->n_subnets++] = set;
     }
 }
 
 void build_listeners(struct config *config, struct draft *drafts, size_t n_drafts, bool is_lenient,
                      struct mistakes *mistakes)
 {
-    struct draft **sorted = calloc(n_drafts + 1, sizeof(*sorted));
+    struct draft **sorted = calloc(n_drafts + 1, sizeof *sorted);
     size_t n_sorted = 0;
 
-    config->subnets = calloc(n_drafts + 1, sizeof(*config->subnets));
-    config->listeners = calloc(n_drafts + 1, sizeof(*config->listeners));
-    if (sorted == NULL || config->subnets == NULL || config->listeners == NULL) {
+    config->subnets = calloc(n_drafts + 1, sizeof *config->subnets);
+    config->listeners = calloc(n_drafts + 1, sizeof *config->listeners);
+    if (!sorted || !config->subnets || !config->listeners) {
         mistakes_error(mistakes, 0, "out of memory");
         free(sorted);
         return;
     }
     for (size_t i = 0; i < n_drafts; i++) {
-        if (drafts[i].allowed_path != NULL)
+        if (drafts[i].allowed_path || drafts[i].allowed_array)
             sorted[n_sorted++] = &drafts[i];
     }
-    qsort(sorted, n_sorted, sizeof(struct draft *), by_path);
+    qsort(sorted, n_sorted, sizeof(struct draft *), by_subnets_and_line);
     load_subnets(config, sorted, n_sorted, is_lenient, mistakes);
     free(sorted);
     for (size_t i = 0; i < n_drafts; i++) {

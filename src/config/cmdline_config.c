@@ -92,18 +92,35 @@ static bool is_listened_on(const struct listener_config *config, const struct ad
     return false;
 }
 
+/* The first address before the i-th that it can't stand beside. */
+static void check_overlap(struct assembly *assembly, size_t i)
+{
+    const struct addr *listen = assembly->draft.config.listen;
+    char text[ADDR_STRLEN];
+    char other[ADDR_STRLEN];
+
+    for (size_t j = 0; j < i; j++) {
+        if (!across_overlaps(&listen[i], &listen[j]))
+            continue;
+        addr_format(&listen[i], text);
+        if (addr_equal(&listen[i], &listen[j]))
+            mistakes_add(&assembly->mistakes, true, 0,
+                         "mmproxy: --listen has %s twice (try 'mmproxy --help')", text);
+        else
+            mistakes_add(&assembly->mistakes, true, 0,
+                         "mmproxy: --listen has %s, which overlaps %s (try 'mmproxy --help')", text,
+                         addr_format(&listen[j], other));
+        return;
+    }
+}
+
 /* What across_check says of a file's listeners, in the words of options. */
 static void check_listener(struct assembly *assembly)
 {
     const struct listener_config *config = &assembly->draft.config;
-    char text[ADDR_STRLEN];
 
-    for (size_t i = 0; i < config->n_listen; i++) {
-        if (is_listened_on(config, &config->listen[i], i))
-            mistakes_add(&assembly->mistakes, true, 0,
-                         "mmproxy: --listen has %s twice (try 'mmproxy --help')",
-                         addr_format(&config->listen[i], text));
-    }
+    for (size_t i = 0; i < config->n_listen; i++)
+        check_overlap(assembly, i);
     for (size_t i = 0; i < 2; i++) {
         const struct addr *target = i == 0 ? &config->target_v4 : &config->target_v6;
         const struct addr wildcard = across_wildcard(target);

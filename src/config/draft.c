@@ -7,19 +7,24 @@ static void read_allowed(struct draft *draft, const config_setting_t *group,
                          struct mistakes *mistakes)
 {
     const config_setting_t *setting = config_setting_get_member(group, "allowed_subnets");
-    const char *path;
+    struct value value;
 
     if (!setting)
         return;
     draft->allowed_path = NULL;
-    path = config_setting_get_string(setting);
-    if (config_setting_type(setting) != CONFIG_TYPE_STRING)
-        keys_report_type(setting, "\"allowed_subnets\" must be the path of a file", mistakes);
-    else if (!path || path[0] == '\0')
+    draft->allowed_array = NULL;
+    value = value_of_setting(setting);
+    if (value.type == VALUE_ARRAY || value.type == VALUE_LIST)
+        draft->allowed_array = setting;
+    else if (value.type != VALUE_STRING)
+        keys_report_type(setting,
+                         "\"allowed_subnets\" must be the path of a file or an array of subnets",
+                         mistakes);
+    else if (value.string[0] == '\0')
         mistakes_error(mistakes, config_setting_source_line(setting),
                        "\"allowed_subnets\" must be the path of a file, not empty");
     else
-        draft->allowed_path = path;
+        draft->allowed_path = value.string;
 }
 
 void draft_read_defaults(struct draft *draft, const config_setting_t *group,

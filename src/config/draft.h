@@ -10,9 +10,10 @@ enum { DRAFT_ADDRESSES_MAX = 1024 };
 
 struct draft {
     struct listener_config config; /* listen is owned until config_load takes it over */
-    const char *allowed_path;      /* as written; NULL where it is missing */
-    unsigned line;                 /* of the source's text; so are the next two */
-    unsigned *listen_lines;        /* owned; one for each of listen */
+    const char *allowed_path;      /* as written; NULL where it is an array, or missing */
+    const config_setting_t *allowed_array;
+    unsigned line;          /* of the source's text; so are the next two */
+    unsigned *listen_lines; /* owned; one for each of listen */
     struct key_state states[KEYS_PER_LISTENER_MAX];
 };
 

@@ -19,14 +19,11 @@ static struct grammar_level *level_of(struct grammar *grammar)
     return &grammar->levels[grammar->depth];
 }
 
-char grammar_opener(const struct grammar *grammar)
+bool grammar_is_in_group(const struct grammar *grammar)
 {
-    return grammar->levels[grammar->depth].opener;
-}
+    char opener = grammar->levels[grammar->depth].opener;
 
-static bool is_in_group(const struct grammar *grammar)
-{
-    return grammar_opener(grammar) == '\0' || grammar_opener(grammar) == '{';
+    return opener == '\0' || opener == '{';
 }
 
 static char first_of(const struct grammar *grammar, const struct token *token)
@@ -59,9 +56,9 @@ static bool open_bracket(struct grammar *grammar, const struct token *token)
     level->opener = opener;
     level->line = token->line;
     level->n_keys = 0;
-    level->key = is_in_group(grammar) && outer->opener == '(' ? outer->key
-                 : outer->n_keys > 0                          ? outer->keys[outer->n_keys - 1]
-                                                              : outer->key;
+    level->key = grammar_is_in_group(grammar) && outer->opener == '(' ? outer->key
+                 : outer->n_keys > 0 ? outer->keys[outer->n_keys - 1]
+                                     : outer->key;
     grammar->state = opener == '{' ? GRAMMAR_BEFORE_KEY : GRAMMAR_BEFORE_VALUE;
     return true;
 }
@@ -253,7 +250,7 @@ static bool accept_behind_element(struct grammar *grammar, const struct token *t
         return FAIL(token->line,
                     "\";\" can't stand in \"%c\": a comma stands between elements, and \"%c\" "
                     "behind the last one",
-                    grammar_opener(grammar), grammar_opener(grammar) == '(' ? ')' : ']');
+                    level_of(grammar)->opener, level_of(grammar)->opener == '(' ? ')' : ']');
     case TOKEN_EQUALS:
         return FAIL(token->line, "unexpected " WORD, WORD_OF(token));
     default:
@@ -286,15 +283,15 @@ static bool accept_token(struct grammar *grammar, const struct token *token)
     case GRAMMAR_BEFORE_EQUALS:
         return accept_before_equals(grammar, token);
     case GRAMMAR_BEFORE_VALUE:
-        return is_in_group(grammar) ? accept_setting_value(grammar, token)
-                                    : accept_element(grammar, token);
+        return grammar_is_in_group(grammar) ? accept_setting_value(grammar, token)
+                                            : accept_element(grammar, token);
     case GRAMMAR_AFTER_NAME:
         return accept_behind_name(grammar, token);
     case GRAMMAR_AFTER_VALUE:
         break;
     }
-    return is_in_group(grammar) ? accept_behind_setting(grammar, token)
-                                : accept_behind_element(grammar, token);
+    return grammar_is_in_group(grammar) ? accept_behind_setting(grammar, token)
+                                        : accept_behind_element(grammar, token);
 }
 
 bool grammar_accept(struct grammar *grammar, const struct token *token)
@@ -312,7 +309,7 @@ bool grammar_finish(struct grammar *grammar)
 
     if (grammar->state == GRAMMAR_BEFORE_EQUALS)
         return FAIL(grammar->last.line, "\"=\" is missing behind " WORD, WORD_OF(&grammar->last));
-    if (grammar->state == GRAMMAR_BEFORE_VALUE && is_in_group(grammar))
+    if (grammar->state == GRAMMAR_BEFORE_VALUE && grammar_is_in_group(grammar))
         return lack_value(grammar);
     if (grammar->state == GRAMMAR_AFTER_NAME)
         return accept_behind_name(grammar, NULL);

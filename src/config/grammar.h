@@ -69,7 +69,7 @@ bool grammar_accept(struct grammar *grammar, const struct token *token);
 /* To be called behind a file's last token. returns: as grammar_accept. */
 bool grammar_finish(struct grammar *grammar);
 
-/* The bracket that the next token stands in, or 0. */
-char grammar_opener(const struct grammar *grammar);
+/* Does the next token stand in a group or a file, and not in a list or an array? */
+bool grammar_is_in_group(const struct grammar *grammar);
 
 #endif

@@ -344,6 +344,6 @@ const struct kind kind_user = { "string", parse_user, equal_string, NULL };
 const struct kind kind_target_v4 = { "string", parse_target_v4, equal_target, NULL };
 const struct kind kind_target_v6 = { "string", parse_target_v6, equal_target, NULL };
 const struct kind kind_listen = { "string or array", NULL, equal_listen, NULL };
-const struct kind kind_allowed = { "string", NULL, NULL, NULL };
+const struct kind kind_allowed = { "string or array", NULL, NULL, NULL };
 const struct kind kind_group = { "group", NULL, NULL, NULL };
 const struct kind kind_list = { "list", NULL, NULL, NULL };

@@ -99,13 +99,13 @@ static void write_word(struct scan *scan, enum token_kind kind, const char *text
 }
 
 /*
- * libconfig reads one token behind an array's string before it notes the string's line, so
- * that token overtakes the newlines between the two.
+ * libconfig reads one token behind a string before it notes the string's line, so in an array or
+ * a list that token overtakes the newlines between the two.
  */
 static void write_punctuation(struct scan *scan, enum token_kind kind, const char *text)
 {
-    bool overtakes = scan->last == '"' && grammar_opener(&scan->grammar) == '[' &&
-                     (*text == ',' || *text == ']');
+    bool overtakes =
+        scan->last == '"' && !grammar_is_in_group(&scan->grammar) && strchr(",])", *text);
 
     if (overtakes)
         write_token(scan, kind, text, 1);

@@ -141,6 +141,8 @@ static void wrong_values_are_told_and_tell_usage_from_configuration(void **state
           "\"x\"" TRY },
         { GOOD "-l 0.0.0.0", 64, "mmproxy: --listen is \"0.0.0.0\": port is missing" TRY },
         { GOOD "-l 0.0.0.0:1", 64, "mmproxy: --listen has 0.0.0.0:1 twice" TRY },
+        { GOOD "-l 127.0.0.1:1", 64,
+          "mmproxy: --listen has 127.0.0.1:1, which overlaps 0.0.0.0:1" TRY },
         { GOOD "-4 123", 64, "mmproxy: --target-v4 is \"123\": port is missing" TRY },
         { GOOD "-4 0.0.0.0:5", 64,
           "mmproxy: --target-v4 is \"0.0.0.0:5\", an unspecified address: no service can be "

@@ -286,8 +286,8 @@ static void ports_addresses_and_tables_that_only_look_alike_are_fine(void **stat
 {
     struct config *config =
         load_good("listeners = (\n" LISTENER("a", "0.0.0.0:22", "127.0.0.1:2", "") ",\n"
-                  /* The kernel decides this one. */
-                  LISTENER("b", "127.0.0.1:22", "127.0.0.1:2", "") ",\n" LISTENER(
+                  /* [::] takes IPv6 alone. */
+                  LISTENER("b", "127.0.0.1:24", "127.0.0.1:2", "") ",\n" LISTENER(
                       "c", "[::]:22", "127.0.0.1:2", "mark = 5; table = 100;") ",\n"
                   /* Not on loopback: nobody but the host knows whether that is itself. */
                   LISTENER("d", "0.0.0.0:23", "10.0.0.1:23", "mark = 6; table = 101;") " );");
@@ -314,7 +314,7 @@ static void the_list_of_keys_is_that_of_the_contract(void **state)
         { "log", "format", "string", "text", "\"text\" or \"json\"" },
         { "listeners", "name", "string", NULL, "" },
         { "listeners", "listen", "string or array", NULL, "" },
-        { "listeners", "allowed_subnets", "string", NULL, "" },
+        { "listeners", "allowed_subnets", "string or array", NULL, "" },
         { "listeners", "target_v4", "string", NULL, "" },
         { "listeners", "target_v6", "string", NULL, "" },
         { "listeners", "mark", "whole number", "123", "from 1 to 4294967295" },

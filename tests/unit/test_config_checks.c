@@ -85,6 +85,28 @@ static void addresses_to_listen_on_have_their_own_line(void **state)
     CHECK_MISTAKES(cases);
 }
 
+static void a_wildcard_address_takes_its_port_on_every_address_of_its_family(void **state)
+{
+    static const struct mistake_case cases[] = {
+        { "in one array", LISTENS("[ \"0.0.0.0:5\",\n \"127.0.0.1:5\" ]"),
+          "t.conf:3: \"listen\" has 127.0.0.1:5, which overlaps 0.0.0.0:5 (t.conf:2)\n" },
+        { "the wildcard comes later", LISTENS("[ \"[::1]:5\", \"127.0.0.1:5\",\n \"[::]:5\" ]"),
+          "t.conf:3: \"listen\" has [::]:5, which overlaps [::1]:5 (t.conf:2)\n" },
+        { "every one of them is told",
+          LISTENS("[ \"0.0.0.0:5\",\n \"192.0.2.1:5\",\n "
+                  "\"192.0.2.2:5\", \"192.0.2.2:6\" ]"),
+          "t.conf:3: \"listen\" has 192.0.2.1:5, which overlaps 0.0.0.0:5 (t.conf:2)\n"
+          "t.conf:4: \"listen\" has 192.0.2.2:5, which overlaps 0.0.0.0:5 (t.conf:2)\n" },
+        { "two listeners",
+          "listeners = (\n" LISTENER("a", "0.0.0.0:1", "127.0.0.1:9",
+                                     "") ",\n" LISTENER("b", "192.0.2.1:1", "127.0.0.1:9", "") ");",
+          "t.conf:3: \"listen\" has 192.0.2.1:1, which overlaps 0.0.0.0:1 (t.conf:2)\n" },
+    };
+
+    (void)state;
+    CHECK_MISTAKES(cases);
+}
+
 static void listeners_must_not_collide(void **state)
 {
     static const struct mistake_case
@@ -209,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(targets_must_be_of_their_family_and_lead_somewhere),
         cmocka_unit_test(addresses_to_listen_on_have_their_own_line),
+        cmocka_unit_test(a_wildcard_address_takes_its_port_on_every_address_of_its_family),
         cmocka_unit_test(listeners_must_not_collide),
         cmocka_unit_test(keys_without_a_default_are_required),
         cmocka_unit_test(every_mistake_is_told_at_once_in_the_order_of_lines),

@@ -290,6 +290,89 @@ static void behind_twenty_bad_lines_the_rest_is_counted(void **state)
                         "a.subnets:21: and 30 more bad lines from here on\n");
 }
 
+#define INLINE(ARRAY)                                                                      \
+    "listeners = ( { name = \"a\"; listen = \"0.0.0.0:1\"; target_v4 = \"127.0.0.1:2\";\n" \
+    "allowed_subnets = " ARRAY " } );"
+
+static void subnets_may_stand_in_the_configuration_itself(void **state)
+{
+    struct config *config = load_good(
+        INLINE("[ \"192.0.2.10\", # comment\n\"2001:db8::/32\", \"::ffff:10.0.0.0/104\" ]"));
+
+    (void)state;
+    assert_true(is_allowed(config, "192.0.2.10"));
+    assert_false(is_allowed(config, "192.0.2.11"));
+    assert_true(is_allowed(config, "2001:db8:ffff::1"));
+    assert_true(is_allowed(config, "10.255.0.1"));
+    config_free(config);
+    /* A list is as good as an array, and defaults are shared. */
+    config = load_good("defaults: { allowed_subnets = ( \"192.0.2.10\" ); };\n"
+                       "listeners = ( { name = \"a\"; listen = \"0.0.0.0:1\"; target_v4 = "
+                       "\"127.0.0.1:2\" }, { name = \"b\"; listen = \"0.0.0.0:3\"; target_v4 = "
+                       "\"127.0.0.1:2\" }, { name = \"c\"; listen = \"0.0.0.0:4\"; target_v4 = "
+                       "\"127.0.0.1:2\"; allowed_subnets = [ \"192.0.2.9\" ] } );");
+    assert_int_equal(config->n_subnets, 2);
+    assert_ptr_equal(config->listeners[0].allowed, config->listeners[1].allowed);
+    assert_ptr_not_equal(config->listeners[0].allowed, config->listeners[2].allowed);
+    config_free(config);
+}
+
+static void mistakes_in_an_array_of_subnets_have_their_own_line(void **state)
+{
+    static const struct mistake_case cases[] = {
+        { "each element",
+          INLINE("[ \"10.0.0.0/33\",\n\n \"foo\"\n , \"10.0.0.0/8 10.1.0.0/16\",\n\"\" ]"),
+          "t.conf:2: \"10.0.0.0/33\": prefix length is not a number from 0 to 32\n"
+          "t.conf:4: \"foo\": not an IPv4 or IPv6 address\n"
+          "t.conf:5: \"10.0.0.0/8 10.1.0.0/16\": more than one ADDR or ADDR/LEN on the line\n"
+          "t.conf:6: \"\": not an IPv4 or IPv6 address\n" },
+        { "a list", INLINE("( \"10.0.0.0/33\"\n,\n \"foo\"\n\n )"),
+          "t.conf:2: \"10.0.0.0/33\": prefix length is not a number from 0 to 32\n"
+          "t.conf:4: \"foo\": not an IPv4 or IPv6 address\n" },
+        { "numbers", INLINE("[ 10,\n 11 ]"),
+          "t.conf:2: a subnet must be a string \"ADDR\" or \"ADDR/LEN\", not a number\n"
+          "t.conf:3: a subnet must be a string \"ADDR\" or \"ADDR/LEN\", not a number\n" },
+        { "a group", INLINE("{ }"),
+          "t.conf:2: \"allowed_subnets\" must be the path of a file or an array of subnets, not a "
+          "group { }\n" },
+    };
+    struct config *config;
+
+    (void)state;
+    CHECK_MISTAKES(cases);
+    config = load_text(INLINE("[ \"192.0.2.1\",\n\"192.0.2.1/24\" ]"), &reported);
+    assert_string_equal(reported.lines,
+                        "W t.conf:3: \"192.0.2.1/24\" has host bits set: taken as 192.0.2.0/24\n");
+    assert_non_null(config);
+    assert_true(is_allowed(config, "192.0.2.200"));
+    config_free(config);
+    config = load_text(INLINE("[ ]"), &reported);
+    assert_string_equal(reported.lines,
+                        "W t.conf:2: no subnet is in this array, so nobody may connect\n");
+    assert_non_null(config);
+    assert_int_equal(subnets_count(config->listeners[0].allowed), 0);
+    config_free(config);
+}
+
+static void a_subnet_that_lets_everybody_in_is_warned_of(void **state)
+{
+    struct config *config = LOAD_SUBNETS("# all\n0.0.0.0/0\n::/0 # too\n");
+
+    (void)state;
+    assert_string_equal(reported.lines,
+                        "W a.subnets:2: \"0.0.0.0/0\" lets every IPv4 address connect and name any "
+                        "client\n"
+                        "W a.subnets:3: \"::/0\" lets every IPv6 address connect and name any "
+                        "client\n");
+    assert_non_null(config);
+    config_free(config);
+    config = load_text(INLINE("[\n \"0.0.0.0/0\" ]"), &reported);
+    assert_string_equal(reported.lines,
+                        "W t.conf:3: \"0.0.0.0/0\" lets every IPv4 address connect and name any "
+                        "client\n");
+    config_free(config);
+}
+
 static void listeners_with_one_subnets_file_share_what_it_says(void **state)
 {
     struct config *config;
@@ -379,6 +462,9 @@ int main(void)
         cmocka_unit_test(a_subnets_file_without_an_entry_lets_nobody_in),
         cmocka_unit_test(every_bad_line_of_a_subnets_file_is_told),
         cmocka_unit_test(behind_twenty_bad_lines_the_rest_is_counted),
+        cmocka_unit_test(subnets_may_stand_in_the_configuration_itself),
+        cmocka_unit_test(mistakes_in_an_array_of_subnets_have_their_own_line),
+        cmocka_unit_test(a_subnet_that_lets_everybody_in_is_warned_of),
         cmocka_unit_test(listeners_with_one_subnets_file_share_what_it_says),
         cmocka_unit_test(a_subnets_file_of_100000_lines_loads_well_under_a_second),
         cmocka_unit_test(a_thousand_listeners_load_in_a_blink),

@@ -84,7 +84,8 @@ static void wrong_types_say_what_is_wanted_and_what_was_found(void **state)
           "t.conf:1: \"target_v4\" must be a string \"ADDR:PORT\", not a number\n"
           "t.conf:1: \"target_v6\" must be a string \"[ADDR]:PORT\", not a number\n" },
         { "a number for a path", "defaults: { allowed_subnets = 22 }",
-          "t.conf:1: \"allowed_subnets\" must be the path of a file, not a number\n" },
+          "t.conf:1: \"allowed_subnets\" must be the path of a file or an array of subnets, not a "
+          "number\n" },
         { "a number for a name",
           "listeners = ( { name = 5; listen = \"0.0.0.0:1\"; allowed_subnets = \"a.subnets\"; "
           "target_v4 = \"127.0.0.1:2\" } );",

@@ -169,9 +169,15 @@ static ssize_t result(ssize_t n)
     return n < 0 ? -errno : n;
 }
 
-static ssize_t receive(int from, uint8_t *bytes, size_t size)
+/* The only place that meets an end of file: one that is none is an error. */
+static ssize_t receive(struct pump *pump, uint8_t *bytes, size_t size)
 {
-    return result(recv(from, bytes, size, MSG_DONTWAIT));
+    ssize_t n = result(recv(pump->from, bytes, size, MSG_DONTWAIT));
+
+    if (n == 0 && pump->is_cut_off)
+        return -ECONNRESET;
+    pump->at_eof = n == 0;
+    return n;
 }
 
 static ssize_t send_bytes(int to, const uint8_t *bytes, size_t len, int flags)
@@ -195,7 +201,7 @@ static enum pump_wait write_failed(struct pump *pump, ssize_t err)
     return PUMP_TO_ERROR;
 }
 
-enum pump_wait pump_flush(struct pump *pump, struct pump_pool *pool)
+static enum pump_wait send_backlog(struct pump *pump, struct pump_pool *pool)
 {
     struct pump_backlog *backlog = pump->backlog;
 
@@ -246,22 +252,19 @@ static struct piece stopped(enum pump_wait wait)
  */
 static ssize_t read_first(struct pump *pump, uint8_t *bytes, size_t size, size_t len)
 {
-    ssize_t n = receive(pump->from, bytes + len, size - len);
+    ssize_t n = receive(pump, bytes + len, size - len);
 
-    pump->at_eof = n == 0;
     return would_block(n) ? 0 : n;
 }
 
 /* The remainder of a piece goes to the heap: the receiver's backlog is in the kernel. */
 static struct piece copy_piece(struct pump *pump, struct pump_pool *pool)
 {
-    ssize_t n = receive(pump->from, pool->buffer, sizeof pool->buffer);
+    ssize_t n = receive(pump, pool->buffer, sizeof pool->buffer);
     if (n < 0)
         return stopped(read_failed(pump, n));
-    if (n == 0) {
-        pump->at_eof = true;
+    if (n == 0)
         return stopped(PUMP_DONE);
-    }
 
     size_t len = (size_t)n;
     ssize_t more = 0;
@@ -338,9 +341,9 @@ static struct piece move_piece(struct pump *pump, struct pump_pool *pool, bool i
     return piece;
 }
 
-enum pump_wait pump_run(struct pump *pump, struct pump_pool *pool)
+static enum pump_wait move_share(struct pump *pump, struct pump_pool *pool)
 {
-    enum pump_wait wait = pump_flush(pump, pool);
+    enum pump_wait wait = send_backlog(pump, pool);
     size_t moved = 0;
 
     if (wait != PUMP_READ)
@@ -356,5 +359,22 @@ enum pump_wait pump_run(struct pump *pump, struct pump_pool *pool)
         if (!pump->at_eof && (piece.is_all || moved >= SHARE))
             return PUMP_READ;
     }
-    return PUMP_DONE;
+    return pump->is_cut_off ? read_failed(pump, -ECONNRESET) : PUMP_DONE;
+}
+
+enum pump_wait pump_flush(struct pump *pump, struct pump_pool *pool)
+{
+    pump->wait = send_backlog(pump, pool);
+    return pump->wait;
+}
+
+enum pump_wait pump_run(struct pump *pump, struct pump_pool *pool)
+{
+    pump->wait = move_share(pump, pool);
+    return pump->wait;
+}
+
+void pump_cut_off(struct pump *pump)
+{
+    pump->is_cut_off = true;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The state CONNECT: reach the target from the client's own address. */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/net/spoof.h"
@@ -12,7 +11,7 @@ static const struct addr *target_of(const struct session *session)
     return listener_config_target(session->listener->config, addr_family(&session->client));
 }
 
-static enum session_state failed(struct session *session, int err)
+static enum session_state connect_failed(struct session *session, int err)
 {
     counters_add(&session->listener->worker->counters->failed, 1);
     report_connect_failed(session, target_of(session), -err);
@@ -24,16 +23,13 @@ static enum session_state connected(struct session *session)
     pump_open(&session->up, session->peer_fd, session->target_fd);
     pump_open(&session->down, session->target_fd, session->peer_fd);
     if (pump_prime(&session->up, session->header, session->header_len) < 0)
-        return failed(session, -ENOMEM);
-    free(session->header);
-    session->header = NULL;
-    session->header_len = 0;
+        return connect_failed(session, -ENOMEM);
     session->since_us = clock_now_us();
     report_connected(session, target_of(session));
     return SESSION_RELAY;
 }
 
-static enum session_state begin(struct session *session)
+static enum session_state start_connecting(struct session *session)
 {
     const struct listener_config *config = session->listener->config;
     struct spoof spoof = {
@@ -48,7 +44,7 @@ static enum session_state begin(struct session *session)
 
     int fd = spoof_connect(&spoof, &is_connected);
     if (fd < 0)
-        return failed(session, fd);
+        return connect_failed(session, fd);
     session->target_fd = fd;
     return is_connected ? connected(session) : SESSION_CONNECT;
 }
@@ -58,14 +54,14 @@ enum session_state connect_run(struct session *session, unsigned ready)
     if (ready & READY_STOP)
         return SESSION_CLOSED;
     if (ready & READY_REFUSED)
-        return failed(session, -ENOMEM);
+        return connect_failed(session, -ENOMEM);
     if (ready & READY_DEADLINE)
-        return failed(session, -ETIMEDOUT);
+        return connect_failed(session, -ETIMEDOUT);
     if (session->target_fd < 0)
-        return begin(session);
+        return start_connecting(session);
 
     int err = spoof_finish(session->target_fd, target_of(session));
     if (err == -EALREADY)
         return SESSION_CONNECT;
-    return err < 0 ? failed(session, err) : connected(session);
+    return err < 0 ? connect_failed(session, err) : connected(session);
 }

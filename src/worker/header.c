@@ -95,7 +95,7 @@ static enum session_state judge_client(struct session *session, const struct pro
     session->was_local = header->is_local;
     session->client = header->is_local ? session->peer : header->client;
     if (header->is_health_check) {
-        session->is_quiet_check = true;
+        session->is_health_check = true;
         counters_add(&session->listener->worker->counters->health_checks, 1);
     }
     if (claims_to_be_local(session))

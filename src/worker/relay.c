@@ -1,76 +1,69 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The state RELAY: two pumps, each on its own. The end of one direction is passed on and
- * the other goes on; a failure of either ends both with a reset.
+ * The state RELAY: two pumps, each on its own. The regular end of one direction is passed on
+ * and the other goes on. A failure of either socket is one of the whole session: from then on
+ * nothing sends FIN, so that what was cut off does not look complete.
  */
 #include <errno.h>
 #include <string.h>
 
-#include "mmproxy/base/clock.h"
 #include "mmproxy/net/sock.h"
 #include "mmproxy/worker/session.h"
 
-/* ENOTCONN is what shutdown(2) says of a socket whose reset nobody has read yet. */
-static const char *error_name(const char *whose_reset, int error)
+static bool is_peer(const struct session *session, int fd)
 {
-    return error == ECONNRESET || error == EPIPE || error == ENOTCONN ? whose_reset
-                                                                      : strerror(error);
+    return fd == session->peer_fd;
 }
 
-/* The first end seen is the one that the log names. */
-static void note_end(struct session *session, const char *end)
+/* ENOTCONN is what shutdown(2) says of a socket whose reset has not been read yet. */
+static const char *failure_of(const struct session *session, int fd, int error)
 {
-    if (!session->end)
+    if (error != ECONNRESET && error != EPIPE && error != ENOTCONN)
+        return strerror(error);
+    return is_peer(session, fd) ? "client reset" : "target reset";
+}
+
+/* The first failure is the one that the log names; a regular end before it no longer counts. */
+static void fail(struct session *session, const char *end)
+{
+    if (!session->has_failed)
         session->end = end;
-}
-
-static bool has_failed(enum pump_wait wait)
-{
-    return wait == PUMP_FROM_ERROR || wait == PUMP_TO_ERROR;
+    session->has_failed = true;
 }
 
 /*
- * A direction is over: the other end hears of it now, unless both are, when closing the
- * sockets tells.
+ * The other socket hears of a regular end now; unless both directions have ended, when closing
+ * the sockets tells. This is the only place that sends FIN while a session lives.
  */
-static bool pass_on_end(int to, enum pump_wait other)
+static void pass_on_end(struct session *session, struct pump *pump, const struct pump *back)
 {
-    return other == PUMP_DONE || shutdown(to, SHUT_WR) == 0;
+    if (session->has_failed)
+        return;
+    if (back->wait != PUMP_DONE && shutdown(pump->to, SHUT_WR) < 0) {
+        pump->wait = PUMP_TO_ERROR;
+        pump->error = errno;
+        return;
+    }
+    if (!session->end)
+        session->end = is_peer(session, pump->from) ? "client closed" : "target closed";
 }
 
-static void up_ran(struct session *session, enum pump_wait wait)
+static void after_run(struct session *session, struct pump *pump, struct pump *back)
 {
-    session->up_wait = wait;
-    if (wait == PUMP_DONE && !pass_on_end(session->target_fd, session->down_wait)) {
-        session->up_wait = PUMP_TO_ERROR;
-        session->up.error = errno;
+    if (pump->wait == PUMP_DONE)
+        pass_on_end(session, pump, back);
+    if (pump->wait == PUMP_FROM_ERROR)
+        fail(session, failure_of(session, pump->from, pump->error));
+    if (pump->wait == PUMP_TO_ERROR) {
+        fail(session, failure_of(session, pump->to, pump->error));
+        pump_cut_off(back);
     }
-    if (session->up_wait == PUMP_DONE)
-        note_end(session, "client closed");
-    else if (session->up_wait == PUMP_FROM_ERROR)
-        session->end = error_name("client reset", session->up.error);
-    else if (session->up_wait == PUMP_TO_ERROR)
-        session->end = error_name("target reset", session->up.error);
-}
-
-static void down_ran(struct session *session, enum pump_wait wait)
-{
-    session->down_wait = wait;
-    if (wait == PUMP_DONE && !pass_on_end(session->peer_fd, session->up_wait)) {
-        session->down_wait = PUMP_TO_ERROR;
-        session->down.error = errno;
-    }
-    if (session->down_wait == PUMP_DONE)
-        note_end(session, "target closed");
-    else if (session->down_wait == PUMP_FROM_ERROR)
-        session->end = error_name("target reset", session->down.error);
-    else if (session->down_wait == PUMP_TO_ERROR)
-        session->end = error_name("client reset", session->down.error);
 }
 
 static void run_up(struct session *session)
 {
-    up_ran(session, pump_run(&session->up, session->listener->worker->pool));
+    (void)pump_run(&session->up, session->listener->worker->pool);
+    after_run(session, &session->up, &session->down);
 }
 
 /*
@@ -86,13 +79,20 @@ static void acknowledge_first(struct session *session)
 
 static void run_down(struct session *session)
 {
-    enum pump_wait wait = pump_run(&session->down, session->listener->worker->pool);
-
+    (void)pump_run(&session->down, session->listener->worker->pool);
     acknowledge_first(session);
-    down_ran(session, wait);
+    after_run(session, &session->down, &session->up);
 }
 
-static enum session_state closed(struct session *session)
+/* Nobody has had the time to send more than what came with the header. */
+static void send_payload(struct session *session)
+{
+    session->acknowledges_late = session->up.backlog != NULL; /* see sends_at_once */
+    (void)pump_flush(&session->up, session->listener->worker->pool);
+    after_run(session, &session->up, &session->down);
+}
+
+static enum session_state relay_ended(struct session *session)
 {
     const struct listener_config *config = session->listener->config;
     struct counters_worker *counters = session->listener->worker->counters;
@@ -105,63 +105,38 @@ static enum session_state closed(struct session *session)
 
 static enum session_state aborted(struct session *session, const char *end)
 {
-    session->end = end;
-    return closed(session);
+    fail(session, end);
+    return relay_ended(session);
+}
+
+/* What the failed side had sent before still reaches the other, as without a relay. */
+static enum session_state cut_off(struct session *session)
+{
+    if (session->up.wait == PUMP_TO_ERROR)
+        run_down(session);
+    else if (session->down.wait == PUMP_TO_ERROR)
+        run_up(session);
+    return relay_ended(session);
 }
 
 /* Which of the two sockets failed while nobody was reading it? */
-static enum session_state socket_failed(struct session *session)
+static enum session_state failed_unread(struct session *session)
 {
     int error = 0;
     socklen_t len = sizeof error;
 
     (void)getsockopt(session->peer_fd, SOL_SOCKET, SO_ERROR, &error, &len);
     if (error != 0)
-        return aborted(session, error_name("client reset", error));
+        return aborted(session, failure_of(session, session->peer_fd, error));
     (void)getsockopt(session->target_fd, SOL_SOCKET, SO_ERROR, &error, &len);
-    return aborted(session, error_name("target reset", error != 0 ? error : ECONNRESET));
+    return aborted(session,
+                   failure_of(session, session->target_fd, error != 0 ? error : ECONNRESET));
 }
 
-/* What one side sent before the other failed still reaches it, as without a relay. */
-static enum session_state failed(struct session *session)
+static bool can_run(const struct pump *pump, unsigned ready, unsigned read, unsigned write)
 {
-    const char *end = session->end;
-
-    if (!has_failed(session->down_wait) && session->down_wait != PUMP_DONE)
-        run_down(session);
-    else if (!has_failed(session->up_wait) && session->up_wait != PUMP_DONE)
-        run_up(session);
-    return aborted(session, end);
-}
-
-/* Nobody has had the time to send more than what came with the header. */
-static void begin(struct session *session)
-{
-    session->acknowledges_late = session->up.backlog != NULL; /* see sends_at_once */
-    session->down_wait = PUMP_READ;
-    up_ran(session, pump_flush(&session->up, session->listener->worker->pool));
-}
-
-static void on_activity(struct session *session)
-{
-    if (session->listener->config->idle_timeout_ms > 0)
-        deadline_set(&session->deadline, &session->listener->idle_deadlines);
-}
-
-static bool is_ready(enum pump_wait wait, unsigned ready, unsigned read, unsigned write)
-{
-    return (wait == PUMP_READ && (ready & read)) || (wait == PUMP_WRITE && (ready & write));
-}
-
-/* Nobody reads these sockets: from now on hangup tells when one of them fails. */
-static void watch_for_errors(struct session *session)
-{
-    struct hangup *hangup = &session->listener->worker->hangup;
-
-    if (session->up_wait != PUMP_READ && !session->peer_errors_watched)
-        session->peer_errors_watched = hangup_add(hangup, session->peer_fd, session) == 0;
-    if (session->down_wait != PUMP_READ && !session->target_errors_watched)
-        session->target_errors_watched = hangup_add(hangup, session->target_fd, session) == 0;
+    return (pump->wait == PUMP_READ && (ready & read)) ||
+           (pump->wait == PUMP_WRITE && (ready & write));
 }
 
 enum session_state relay_run(struct session *session, unsigned ready)
@@ -173,25 +148,18 @@ enum session_state relay_run(struct session *session, unsigned ready)
     if (ready & READY_REFUSED)
         return aborted(session, strerror(ENOMEM));
     if (ready & READY_ERROR)
-        return socket_failed(session);
-    if (ready & READY_QUIET) {
-        watch_for_errors(session);
-        return SESSION_RELAY;
-    }
+        return failed_unread(session);
 
     if (ready & READY_ENTERED)
-        begin(session);
-    if (is_ready(session->up_wait, ready, READY_PEER_READ, READY_TARGET_WRITE))
+        send_payload(session);
+    if (can_run(&session->up, ready, READY_PEER_READ, READY_TARGET_WRITE))
         run_up(session);
-    if (!has_failed(session->up_wait) &&
-        is_ready(session->down_wait, ready, READY_TARGET_READ, READY_PEER_WRITE))
+    if (!session->has_failed && can_run(&session->down, ready, READY_TARGET_READ, READY_PEER_WRITE))
         run_down(session);
-    if (has_failed(session->up_wait) || has_failed(session->down_wait))
-        return failed(session);
-    if (session->up_wait == PUMP_DONE && session->down_wait == PUMP_DONE) {
-        session->ends_with_fin = true;
-        return closed(session);
-    }
-    on_activity(session);
-    return SESSION_RELAY;
+    if (session->has_failed)
+        return cut_off(session);
+    if (session->up.wait != PUMP_DONE || session->down.wait != PUMP_DONE)
+        return SESSION_RELAY;
+    session->ends_with_fin = true;
+    return relay_ended(session);
 }

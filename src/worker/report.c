@@ -145,7 +145,7 @@ void report_connect_failed(const struct session *session, const struct addr *tar
 /* Whoever checks every second is not news. */
 static enum log_level session_level(const struct session *session)
 {
-    return session->is_quiet_check ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+    return session->is_health_check ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
 }
 
 static bool is_told(const struct session *session)

@@ -41,8 +41,8 @@ static int peer_events(const struct session *session)
         return EV_READ;
     if (session->state != SESSION_RELAY)
         return 0;
-    return (session->up_wait == PUMP_READ ? EV_READ : 0) |
-           (session->down_wait == PUMP_WRITE ? EV_WRITE : 0);
+    return (session->up.wait == PUMP_READ ? EV_READ : 0) |
+           (session->down.wait == PUMP_WRITE ? EV_WRITE : 0);
 }
 
 static int target_events(const struct session *session)
@@ -51,8 +51,8 @@ static int target_events(const struct session *session)
         return EV_WRITE;
     if (session->state != SESSION_RELAY)
         return 0;
-    return (session->down_wait == PUMP_READ ? EV_READ : 0) |
-           (session->up_wait == PUMP_WRITE ? EV_WRITE : 0);
+    return (session->down.wait == PUMP_READ ? EV_READ : 0) |
+           (session->up.wait == PUMP_WRITE ? EV_WRITE : 0);
 }
 
 static void watch(struct ev_loop *loop, ev_io *io, int fd, int events)
@@ -72,16 +72,16 @@ static void watch(struct ev_loop *loop, ev_io *io, int fd, int events)
  * A socket that is not being read reports no error. Most sessions are over soon after they
  * stop reading one, so hangup is asked to watch it only after a while.
  */
-static void watch_for_errors_later(struct session *session, int peer, int target)
+static void watch_hangups_later(struct session *session, int peer, int target)
 {
-    bool is_blind = session->state == SESSION_RELAY &&
-                    ((!(peer & EV_READ) && !session->peer_errors_watched) ||
-                     (!(target & EV_READ) && !session->target_errors_watched));
+    bool is_due = session->state == SESSION_RELAY &&
+                  ((!(peer & EV_READ) && !session->peer_errors_watched) ||
+                   (!(target & EV_READ) && !session->target_errors_watched));
 
-    if (!is_blind)
-        deadline_clear(&session->quiet);
-    else if (!session->quiet.queue)
-        deadline_set(&session->quiet, &session->listener->worker->quiet);
+    if (!is_due)
+        deadline_clear(&session->hangup_due);
+    else if (!session->hangup_due.queue)
+        deadline_set(&session->hangup_due, &session->listener->worker->hangup_deadlines);
 }
 
 static void arm(struct session *session)
@@ -92,7 +92,7 @@ static void arm(struct session *session)
 
     watch(loop, &session->peer_io, session->peer_fd, peer);
     watch(loop, &session->target_io, session->target_fd, target);
-    watch_for_errors_later(session, peer, target);
+    watch_hangups_later(session, peer, target);
 }
 
 static void set_deadline(struct session *session)
@@ -110,7 +110,7 @@ static void set_deadline(struct session *session)
 
 static void hang_up(const struct session *session, int fd)
 {
-    if (fd >= 0 && session->ends_with_fin)
+    if (fd >= 0 && session->ends_with_fin && !session->has_failed)
         sock_finish(fd);
     else if (fd >= 0)
         close(fd);
@@ -121,7 +121,7 @@ static void session_free(struct session *session)
     struct worker *worker = session->listener->worker;
 
     deadline_clear(&session->deadline);
-    deadline_clear(&session->quiet);
+    deadline_clear(&session->hangup_due);
     ev_io_stop(worker->loop, &session->peer_io);
     ev_io_stop(worker->loop, &session->target_io);
     pump_close(&session->up, worker->pool);
@@ -146,7 +146,7 @@ int session_start(struct listener *listener, int fd, const struct addr *peer)
     session->since_us = clock_now_us();
     session->peer = *peer;
     session->deadline.owner = session;
-    session->quiet.owner = session;
+    session->hangup_due.owner = session;
     ev_io_init(&session->peer_io, on_peer, fd, 0);
     session->peer_io.data = session;
     ev_io_init(&session->target_io, on_target, -1, 0);
@@ -159,16 +159,35 @@ int session_start(struct listener *listener, int fd, const struct addr *peer)
     return 0;
 }
 
+void session_watch_hangups(struct session *session)
+{
+    struct hangup *hangup = &session->listener->worker->hangup;
+
+    if (!(peer_events(session) & EV_READ) && !session->peer_errors_watched)
+        session->peer_errors_watched = hangup_add(hangup, session->peer_fd, session) == 0;
+    if (!(target_events(session) & EV_READ) && !session->target_errors_watched)
+        session->target_errors_watched = hangup_add(hangup, session->target_fd, session) == 0;
+    arm(session);
+}
+
+static void leave_state(struct session *session)
+{
+    if (session->state == SESSION_HEADER) {
+        deadline_clear(&session->deadline);
+        listener_pending_ended(session->listener);
+    }
+    if (session->state == SESSION_CONNECT) {
+        free(session->header); /* the pump has a copy of what was behind it */
+        session->header = NULL;
+    }
+}
+
 void session_drive(struct session *session, unsigned ready)
 {
-    for (;;) {
-        enum session_state next = run_state[session->state](session, ready);
-        if (next == session->state)
-            break;
-        if (session->state == SESSION_HEADER) {
-            deadline_clear(&session->deadline);
-            listener_pending_ended(session->listener);
-        }
+    enum session_state next;
+
+    while ((next = run_state[session->state](session, ready)) != session->state) {
+        leave_state(session);
         session->state = next;
         if (next == SESSION_CLOSED) {
             session_free(session);
@@ -177,5 +196,8 @@ void session_drive(struct session *session, unsigned ready)
         set_deadline(session);
         ready = READY_ENTERED;
     }
+    /* idle_timeout begins anew with everything that comes or goes. */
+    if (session->state == SESSION_RELAY && (ready & READY_SOCKETS))
+        set_deadline(session);
     arm(session);
 }

@@ -15,8 +15,8 @@
 #include "mmproxy/worker/session.h"
 
 enum {
-    MAX_PIPES = 64,  /* 16 MiB of pipe buffers at the most; further bulk streams are copied */
-    QUIET_MS = 1000, /* until a socket that is not being read is watched for errors */
+    MAX_PIPES = 64,   /* 16 MiB of pipe buffers at the most; further bulk streams are copied */
+    HANGUP_MS = 1000, /* until a socket that is not being read is watched for errors */
 };
 
 static void for_each_listener(struct worker *worker, void (*act)(struct listener *))
@@ -165,9 +165,9 @@ static void on_held_back(struct ev_loop *loop, ev_timer *timer, int revents)
     for_each_listener(timer->data, report_held_back);
 }
 
-static void on_quiet(struct deadline *deadline)
+static void on_hangup_due(struct deadline *deadline)
 {
-    session_drive(deadline->owner, READY_QUIET);
+    session_watch_hangups(deadline->owner);
 }
 
 static void on_hangup(void *session)
@@ -237,7 +237,7 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
     if (clients && (err = clients_own(clients, spec->slot)) < 0)
         return err;
 
-    deadline_queue_open(&worker->quiet, worker->loop, QUIET_MS, on_quiet);
+    deadline_queue_open(&worker->hangup_deadlines, worker->loop, HANGUP_MS, on_hangup_due);
     open_watchers(worker);
     err = open_listeners(worker);
     return err < 0 ? err : begin_watching(worker);
@@ -251,7 +251,7 @@ static void worker_close(struct worker *worker)
     if (worker->listeners)
         for_each_listener(worker, listener_close);
     free(worker->listeners);
-    deadline_queue_close(&worker->quiet);
+    deadline_queue_close(&worker->hangup_deadlines);
     hangup_close(&worker->hangup);
     locals_free(worker->locals);
     pump_pool_free(worker->pool);

@@ -42,9 +42,11 @@ struct pump {
     int to;
     struct pump_backlog *backlog; /* what `to` would not take yet; NULL = nothing */
     uint64_t bytes;               /* taken by `to` so far */
+    enum pump_wait wait;          /* what the last call returned; PUMP_READ before the first */
     int error;                    /* errno behind PUMP_FROM_ERROR and PUMP_TO_ERROR */
     uint8_t full_reads;           /* in a row: the measure of bulkiness */
     uint8_t at_eof;
+    uint8_t is_cut_off; /* see pump_cut_off */
 };
 
 void pump_open(struct pump *pump, int from, int to);
@@ -69,5 +71,12 @@ enum pump_wait pump_flush(struct pump *pump, struct pump_pool *pool);
  * sessions; never blocks. To be called when what it waited for is ready, or at any time.
  */
 enum pump_wait pump_run(struct pump *pump, struct pump_pool *pool);
+
+/*
+ * To be called when `from` is known to have failed: a send to it failed, and so took the error
+ * that reading would have met. What it had sent before is still moved, but its end of file is
+ * PUMP_FROM_ERROR from now on, never PUMP_DONE.
+ */
+void pump_cut_off(struct pump *pump);
 
 #endif

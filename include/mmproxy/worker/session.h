@@ -34,12 +34,12 @@ enum session_ready {
     READY_TARGET_WRITE = 1 << 3,
     READY_DEADLINE = 1 << 4, /* the state's time is up */
     READY_ERROR = 1 << 5,    /* a socket that is not being read has failed */
-    READY_QUIET = 1 << 6,    /* a socket has not been read for a while */
-    READY_STOP = 1 << 7,     /* the worker ends */
-    READY_OLDEST = 1 << 8,   /* max_pending is passed and no header is older than this one */
-    READY_ENTERED = 1 << 9,  /* the state was just entered: whatever can be done */
-    READY_REFUSED = 1 << 10, /* the kernel won't tell when a socket is ready: no memory left for
+    READY_STOP = 1 << 6,     /* the worker ends */
+    READY_OLDEST = 1 << 7,   /* max_pending is passed and no header is older than this one */
+    READY_ENTERED = 1 << 8,  /* the state was just entered: whatever can be done */
+    READY_REFUSED = 1 << 9,  /* the kernel won't tell when a socket is ready: no memory left for
                                 that, or fs.epoll.max_user_watches reached */
+    READY_SOCKETS = READY_PEER_READ | READY_PEER_WRITE | READY_TARGET_READ | READY_TARGET_WRITE,
 };
 
 struct session {
@@ -49,15 +49,16 @@ struct session {
     int target_fd; /* -1 before CONNECT */
     ev_io peer_io;
     ev_io target_io;
-    struct deadline deadline; /* of the state */
-    struct deadline quiet;    /* until hangup watches what is not being read */
+    struct deadline deadline;   /* of the state */
+    struct deadline hangup_due; /* until hangup watches the sockets that are not being read */
     LIST_ENTRY(session) link;
     struct addr peer;
     struct addr client;     /* set from CONNECT on; the peer's where the header says so */
     bool was_local;         /* LOCAL, UNKNOWN or AF_UNSPEC */
     bool is_client_counted; /* for max_sessions_per_client */
-    bool is_quiet_check;    /* a health check that nobody wants to read about */
+    bool is_health_check;   /* nobody wants to read about it */
     bool ends_with_fin;     /* both ends have seen the regular end: close, not reset */
+    bool has_failed;        /* a socket has, or the session was ended: FIN is never sent again */
     bool acknowledges_late; /* to the target: nothing has come from it yet */
     bool peer_errors_watched;
     bool target_errors_watched;
@@ -65,11 +66,9 @@ struct session {
     uint32_t header_len;
     uint32_t header_size;
     uint64_t since_us; /* monotonic: when it was accepted; from RELAY on, when it was connected */
-    enum pump_wait up_wait;
-    enum pump_wait down_wait;
-    struct pump up;   /* peer to target */
-    struct pump down; /* target to peer */
-    const char *end;  /* how it ended, for the log; static */
+    struct pump up;    /* peer to target */
+    struct pump down;  /* target to peer */
+    const char *end;   /* how it ended, for the log; static */
 };
 
 /*
@@ -80,6 +79,9 @@ int session_start(struct listener *listener, int fd, const struct addr *peer);
 
 /* Runs the session with what became ready; it may be gone afterwards. */
 void session_drive(struct session *session, unsigned ready);
+
+/* hangup_due is due: from now on hangup tells when a socket fails that is not being read. */
+void session_watch_hangups(struct session *session);
 
 /* The states, each in a file of its own: header.c, connect.c, relay.c. */
 enum session_state header_run(struct session *session, unsigned ready);

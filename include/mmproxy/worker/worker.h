@@ -55,8 +55,8 @@ struct worker {
     struct pump_pool *pool;
     struct locals *locals;
     struct hangup hangup;
-    struct deadline_queue quiet; /* sessions that hangup will have to watch */
-    struct listener *listeners;  /* one per listener of the configuration */
+    struct deadline_queue hangup_deadlines; /* of sessions that hangup will have to watch */
+    struct listener *listeners;             /* one per listener of the configuration */
     LIST_HEAD(, session) sessions;
     unsigned n_sessions;
     bool serving; /* from SERVE to DRAIN or STOP */

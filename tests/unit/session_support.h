@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* session_support: a worker with one listener, around sessions that a test drives by hand. */
+#ifndef SESSION_SUPPORT_H
+#define SESSION_SUPPORT_H
+
+#include "net_support.h"
+
+#include "mmproxy/worker/session.h"
+
+struct world {
+    struct listener_config listener_config;
+    struct config config;
+    struct worker_spec spec;
+    unsigned place;
+    struct worker worker;
+    struct listener listener;
+};
+
+static inline void support_on_hangup(void *session)
+{
+    session_drive(session, READY_ERROR);
+}
+
+static inline void support_on_hangup_due(struct deadline *deadline)
+{
+    session_watch_hangups(deadline->owner);
+}
+
+/* Timeouts are so long that none ends while a test runs. Nothing is logged. */
+static inline void world_open(struct world *world)
+{
+    struct counters *counters = counters_new();
+
+    assert_non_null(counters);
+    memset(world, 0, sizeof *world);
+    world->place = (unsigned)counters_claim_listener(counters, "");
+    world->listener_config = (struct listener_config){
+        .target_v4 = support_addr("127.0.0.1:22"),
+        .header_timeout_ms = 600 * 1000,
+        .connect_timeout_ms = 600 * 1000,
+        .idle_timeout_ms = 600 * 1000,
+        .max_pending = 1024,
+    };
+    world->config =
+        (struct config){ .workers = 1, .listeners = &world->listener_config, .n_listeners = 1 };
+    world->spec = (struct worker_spec){
+        .config = &world->config,
+        .places = &world->place,
+        .counters = counters,
+        .slot = (unsigned)counters_claim_worker(counters),
+        .channel = -1,
+    };
+
+    struct worker *worker = &world->worker;
+    worker->spec = &world->spec;
+    worker->counters = counters_worker(counters, world->spec.slot);
+    worker->loop = ev_loop_new(EVBACKEND_EPOLL);
+    worker->pool = pump_pool_new(4);
+    assert_non_null(worker->loop);
+    assert_non_null(worker->pool);
+    assert_int_equal(locals_new(&worker->locals), 0);
+    assert_int_equal(hangup_open(&worker->hangup, worker->loop, support_on_hangup), 0);
+    deadline_queue_open(&worker->hangup_deadlines, worker->loop, 600 * 1000, support_on_hangup_due);
+    LIST_INIT(&worker->sessions);
+    assert_int_equal(listener_open(&world->listener, worker, 0), 0);
+}
+
+/* All sessions have ended. */
+static inline void world_close(struct world *world)
+{
+    struct worker *worker = &world->worker;
+
+    assert_int_equal(worker->n_sessions, 0);
+    listener_close(&world->listener);
+    deadline_queue_close(&worker->hangup_deadlines);
+    hangup_close(&worker->hangup);
+    locals_free(worker->locals);
+    pump_pool_free(worker->pool);
+    ev_loop_destroy(worker->loop);
+    counters_free(world->spec.counters);
+}
+
+/* Reads to the end. returns: 0 at the end of file, else the errno. */
+static inline int support_read_end(int fd)
+{
+    static char bytes[64 * 1024];
+    ssize_t n;
+
+    do {
+        support_wait(fd, POLLIN);
+        n = recv(fd, bytes, sizeof bytes, 0);
+    } while (n > 0 || (n < 0 && errno == EAGAIN));
+    return n == 0 ? 0 : errno;
+}
+
+#endif

@@ -28,6 +28,19 @@ def pytest_configure():
         pytest.exit("the end-to-end tests need root: they make network namespaces", 4)
     if not os.access(daemon.BINARY, os.X_OK):
         pytest.exit(f"no binary at {daemon.BINARY}: build it, or set MMPROXY_BIN", 4)
+    os.umask(0o022)  # what the service user is to read is not hidden from it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runnable_binary():
+    """A copy of the binary: the clone may be where the service user may not enter."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="mmproxy-e2e-binary-"))
+    path.chmod(0o755)
+    copy = shutil.copy(daemon.BINARY, path / "mmproxy")
+    os.chmod(copy, 0o755)
+    daemon.BINARY = str(copy)
+    yield
+    shutil.rmtree(path)
 
 
 @pytest.fixture
@@ -37,15 +50,6 @@ def directory():
     path.chmod(0o1777)
     yield path
     shutil.rmtree(path)
-
-
-@pytest.fixture
-def public_binary(directory, monkeypatch):
-    """The binary where any user may run it, whatever the permissions of its own folder."""
-    path = directory / "mmproxy"
-    shutil.copy(daemon.BINARY, path)
-    path.chmod(0o755)
-    monkeypatch.setattr(daemon, "BINARY", str(path))
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_address_that_is_not_here_exits_71(net, directory):
            "Cannot assign requested address")
 
 
-def test_missing_privilege_exits_77(net, directory, public_binary):
+def test_missing_privilege_exits_77(net, directory):
     path = conf.write(directory, [conf.listener()], workers=2)
     _fails(daemon.run(["-c", path], directory, net.origin, UNPRIVILEGED), 77)
 
@@ -106,7 +106,7 @@ def test_every_mistake_has_its_line_and_it_exits_78(directory, plain_net, option
             f"{where}{words}\n{done.stderr}"
 
 
-def test_test_config_needs_no_privilege(net, directory, public_binary, target):
+def test_test_config_needs_no_privilege(net, directory, target):
     """Nor does it mind that the address is in use."""
     target(port=2222)
     path = conf.write(directory, [conf.listener()])
@@ -117,7 +117,7 @@ def test_test_config_needs_no_privilege(net, directory, public_binary, target):
 @pytest.mark.parametrize("option, words", (
     ("--help", ("--config", "--allowed-subnets", "--return-path", "--rules")),
     ("--version", ("mmproxy",))))
-def test_help_and_version_exit_0(directory, plain_net, public_binary, option, words):
+def test_help_and_version_exit_0(directory, plain_net, option, words):
     done = daemon.run([option], directory, plain_net.origin, UNPRIVILEGED)
     assert done.returncode == 0 and not done.stderr, done
     for word in words:

@@ -209,7 +209,6 @@ def test_without_seccomp_it_does_not_start_unless_told_to(net, launch, directory
 
 
 @pytest.mark.parametrize("prefix", ([], AMBIENT), ids=("root", "ambient"))
-@pytest.mark.usefixtures("public_binary")
 def test_reload_and_new_binary_keep_the_rights_that_they_need(serve, directory, target, session,
                                                               prefix):
     gateway = serve(options={"prefix": prefix})

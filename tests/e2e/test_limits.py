@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Many sessions, too many sessions, and what is left of them afterwards."""
 
+import functools
 import itertools
 import random
-import threading
 import time
 
 from lib import header, lines, proc
 from lib.conn import RST, connect
 from lib.topology import CLIENT4, ORIGIN4, STRANGER4
-from lib.wait import until
+from lib.wait import together, until
 
 PORTS = itertools.count(20000)
 OUT_OF_DESCRIPTORS = lines.told("!", "accepting no connections.*Too many open files")
@@ -92,23 +92,13 @@ def test_nothing_is_left_after_a_storm(net, serve, echo):
     for kind in kinds:
         kind()
     before = until(lambda: _is_idle(net) and _sockets(gateway), "the first round to end")
-    failures = []
 
-    def storm():
-        try:
-            for _ in range(20):
-                for kind in kinds:
-                    kind()
-        except Exception as error:
-            failures.append(error)
-            raise
+    def storm(_):
+        for _ in range(20):
+            for kind in kinds:
+                kind()
 
-    threads = [threading.Thread(target=storm) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures, failures
+    together(storm, range(4))
     until(lambda: _sockets(gateway) == before, lambda: f"{_sockets(gateway)} sockets, {before}")
     for pid in gateway.workers():
         pipes = [name for name in proc.descriptors(pid) if name.startswith("pipe:")]
@@ -119,33 +109,24 @@ def _is_idle(net):
     return not net.origin.ss("-tn", "state", "established")
 
 
+BULK = 512 << 10
+
+
 def test_more_bulk_sessions_than_pipes(serve, echo, dial):
     """100 streams that all want to be spliced in one worker; none is lost or mixed up."""
     gateway = serve()
     echo()
     peers = [dial() for _ in range(100)]
-    wrong = []
-
-    def stream(peer, seed):
-        data = random.Random(seed).randbytes(1 << 20)
-        sender = threading.Thread(target=peer.send, args=(data,))
+    streams = [random.Random(seed).randbytes(BULK) for seed in range(len(peers))]
+    for peer in peers:
         peer.send(head())
-        sender.start()
-        if peer.recv(len(data)) != data:
-            wrong.append(seed)
-        sender.join()
-
-    jobs = [threading.Thread(target=stream, args=(peer, seed))
-            for seed, peer in enumerate(peers)]
-    for job in jobs:
-        job.start()
-    for job in jobs:
-        job.join()
-    assert not wrong
+    jobs = [functools.partial(peer.send, data) for peer, data in zip(peers, streams)]
+    jobs += [functools.partial(peer.recv, BULK) for peer in peers]
+    assert together(lambda job: job(), jobs)[len(peers):] == streams
     gateway.wait_line(lines.told("+", "connected"), len(peers))
     for peer in peers:
         peer.finish()
-    gateway.wait_line(lines.told("-", "1048576 bytes in, 1048576 bytes out, client closed"),
+    gateway.wait_line(lines.told("-", f"{BULK} bytes in, {BULK} bytes out, client closed"),
                       len(peers))
 
 

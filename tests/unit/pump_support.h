@@ -7,10 +7,15 @@
 
 #include <linux/tcp.h>
 
+#include "mmproxy/base/clock.h"
 #include "mmproxy/net/pump.h"
 
-/* What the pump may hold of a direction whose receiver does not read: a pipe's capacity. */
-enum { PUMP_HOLDS_AT_MOST = 256 * 1024 };
+enum {
+    /* What the pump may hold of a direction whose receiver does not read: a pipe's capacity. */
+    PUMP_HOLDS_AT_MOST = 256 * 1024,
+    /* A read of that much is one that a bulky stream makes. */
+    BULKY_PIECE = 32 * 1024,
+};
 
 /* sender → from, pumped to, to → receiver. */
 struct rig {
@@ -122,34 +127,74 @@ static inline void rig_move(struct rig *rig, size_t total, size_t send_size, siz
     }
 }
 
-/* Sends and pumps, without receiving, until neither gets on. returns: what is waited for. */
+static inline struct tcp_info support_tcp_info(int fd)
+{
+    struct tcp_info info = { 0 };
+    socklen_t len = sizeof info;
+
+    assert_return_code(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), errno);
+    return info;
+}
+
+static inline size_t support_unread(int fd)
+{
+    int unread = 0;
+
+    assert_return_code(ioctl(fd, FIONREAD, &unread), errno);
+    return (size_t)unread;
+}
+
+/*
+ * Sends and pumps, without receiving, until the receiver's window is closed and the sender's and
+ * the pump's sockets are full. returns: what is waited for.
+ */
 static inline enum pump_wait rig_fill(struct rig *rig)
 {
-    for (;;) {
+    for (int ms = 0; ms < SUPPORT_DEADLINE_MS; ms++) {
         size_t before = rig->sent + rig->pump.bytes;
         while (rig_send(rig, 64 * 1024, 0) > 0)
             ;
         enum pump_wait wait = rig_run(rig);
         if (rig->sent + rig->pump.bytes > before)
             continue;
-        /* Acknowledgements may be on their way. */
-        if (!support_is_ready(rig->sender, POLLOUT, 100) &&
-            !support_is_ready(rig->to, POLLOUT, 100))
+        if (wait != PUMP_READ && support_tcp_info(rig->to).tcpi_snd_wnd == 0)
             return wait;
+        /* Bytes are on their way, and acknowledgements: not before a timer, with some kernels. */
+        poll(NULL, 0, 1);
+    }
+    fail_msg("the receiver's window stays open");
+    return PUMP_READ;
+}
+
+/*
+ * As rig_move, in pieces that prove that the stream is bulky: the kernel delivers what is sent in
+ * pieces of its own choice, so each is waited for before the pump runs.
+ */
+static inline void rig_move_in_bulk(struct rig *rig, size_t pieces)
+{
+    for (size_t i = 0; i < pieces; i++) {
+        size_t sent = 0;
+        while (sent < BULKY_PIECE)
+            sent += rig_send(rig, BULKY_PIECE - sent, 0);
+        for (int ms = 0; support_unread(rig->from) < BULKY_PIECE; ms++) {
+            assert_true(ms < SUPPORT_DEADLINE_MS);
+            poll(NULL, 0, 1);
+        }
+        rig_move(rig, rig->sent, 1, 64 * 1024);
     }
 }
 
 /* Bytes that the pump has read and not delivered. */
 static inline size_t rig_held(const struct rig *rig)
 {
-    struct tcp_info info = { 0 };
-    socklen_t len = sizeof info;
-    int unread = 0;
+    size_t unread;
+    size_t arrived;
 
-    assert_return_code(ioctl(rig->from, FIONREAD, &unread), errno);
-    assert_return_code(getsockopt(rig->from, IPPROTO_TCP, TCP_INFO, &info, &len), errno);
-    uint64_t read = (uint64_t)info.tcpi_bytes_received - (unsigned)unread;
-    return read > rig->pump.bytes ? (size_t)(read - rig->pump.bytes) : 0;
+    do { /* until nothing has arrived between the two questions */
+        unread = support_unread(rig->from);
+        arrived = support_tcp_info(rig->from).tcpi_bytes_received;
+    } while (support_unread(rig->from) != unread);
+    return arrived - unread - rig->pump.bytes;
 }
 
 #endif

@@ -67,11 +67,10 @@ static void a_receiver_that_never_reads_is_waited_for_and_nothing_else(void **st
         struct rig rig;
         rig_open(&rig, pool, 0);
         assert_int_equal(rig_fill(&rig), PUMP_WRITE);
-        assert_true(rig_held(&rig) > 0);
         support_wait(rig.from, POLLIN);
         for (int i = 0; i < 100; i++) {
-            assert_int_equal(rig_run(&rig), PUMP_WRITE);
-            assert_true(rig_held(&rig) <= PUMP_HOLDS_AT_MOST);
+            assert_int_equal(rig_fill(&rig), PUMP_WRITE);
+            assert_in_range(rig_held(&rig), 1, PUMP_HOLDS_AT_MOST);
         }
 
         /* And when it reads after all, it finds everything. */
@@ -113,8 +112,11 @@ static void the_end_of_file_comes_behind_the_last_byte(void **state)
     }
 }
 
-/* returns: whether FIN went with the answer; where the machine is busy it may come behind it. */
-static bool answer_and_end_go_together(struct pump_pool *pool)
+/* The kernel holds back what was sent with MSG_MORE for that long, and no longer. */
+enum { HELD_BACK_MS = 200 };
+
+/* returns: whether it was looked at in time, that is, while the kernel holds the answer back. */
+static bool answer_waits_for_its_end(struct pump_pool *pool)
 {
     struct rig rig;
 
@@ -122,27 +124,29 @@ static bool answer_and_end_go_together(struct pump_pool *pool)
     assert_int_equal(rig_send(&rig, 64, 0), 64);
     assert_return_code(shutdown(rig.sender, SHUT_WR), errno);
     support_wait(rig.from, POLLRDHUP);
+    uint64_t began_ms = clock_now_ms();
     assert_int_equal(rig_run(&rig), PUMP_DONE);
     assert_int_equal(rig.pump.bytes, 64);
     bool is_held = !support_is_ready(rig.receiver, POLLIN, 0);
+    bool is_in_time = clock_now_ms() - began_ms < HELD_BACK_MS;
+    if (is_in_time)
+        assert_true(is_held);
     assert_return_code(shutdown(rig.to, SHUT_WR), errno);
     support_wait(rig.receiver, POLLIN | POLLRDHUP);
     assert_int_equal(rig_receive(&rig, 64), 64);
     support_wait(rig.receiver, POLLRDHUP);
     assert_int_equal(rig_receive(&rig, 64), SIZE_MAX);
     rig_close(&rig);
-    return is_held;
+    return is_in_time;
 }
 
 static void the_end_behind_a_first_answer_is_seen_with_it_and_goes_out_with_it(void **state)
 {
     struct pump_pool *pool = pump_pool_new(4);
-    bool together = false;
 
     (void)state;
-    for (int i = 0; i < 10 && !together; i++)
-        together = answer_and_end_go_together(pool);
-    assert_true(together);
+    while (!answer_waits_for_its_end(pool))
+        ;
     pump_pool_free(pool);
 }
 

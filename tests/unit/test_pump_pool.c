@@ -15,7 +15,7 @@ static void pipes_are_made_for_bulky_streams_only(void **state)
     for (int i = 0; i < 50; i++)
         rig_move(&rig, rig.sent + 1000, 1000, 64 * 1024);
     assert_int_equal(support_descriptors("pipe:"), before);
-    rig_move(&rig, rig.sent + (4 << 20), 64 * 1024, 64 * 1024);
+    rig_move_in_bulk(&rig, 10);
     assert_int_equal(support_descriptors("pipe:"), before + 2);
     rig_close(&rig);
     pump_pool_free(pool);
@@ -31,7 +31,7 @@ static void an_idle_direction_holds_no_pipe_so_one_serves_many(void **state)
     for (int i = 0; i < RIGS; i++) {
         struct rig rig;
         rig_open(&rig, pool, 0);
-        rig_move(&rig, 4 << 20, 64 * 1024, 64 * 1024);
+        rig_move_in_bulk(&rig, 10);
         assert_null(rig.pump.backlog);
         assert_int_equal(support_descriptors("pipe:"), before + 2);
         rig_close(&rig);
@@ -76,7 +76,7 @@ static void a_direction_closed_with_bytes_waiting_gives_its_place_back(void **st
         rig_close(&rig);
     }
     rig_open(&rig, pool, 0);
-    rig_move(&rig, 4 << 20, 64 * 1024, 64 * 1024);
+    rig_move_in_bulk(&rig, 10);
     assert_int_equal(support_descriptors("pipe:"), before + 2);
     rig_close(&rig);
     pump_pool_free(pool);

@@ -61,7 +61,10 @@ class Conn:
         return endpoint(self.peer_address, self.peer_port)
 
     def send(self, data):
-        self.sock.sendall(data)
+        """As sendall, whose deadline would be one for all of it."""
+        left = memoryview(data)
+        while left:
+            left = left[self.sock.send(left):]
 
     def recv(self, size):
         """Exactly size bytes; the connection must not end before."""

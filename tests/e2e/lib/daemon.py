@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The real binary: started, listened to, stopped and searched for sanitizer reports."""
 
+import fcntl
 import os
 import pathlib
 import re
+import select
 import signal
 import socket
 import subprocess
+import termios
 import threading
 
 from lib import proc
@@ -79,16 +82,31 @@ class Daemon:
 
     def _read(self):
         with self._process.stderr as stream:
-            for raw in stream:
+            begun = b""
+            while not self._is_deaf:
+                select.select([stream], [], [])
                 self._may_read.wait()
-                if self._is_deaf:
-                    return
-                line = raw.decode(errors="backslashreplace").rstrip("\n")
-                if line.startswith(self._left_out):
-                    continue
                 with self._changed:
-                    self.lines.append(line)
+                    data = b"" if self._is_deaf else os.read(stream.fileno(), 65536)
+                    if not data:
+                        return
+                    *lines, begun = (begun + data).split(b"\n")
+                    for raw in lines:
+                        line = raw.decode(errors="backslashreplace")
+                        if not line.startswith(self._left_out):
+                            self.lines.append(line)
                     self._changed.notify_all()
+
+    def _has_read_all(self):
+        """Of what is there now: processes that are still running may write more."""
+        with self._changed:
+            if not self._reader.is_alive() or not self._may_read.is_set():
+                return True
+            try:
+                waiting = fcntl.ioctl(self._process.stderr, termios.FIONREAD, bytes(4))
+            except ValueError:
+                return True  # closed: there was nothing more
+            return waiting == bytes(4)
 
     # --- the log
 
@@ -114,15 +132,19 @@ class Daemon:
 
     def wait_line(self, pattern, count=1, deadline=None):
         """Waits until count lines match as a whole; returns the last one's match object."""
+        matches, seen = [], 0
+
+        def has_enough():
+            nonlocal seen
+            new, seen = self.lines[seen:], len(self.lines)
+            matches.extend(m for m in (re.fullmatch(pattern, line) for line in new) if m)
+            return len(matches) >= count or not self._reader.is_alive()
+
         with self._changed:
-            self._changed.wait_for(lambda: len(self._matches(pattern)) >= count
-                                   or not self._reader.is_alive(), deadline or DEADLINE)
-            matches = self._matches(pattern)
+            self._changed.wait_for(has_enough, deadline or DEADLINE)
+            has_enough()
         assert len(matches) >= count, f"no line like {pattern}\namong:\n{self.text()}"
         return matches[-1]
-
-    def _matches(self, pattern):
-        return [m for m in (re.fullmatch(pattern, line) for line in self.lines) if m]
 
     def text(self):
         return "\n".join(self.lines)
@@ -167,7 +189,7 @@ class Daemon:
 
     def wait_exit(self, deadline=None):
         status = self._process.wait(deadline or DEADLINE)
-        self._reader.join(DEADLINE)
+        until(self._has_read_all, "what it wrote to be read")
         return status
 
     def stop(self):

@@ -45,11 +45,11 @@ class Result:
         return [command for command, mark in self.items.items() if mark != VERIFIED]
 
 
-def run(namespace, action, config, directory, *options, prefix=()):
+def run(namespace, action, config, directory, *options, prefix=(), env=None):
     """Runs the tool to its end."""
     argv = namespace.argv(*prefix, TOOL, action, "-c", config, *options)
-    done = subprocess.run(argv, capture_output=True, text=True, env=environment(directory),
-                          timeout=DEADLINE, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE, check=False,
+                          env=environment(directory) | (env or {}))
     assert not daemon.sanitizer_reports(directory), daemon.sanitizer_reports(directory)
     assert done.returncode in (0, 1), f"{done.returncode}: {done.stdout}{done.stderr}"
     return Result(done.returncode, done.stdout)

@@ -39,7 +39,11 @@ static void report(struct supervisor *supervisor, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    log_error("start", "mmproxy: %s", line);
+    if (supervisor->current)
+        log_error("start", "mmproxy: %s", line);
+    else
+        log_report(LOG_LEVEL_ERROR, "start", "mmproxy: %s",
+                   line); /* on stderr, wherever the log is */
     status_mistake(supervisor, line);
 }
 
@@ -183,6 +187,18 @@ void load_generation_failed(struct generation *generation)
     failed(supervisor, EX_OSERR);
 }
 
+static void open_log(const struct config *config)
+{
+    int err = log_open(&config->log);
+    if (err < 0)
+        log_error("reload", "[!] the log can't be opened as configured: %s", strerror(-err));
+}
+
+void load_open_log(struct supervisor *supervisor)
+{
+    open_log(supervisor->load.config);
+}
+
 void load_promote(struct supervisor *supervisor)
 {
     const struct config *config = supervisor->next->config;
@@ -191,9 +207,7 @@ void load_promote(struct supervisor *supervisor)
     supervisor->previous = supervisor->current;
     supervisor->current = supervisor->next;
     supervisor->next = NULL;
-    int err = log_open(&config->log);
-    if (err < 0)
-        log_error("reload", "[!] the log can't be opened as configured: %s", strerror(-err));
+    open_log(config);
     confine_tell(&supervisor->current->start.spec);
     sockets_commit(&supervisor->sockets, config);
 }

@@ -56,6 +56,7 @@ static void take_step(void *context, enum life_step step)
 {
     static void (*const steps[LIFE_STEPS])(struct supervisor *) = {
         [DO_PREPARE] = load_prepare,
+        [DO_OPEN_LOG] = load_open_log,
         [DO_SET_UP_RETURN] = return_path_update,
         [DO_FORK] = load_fork,
         [DO_PROMOTE] = load_promote,

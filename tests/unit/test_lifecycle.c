@@ -123,7 +123,7 @@ static void workers_are_forked_when_the_return_path_is_there(void **state)
         begin_in((enum life_state)s);
         report(ON_PREPARED);
         if (world.n > 0)
-            EXPECT(DO_SET_UP_RETURN, DO_FORK);
+            assert_int_equal(position(DO_SET_UP_RETURN) + 1, position(DO_FORK));
     }
 }
 
@@ -160,7 +160,7 @@ static void a_start_goes_through_all_its_steps(void **state)
     world.at = DO_PREPARE;
     world.then = ON_PREPARED; /* at once, and the steps are still one after the other */
     report(ON_BEGIN);
-    EXPECT(DO_PREPARE, DO_SET_UP_RETURN, DO_FORK);
+    EXPECT(DO_PREPARE, DO_OPEN_LOG, DO_SET_UP_RETURN, DO_FORK);
     report(ON_READY);
     EXPECT(DO_PROMOTE, DO_SERVE, DO_CHECK_TARGETS, DO_TELL_LOADED);
     expect_state(LIFE_SERVING);

@@ -47,6 +47,7 @@ enum life_step {
     NO_STEP, /* the end of a list */
     /* Loads. */
     DO_PREPARE,       /* read the configuration, open its addresses: PREPARED, UNCHANGED, FAILED */
+    DO_OPEN_LOG,      /* at a start: log as the configuration says; at a reload PROMOTE does */
     DO_SET_UP_RETURN, /* the return path: what all living generations and the next one need */
     DO_FORK,          /* start the next generation's workers: READY, FAILED */
     DO_PROMOTE,       /* the next generation's configuration counts: log, listening sockets */

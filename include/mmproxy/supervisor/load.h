@@ -17,6 +17,9 @@ void load_init(struct supervisor *supervisor);
  */
 void load_prepare(struct supervisor *supervisor);
 
+/* At a start, on PREPARED: from now on lines are written as the configuration says. */
+void load_open_log(struct supervisor *supervisor);
+
 /* Starts the next generation. READY or FAILED follows. */
 void load_fork(struct supervisor *supervisor);
 

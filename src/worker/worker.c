@@ -50,6 +50,19 @@ void worker_session_ended(struct worker *worker, struct session *session)
     end_if_drained(worker);
 }
 
+/*
+ * Sessions may go on here for days: the ports must not be held up by a process that does not
+ * accept. The kernel's set of events still has the sockets, which others have open too, so the
+ * loop makes a new one before it waits again.
+ */
+static void close_sockets(const struct worker *worker)
+{
+    for (size_t i = 0; i < worker->spec->n_sockets; i++)
+        close(worker->spec->sockets[i].fd);
+    if (worker->spec->n_sockets > 0)
+        ev_loop_fork(worker->loop);
+}
+
 static void drain(struct worker *worker)
 {
     if (worker->draining)
@@ -57,6 +70,7 @@ static void drain(struct worker *worker)
     worker->draining = true;
     worker->serving = false;
     for_each_listener(worker, listener_stop);
+    close_sockets(worker);
     end_if_drained(worker);
 }
 
@@ -196,7 +210,8 @@ static int begin_watching(struct worker *worker)
     ev_run(worker->loop, EVRUN_NOWAIT);
     bool are_watched = ev_is_active(&worker->channel_io) && ev_is_active(&worker->locals_io) &&
                        ev_is_active(&worker->hangup.io);
-    return are_watched ? 0 : -ENOMEM;
+    /* An order to drain, or the end of the supervisor, may have come already. */
+    return are_watched || worker->draining ? 0 : -ENOMEM;
 }
 
 static void open_watchers(struct worker *worker)
@@ -259,6 +274,14 @@ static void worker_close(struct worker *worker)
         ev_loop_destroy(worker->loop);
 }
 
+/* Where the supervisor has died there is no failure: end of file tells that. */
+static int tell_ready(struct worker *worker)
+{
+    int err = send_message(worker, WORKER_READY);
+
+    return err == -EPIPE || err == -ECONNRESET ? 0 : err;
+}
+
 /* The channel alone gives orders: a terminal's or a service manager's signal goes to all. */
 static void set_signals(void)
 {
@@ -284,7 +307,7 @@ int worker_run(const struct worker_spec *spec, int (*prepare)(const struct worke
         log_error("worker", "[!] a worker could not start: %s", strerror(-err));
     else if (prepare(spec) < 0)
         err = -EPERM; /* prepare has said why */
-    if (err == 0 && (err = send_message(&worker, WORKER_READY)) < 0)
+    if (err == 0 && (err = tell_ready(&worker)) < 0)
         log_error("worker", "[!] a worker can't tell that it is ready: %s", strerror(-err));
     /* The order to drain may have come already. */
     if (err == 0 && !worker.draining)

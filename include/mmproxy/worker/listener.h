@@ -34,7 +34,7 @@ int listener_open(struct listener *listener, struct worker *worker, unsigned ind
 
 void listener_serve(struct listener *listener);
 
-/* Stops accepting; sessions go on. The sockets stay open: others may serve them. */
+/* Stops accepting, for good; sessions go on. The worker closes the sockets. */
 void listener_stop(struct listener *listener);
 
 /* Called by sessions: one is pending from now on; one is no more, and its deadline is cleared. */

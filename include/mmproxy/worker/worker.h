@@ -27,7 +27,7 @@ enum worker_message {
 };
 
 struct worker_socket {
-    int fd;               /* listening; inherited, never closed by the worker */
+    int fd;               /* listening; inherited, closed by the worker when it drains */
     unsigned listener;    /* index in the configuration */
     bool is_kept_outside; /* a service manager has a copy: it goes on listening without us */
 };

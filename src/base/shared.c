@@ -13,20 +13,31 @@ static size_t page_size(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
+/* A file in memory: where vm.overcommit_memory is 2, only its pages in use are accounted for. */
 void *shared_new(size_t size)
 {
-    void *memory =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (memory == MAP_FAILED)
+    int fd = memfd_create("mmproxy", MFD_CLOEXEC);
+    if (fd < 0)
         return NULL;
-    return memory;
+
+    void *memory = MAP_FAILED;
+    if (ftruncate(fd, (off_t)size) == 0)
+        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    return memory == MAP_FAILED ? NULL : memory;
 }
 
 void shared_free(void *memory, size_t size)
 {
     if (memory)
         munmap(memory, size);
+}
+
+size_t shared_whole_pages(size_t size)
+{
+    size_t page = page_size();
+
+    return (size + page - 1) / page * page;
 }
 
 void shared_clear(void *memory, size_t size)
@@ -41,12 +52,8 @@ void shared_clear(void *memory, size_t size)
 
 int shared_own(void *memory, size_t size, void *part, size_t part_size)
 {
-    size_t page = page_size();
-    uint8_t *start = (uint8_t *)part - (uintptr_t)part % page;
-    size_t n_bytes = (size_t)((uint8_t *)part - start) + part_size;
-
     if (mprotect(memory, size, PROT_READ) < 0 ||
-        mprotect(start, n_bytes, PROT_READ | PROT_WRITE) < 0)
+        mprotect(part, part_size, PROT_READ | PROT_WRITE) < 0)
         return -errno;
     return 0;
 }

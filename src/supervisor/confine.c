@@ -86,7 +86,7 @@ void confine_end_routing(void)
 
 int confine_worker(const struct worker_spec *spec)
 {
-    struct counters_worker *counters = counters_worker(spec->counters, spec->slot);
+    struct counters_worker *counters = counters_worker(spec->counters, spec->worker_id);
     struct jail_failure failure = { 0 };
 
     int err = jail_close(&spec->jail, spec->channel, &counters->forbidden, &failure);

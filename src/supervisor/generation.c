@@ -29,36 +29,37 @@ static void start_timer(struct generation *generation, unsigned delay_ms)
     ev_timer_start(generation->start.loop, &generation->timer);
 }
 
-static int claim_places(struct generation *generation)
+static int claim_listeners(struct generation *generation)
 {
     const struct config *config = generation->config;
     size_t n = config->n_listeners;
 
-    generation->places = calloc(n > 0 ? n : 1, sizeof *generation->places);
-    if (!generation->places)
+    generation->listener_ids = calloc(n > 0 ? n : 1, sizeof *generation->listener_ids);
+    if (!generation->listener_ids)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        int place =
+        int id =
             counters_claim_listener(generation->start.spec.counters, config->listeners[i].name);
-        if (place < 0) {
+        if (id < 0) {
             while (i-- > 0)
-                counters_release_listener(generation->start.spec.counters, generation->places[i]);
-            free(generation->places);
-            generation->places = NULL;
-            return place;
+                counters_release_listener(generation->start.spec.counters,
+                                          generation->listener_ids[i]);
+            free(generation->listener_ids);
+            generation->listener_ids = NULL;
+            return id;
         }
-        generation->places[i] = (unsigned)place;
+        generation->listener_ids[i] = (unsigned)id;
     }
     return 0;
 }
 
-static void release_places(struct generation *generation)
+static void release_listeners(struct generation *generation)
 {
-    if (!generation->places)
+    if (!generation->listener_ids)
         return;
     for (size_t i = 0; i < generation->config->n_listeners; i++)
-        counters_release_listener(generation->start.spec.counters, generation->places[i]);
-    free(generation->places);
+        counters_release_listener(generation->start.spec.counters, generation->listener_ids[i]);
+    free(generation->listener_ids);
 }
 
 /* Starts the missing ones. returns: 0, or -errno with some of them still missing. */
@@ -169,8 +170,8 @@ static int generation_open(struct generation *generation, const struct sockets *
     if (!generation->sockets)
         return -ENOMEM;
     spec->sockets = generation->sockets;
-    int err = claim_places(generation);
-    spec->places = generation->places;
+    int err = claim_listeners(generation);
+    spec->listener_ids = generation->listener_ids;
     return err;
 }
 
@@ -212,7 +213,7 @@ void generation_free(struct generation *generation)
         return;
     assert(generation->n_processes == 0);
     ev_timer_stop(generation->start.loop, &generation->timer);
-    release_places(generation);
+    release_listeners(generation);
     free(generation->sockets);
     config_free(generation->config);
     free(generation);
@@ -269,7 +270,7 @@ void generation_kill(struct generation *generation)
 static void tell_death(const struct process *process, int status)
 {
     struct counters *counters = process->generation->start.spec.counters;
-    uint32_t forbidden = atomic_load(&counters_worker(counters, process->slot)->forbidden);
+    uint32_t forbidden = atomic_load(&counters_worker(counters, process->worker_id)->forbidden);
     unsigned number = process->generation->number;
     char call[TRAP_NAME_MAX];
 
@@ -338,8 +339,8 @@ unsigned generation_sessions(const struct generation *generation)
     unsigned sessions = 0;
 
     TAILQ_FOREACH (process, &generation->processes, link)
-        sessions +=
-            atomic_load(&counters_worker(generation->start.spec.counters, process->slot)->sessions);
+        sessions += atomic_load(
+            &counters_worker(generation->start.spec.counters, process->worker_id)->sessions);
     return sessions;
 }
 

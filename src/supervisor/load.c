@@ -114,22 +114,6 @@ static int plan_jail(struct supervisor *supervisor, const struct config *config,
     return status;
 }
 
-/* Before the workers are forked that are to count. */
-static int prepare_counting(struct supervisor *supervisor, const struct config *config)
-{
-    for (size_t i = 0; i < config->n_listeners; i++) {
-        if (config->listeners[i].max_sessions_per_client == 0)
-            continue;
-        int err = counters_track_clients(supervisor->counters);
-        if (err == 0)
-            return EX_OK;
-        report(supervisor, "can't count the sessions of clients (max_sessions_per_client): %s",
-               strerror(-err));
-        return EX_OSERR;
-    }
-    return EX_OK;
-}
-
 void load_prepare(struct supervisor *supervisor)
 {
     const struct config_sink sink = { .context = supervisor, .report = report_mistake };
@@ -149,8 +133,6 @@ void load_prepare(struct supervisor *supervisor)
         return;
     }
     int status = plan_jail(supervisor, load->config, &load->jail);
-    if (status == EX_OK)
-        status = prepare_counting(supervisor, load->config);
     if (status == EX_OK)
         open_ports(supervisor);
     else

@@ -93,7 +93,7 @@ static int start_process(struct process *process, const struct process_start *st
         return -errno;
 
     struct worker_spec spec = start->spec;
-    spec.slot = process->slot;
+    spec.worker_id = process->worker_id;
     spec.channel = ends[1];
     process->pid = process_fork();
     if (process->pid == 0) {
@@ -142,18 +142,18 @@ int process_new(struct process **out, const struct process_start *start)
     if (!process)
         return -ENOMEM;
 
-    int slot = counters_claim_worker(start->spec.counters);
-    if (slot < 0) {
+    int id = counters_claim_worker(start->spec.counters);
+    if (id < 0) {
         free(process);
-        return slot;
+        return id;
     }
-    process->slot = (unsigned)slot;
+    process->worker_id = (unsigned)id;
     process->on_message = start->on_message;
     process->started_ms = clock_now_ms();
     process->due = 1;
     int err = start_process(process, start);
     if (err < 0) {
-        counters_release_worker(start->spec.counters, process->slot);
+        counters_release_worker(start->spec.counters, process->worker_id);
         free(process);
         return err;
     }
@@ -172,7 +172,7 @@ void process_free(struct process *process, struct counters *counters)
     reader_close(&process->reader, process->loop);
     ev_timer_stop(process->loop, &process->retry);
     close(process->channel);
-    counters_release_worker(counters, process->slot);
+    counters_release_worker(counters, process->worker_id);
     free(process);
 }
 

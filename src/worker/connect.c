@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The state CONNECT: reach the target from the client's own address. */
 #include <errno.h>
+#include <string.h>
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/net/spoof.h"
@@ -13,8 +14,13 @@ static const struct addr *target_of(const struct session *session)
 
 static enum session_state connect_failed(struct session *session, int err)
 {
-    counters_add(&session->listener->worker->counters->failed, 1);
-    report_connect_failed(session, target_of(session), -err);
+    const struct report_refusal refusal = { .reason = reason_of_connect_error(-err),
+                                            .detail = strerror(-err),
+                                            .peer = &session->peer,
+                                            .client = &session->client,
+                                            .target = target_of(session) };
+
+    report_refusal(session->listener, &refusal);
     return SESSION_CLOSED;
 }
 

@@ -2,31 +2,41 @@
 #include "mmproxy/worker/counters.h"
 
 #include <errno.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "mmproxy/base/shared.h"
-#include "mmproxy/config/config.h"
 
-struct shared {
-    _Atomic uint32_t n_slots; /* those in use have numbers below that */
-    _Atomic uint32_t sessions[COUNTERS_LISTENERS];
-    _Atomic uint32_t pending[COUNTERS_LISTENERS];
-    struct counters_worker workers[COUNTERS_WORKERS];
+/* The first pages, which the supervisor alone writes. */
+struct head {
+    _Atomic uint32_t n_workers; /* those in use have numbers below that */
 };
 
-/* What the supervisor alone knows: who has which place. */
-struct place {
+/* A name that is claimed; also a node of the tree, which is why the name comes first. */
+struct claim {
     char name[LISTENER_NAME_MAX + 1];
-    unsigned claims;
+    unsigned listener;
+    unsigned n;
 };
 
 struct counters {
-    struct shared *shared;
-    struct clients *clients; /* NULL until they are asked for */
-    struct place places[COUNTERS_LISTENERS];
-    bool is_claimed[COUNTERS_WORKERS];
+    struct head *head; /* the shared mapping begins with it */
+    size_t head_size;
+    size_t worker_size;
+    struct clients_secret secret;
+    /* What the supervisor alone knows. */
+    void *names;                              /* a tree of claims, for tsearch(3) */
+    struct claim *claims[COUNTERS_LISTENERS]; /* the same by number; NULL = free */
+    unsigned first_free;                      /* no number below it is free */
+    bool is_worker[COUNTERS_WORKERS];
 };
+
+static size_t size_of(const struct counters *counters)
+{
+    return counters->head_size + COUNTERS_WORKERS * counters->worker_size;
+}
 
 struct counters *counters_new(void)
 {
@@ -34,196 +44,181 @@ struct counters *counters_new(void)
     if (!counters)
         return NULL;
 
-    counters->shared = shared_new(sizeof *counters->shared);
-    if (!counters->shared) {
-        free(counters);
+    struct clients_secret *secret = &counters->secret;
+    counters->head_size = shared_whole_pages(sizeof(struct head));
+    counters->worker_size = shared_whole_pages(sizeof(struct counters_worker));
+    counters->head = shared_new(size_of(counters));
+    if (!counters->head || getrandom(secret, sizeof *secret, 0) < (ssize_t)sizeof *secret) {
+        counters_free(counters);
         return NULL;
     }
     return counters;
+}
+
+static void leave_alone(void *node)
+{
+    (void)node; /* freed by number */
 }
 
 void counters_free(struct counters *counters)
 {
     if (!counters)
         return;
-    shared_free(counters->shared, sizeof *counters->shared);
-    clients_free(counters->clients);
+    tdestroy(counters->names, leave_alone);
+    for (size_t i = 0; i < COUNTERS_LISTENERS; i++)
+        free(counters->claims[i]);
+    shared_free(counters->head, size_of(counters));
     free(counters);
 }
 
-static bool is_in_use(const struct counters *counters, unsigned listener)
+static int by_name(const void *a, const void *b)
 {
-    return counters->places[listener].claims > 0 || counters_sessions(counters, listener) > 0;
+    return strcmp(a, b);
+}
+
+static unsigned first_free(const struct counters *counters, unsigned from)
+{
+    while (from < COUNTERS_LISTENERS && counters->claims[from])
+        from++;
+    return from;
+}
+
+static int add_name(struct counters *counters, const char *name)
+{
+    unsigned listener = first_free(counters, counters->first_free);
+    if (listener == COUNTERS_LISTENERS)
+        return -ENOSPC;
+
+    struct claim *claim = calloc(1, sizeof *claim);
+    if (!claim)
+        return -ENOMEM;
+    strncpy(claim->name, name, sizeof claim->name - 1);
+    claim->listener = listener;
+    claim->n = 1;
+    if (!tsearch(claim, &counters->names, by_name)) {
+        free(claim);
+        return -ENOMEM;
+    }
+    counters->claims[listener] = claim;
+    counters->first_free = listener + 1;
+    return (int)listener;
 }
 
 int counters_claim_listener(struct counters *counters, const char *name)
 {
-    int free_place = -ENOSPC;
+    struct claim **found = tfind(name, &counters->names, by_name);
 
-    for (unsigned i = 0; i < COUNTERS_LISTENERS; i++) {
-        struct place *place = &counters->places[i];
-        if (!is_in_use(counters, i)) {
-            if (free_place < 0)
-                free_place = (int)i;
-        } else if (strcmp(place->name, name) == 0) {
-            place->claims++;
-            return (int)i;
-        }
-    }
-    if (free_place >= 0) {
-        struct place *place = &counters->places[free_place];
-        strncpy(place->name, name, sizeof place->name - 1);
-        place->claims = 1;
-    }
-    return free_place;
+    if (!found)
+        return add_name(counters, name);
+    (*found)->n++;
+    return (int)(*found)->listener;
 }
 
 void counters_release_listener(struct counters *counters, unsigned listener)
 {
-    counters->places[listener].claims--;
+    struct claim *claim = counters->claims[listener];
+
+    if (--claim->n > 0)
+        return;
+    tdelete(claim, &counters->names, by_name);
+    counters->claims[listener] = NULL;
+    if (listener < counters->first_free)
+        counters->first_free = listener;
+    free(claim);
 }
 
-/* Not below 0: a worker that somebody has taken over may have made up what it counted. */
-static void take_off(_Atomic uint32_t *total, uint32_t n)
-{
-    uint32_t now = atomic_load(total);
-
-    while (n > 0 && !atomic_compare_exchange_weak(total, &now, now > n ? now - n : 0))
-        ;
-}
-
-/* The next one to use the slot finds zeros, whatever has been written there meanwhile. */
-static void clear_slot(struct counters *counters, unsigned worker)
-{
-    shared_clear(&counters->shared->workers[worker], sizeof counters->shared->workers[worker]);
-    if (counters->clients)
-        clients_forget(counters->clients, worker);
-}
-
-static void tell_how_many(const struct counters *counters)
+static void note_workers(struct counters *counters)
 {
     unsigned n = COUNTERS_WORKERS;
 
-    while (n > 0 && !counters->is_claimed[n - 1])
+    while (n > 0 && !counters->is_worker[n - 1])
         n--;
-    atomic_store(&counters->shared->n_slots, n);
-    if (counters->clients)
-        clients_look_at(counters->clients, n);
+    atomic_store(&counters->head->n_workers, n);
 }
 
 int counters_claim_worker(struct counters *counters)
 {
     for (unsigned i = 0; i < COUNTERS_WORKERS; i++) {
-        if (!counters->is_claimed[i]) {
-            counters->is_claimed[i] = true;
-            clear_slot(counters, i);
-            tell_how_many(counters);
-            return (int)i;
-        }
+        if (counters->is_worker[i])
+            continue;
+        counters->is_worker[i] = true;
+        note_workers(counters);
+        return (int)i;
     }
     return -ENOSPC;
 }
 
 void counters_release_worker(struct counters *counters, unsigned worker)
 {
-    struct shared *shared = counters->shared;
-    struct counters_worker *slot = &shared->workers[worker];
-
-    for (unsigned i = 0; i < COUNTERS_LISTENERS; i++) {
-        take_off(&shared->sessions[i], atomic_load(&slot->by_listener[i]));
-        take_off(&shared->pending[i], atomic_load(&slot->pending_by_listener[i]));
-    }
-    clear_slot(counters, worker);
-    counters->is_claimed[worker] = false;
-    tell_how_many(counters);
+    shared_clear(counters_worker(counters, worker), counters->worker_size);
+    counters->is_worker[worker] = false;
+    note_workers(counters);
 }
 
-struct counters_worker *counters_worker(struct counters *counters, unsigned worker)
+int counters_own(struct counters *counters, unsigned worker)
 {
-    return &counters->shared->workers[worker];
+    return shared_own(counters->head, size_of(counters), counters_worker(counters, worker),
+                      counters->worker_size);
 }
 
-bool counters_begin_session(struct counters *counters, unsigned worker, unsigned listener,
-                            unsigned max)
+struct counters_worker *counters_worker(const struct counters *counters, unsigned worker)
 {
-    _Atomic uint32_t *total = &counters->shared->sessions[listener];
-    struct counters_worker *slot = counters_worker(counters, worker);
-    uint32_t now = atomic_load(total);
+    uint8_t *first = (uint8_t *)counters->head + counters->head_size;
 
-    do {
-        if (max > 0 && now >= max)
-            return false;
-    } while (!atomic_compare_exchange_weak(total, &now, now + 1));
-    atomic_fetch_add(&slot->by_listener[listener], 1);
-    atomic_fetch_add(&slot->sessions, 1);
-    atomic_fetch_add(&counters->shared->pending[listener], 1);
-    atomic_fetch_add(&slot->pending_by_listener[listener], 1);
-    return true;
+    return (struct counters_worker *)(void *)(first + worker * counters->worker_size);
 }
 
-void counters_end_pending(struct counters *counters, unsigned worker, unsigned listener)
+uint64_t counters_sessions(const struct counters *counters, unsigned listener)
 {
-    struct counters_worker *slot = counters_worker(counters, worker);
+    uint32_t n = atomic_load(&counters->head->n_workers);
+    uint64_t sessions = 0;
 
-    atomic_fetch_sub(&slot->pending_by_listener[listener], 1);
-    take_off(&counters->shared->pending[listener], 1);
+    for (uint32_t i = 0; i < n; i++)
+        sessions += atomic_load(&counters_worker(counters, i)->listeners[listener].sessions);
+    return sessions;
 }
 
-void counters_end_session(struct counters *counters, unsigned worker, unsigned listener)
+uint64_t counters_pending(const struct counters *counters, unsigned listener)
 {
-    struct counters_worker *slot = counters_worker(counters, worker);
+    uint32_t n = atomic_load(&counters->head->n_workers);
+    uint64_t pending = 0;
 
-    atomic_fetch_sub(&slot->sessions, 1);
-    atomic_fetch_sub(&slot->by_listener[listener], 1);
-    take_off(&counters->shared->sessions[listener], 1);
+    for (uint32_t i = 0; i < n; i++)
+        pending += atomic_load(&counters_worker(counters, i)->listeners[listener].pending);
+    return pending;
 }
 
-uint32_t counters_sessions(const struct counters *counters, unsigned listener)
+static uint64_t oldest(const struct counters *counters, unsigned worker, unsigned listener)
 {
-    return atomic_load(&counters->shared->sessions[listener]);
+    return atomic_load(&counters_worker(counters, worker)->listeners[listener].oldest_pending_us);
 }
 
-uint32_t counters_own_sessions(struct counters *counters, unsigned worker, unsigned listener)
+/* Of two that are equally old, the one of the worker with the lower number is the oldest. */
+bool counters_has_oldest(const struct counters *counters, unsigned worker, unsigned listener)
 {
-    return atomic_load(&counters_worker(counters, worker)->by_listener[listener]);
-}
+    uint32_t n = atomic_load(&counters->head->n_workers);
+    uint64_t own = oldest(counters, worker, listener);
 
-uint32_t counters_pending(const struct counters *counters, unsigned listener)
-{
-    return atomic_load(&counters->shared->pending[listener]);
-}
-
-void counters_show_oldest(struct counters *counters, unsigned worker, unsigned listener,
-                          uint64_t since_us)
-{
-    atomic_store(&counters_worker(counters, worker)->oldest_pending_us[listener], since_us);
-}
-
-/* Of two that are equally old it is the one with the lower number that has the oldest. */
-bool counters_has_oldest(struct counters *counters, unsigned worker, unsigned listener)
-{
-    uint32_t n_slots = atomic_load(&counters->shared->n_slots);
-    uint64_t own = atomic_load(&counters_worker(counters, worker)->oldest_pending_us[listener]);
-
-    for (uint32_t i = 0; i < n_slots && i < COUNTERS_WORKERS; i++) {
-        uint64_t other = atomic_load(&counters_worker(counters, i)->oldest_pending_us[listener]);
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t other = oldest(counters, i, listener);
         if (other != 0 && (other < own || (other == own && i < worker)))
             return false;
     }
     return own != 0;
 }
 
-int counters_track_clients(struct counters *counters)
+uint64_t counters_client(const struct counters *counters, unsigned listener,
+                         const struct addr *client)
 {
-    if (!counters->clients)
-        counters->clients = clients_new(COUNTERS_WORKERS);
-    if (!counters->clients)
-        return -ENOMEM;
-    tell_how_many(counters);
-    return 0;
+    return clients_hash(&counters->secret, listener, client);
 }
 
-struct clients *counters_clients(const struct counters *counters)
+uint64_t counters_client_sessions(const struct counters *counters, uint64_t client)
 {
-    return counters->clients;
+    uint32_t n = atomic_load(&counters->head->n_workers);
+    uint64_t sessions = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        sessions += clients_sessions(&counters_worker(counters, i)->clients, client);
+    return sessions;
 }

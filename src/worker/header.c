@@ -13,101 +13,69 @@
 /* Most headers come in one piece and never need this buffer. */
 enum { FIRST_SIZE = 256 };
 
-static enum session_state bad_header(struct session *session, const char *reason,
-                                     const char *diagnosis)
+static enum session_state refused(struct session *session, enum reason reason, const char *detail)
 {
-    struct counters_worker *counters = session->listener->worker->counters;
+    const struct report_refusal refusal = {
+        .reason = reason, .detail = detail, .peer = &session->peer, .client = &session->client
+    };
 
-    counters_add(&counters->bad_headers, 1);
-    report_bad_header(session, reason, diagnosis);
+    report_refusal(session->listener, &refusal);
     return SESSION_CLOSED;
 }
 
-static enum session_state refused(struct session *session, const char *reason)
+/* diagnosis: what it looks like instead, or NULL. */
+static enum session_state bad_header(struct session *session, enum reason reason, const char *wrong,
+                                     const char *diagnosis)
 {
-    counters_add(&session->listener->worker->counters->refused, 1);
-    report_refused(session->listener, &session->peer, &session->client, reason);
-    return SESSION_CLOSED;
+    char detail[256];
+
+    (void)snprintf(detail, sizeof detail, "%s%s%s", wrong, diagnosis ? ": " : "",
+                   diagnosis ? diagnosis : "");
+    return refused(session, reason, detail);
+}
+
+static enum session_state not_admitted(struct session *session, enum reason reason)
+{
+    char text[ADMISSION_TEXT_MAX];
+
+    return refused(
+        session, reason,
+        admission_explain(&session->listener->admission, reason, &session->client, text));
+}
+
+static enum session_state out_of_memory(struct session *session)
+{
+    return refused(session, REASON_NO_RESOURCES, strerror(ENOMEM));
+}
+
+static void count_health_check(const struct session *session)
+{
+    counters_add(&session->listener->counters->health_checks, 1);
 }
 
 static enum session_state ended_early(struct session *session)
 {
     if (session->header_len > 0)
-        return bad_header(session, "connection ended within the header",
+        return bad_header(session, REASON_BAD_HEADER, "connection ended within the header",
                           proxyproto_diagnose(session->header, session->header_len));
 
-    counters_add(&session->listener->worker->counters->health_checks, 1);
+    count_health_check(session);
     report_health_check(session, "closed without a byte");
     session->ends_with_fin = true;
     return SESSION_CLOSED;
 }
 
-/* A service would take such a client for a local user. */
-static bool claims_to_be_local(const struct session *session)
-{
-    const struct listener *listener = session->listener;
-
-    return !session->was_local && !listener->config->allow_local_clients &&
-           (addr_is_local_claim(&session->client) ||
-            locals_contain(listener->worker->locals, &session->client));
-}
-
-/*
- * No connection can come from such an address: the target is not to blame. A load balancer's
- * own may well be link-local, with the interface that a header can't name.
- */
-static const char *why_impossible(const struct session *session)
-{
-    const struct in6_addr *address = &session->client.in6.sin6_addr;
-
-    if (session->was_local || addr_family(&session->client) != AF_INET6)
-        return NULL;
-    if (IN6_IS_ADDR_LINKLOCAL(address))
-        return "the header names a link-local client, but no interface";
-    return IN6_IS_ADDR_MULTICAST(address) ? "the header names a multicast address as the client"
-                                          : NULL;
-}
-
-/* max_sessions_per_client is for clients that a header names. */
-static enum session_state count_client(struct session *session)
-{
-    const struct worker_spec *spec = session->listener->worker->spec;
-    unsigned max = session->listener->config->max_sessions_per_client;
-    char reason[80];
-
-    if (max == 0 || session->was_local)
-        return SESSION_CONNECT;
-    int err = clients_begin(counters_clients(spec->counters), spec->slot, session->listener->place,
-                            &session->client, max);
-    session->is_client_counted = err == 0;
-    if (err == 0)
-        return SESSION_CONNECT;
-    if (err != -EDQUOT)
-        return refused(session, "there are too many clients to count their sessions");
-    snprintf(reason, sizeof reason, "%u sessions are this client's limit (max_sessions_per_client)",
-             max);
-    return refused(session, reason);
-}
-
 /* The header is complete: is its client one that may go on to a target? */
 static enum session_state judge_client(struct session *session, const struct proxyproto *header)
 {
-    session->was_local = header->is_local;
     session->client = header->is_local ? session->peer : header->client;
     if (header->is_health_check) {
         session->is_health_check = true;
-        counters_add(&session->listener->worker->counters->health_checks, 1);
+        count_health_check(session);
     }
-    if (claims_to_be_local(session))
-        return refused(session, "the header names a local address as the client");
-    const char *reason = why_impossible(session);
-    if (reason)
-        return refused(session, reason);
-    if (!listener_config_target(session->listener->config, addr_family(&session->client)))
-        return refused(session, addr_family(&session->client) == AF_INET
-                                    ? "no target for IPv4 clients (target_v4)"
-                                    : "no target for IPv6 clients (target_v6)");
-    return count_client(session);
+    enum reason reason = admission_identify(&session->listener->admission, &session->admitted,
+                                            &session->client, !header->is_local);
+    return reason == REASON_NONE ? SESSION_CONNECT : not_admitted(session, reason);
 }
 
 /* Keeps bytes for later: a header's beginning, or the payload behind it. */
@@ -162,10 +130,11 @@ static enum session_state judge(struct session *session, const uint8_t *bytes, s
 
     switch (proxyproto_parse(bytes, len, &header)) {
     case PROXYPROTO_BAD:
-        return bad_header(session, header.reason, proxyproto_diagnose(bytes, len));
+        return bad_header(session, REASON_BAD_HEADER, header.reason,
+                          proxyproto_diagnose(bytes, len));
     case PROXYPROTO_OK:
         if (keep_payload(session, bytes + header.length, len - header.length) < 0)
-            return refused(session, strerror(ENOMEM));
+            return out_of_memory(session);
         if (header.length == len)
             ask_for_more(session);
         return judge_client(session, &header);
@@ -175,16 +144,16 @@ static enum session_state judge(struct session *session, const uint8_t *bytes, s
     if (session->header)
         return SESSION_HEADER;
     ask_for_more(session);
-    return keep(session, bytes, len) < 0 ? refused(session, strerror(ENOMEM)) : SESSION_HEADER;
+    return keep(session, bytes, len) < 0 ? out_of_memory(session) : SESSION_HEADER;
 }
 
 static enum session_state read_failed(struct session *session, int error)
 {
     if (error != ECONNRESET)
-        return refused(session, strerror(error));
+        return refused(session, REASON_PEER_LOST, strerror(error));
     if (session->header_len == 0)
         return ended_early(session); /* reset before the first byte, as some checks do */
-    return bad_header(session, "connection was reset within the header", NULL);
+    return bad_header(session, REASON_BAD_HEADER, "connection was reset within the header", NULL);
 }
 
 /* One recv: into the shared buffer at first, behind what is there already later. */
@@ -196,7 +165,7 @@ static enum session_state read_some(struct session *session, bool *is_all)
 
     if (session->header) {
         if (had == session->header_size && grow(session) < 0)
-            return refused(session, strerror(ENOMEM));
+            return out_of_memory(session);
         bytes = session->header;
         size = session->header_size;
     }
@@ -215,11 +184,12 @@ static enum session_state read_some(struct session *session, bool *is_all)
 
 static enum session_state timed_out(struct session *session)
 {
-    char reason[64];
+    char wrong[64];
 
-    snprintf(reason, sizeof reason, "not complete within %g s",
-             session->listener->config->header_timeout_ms / 1000.0);
-    return bad_header(session, reason, proxyproto_diagnose(session->header, session->header_len));
+    (void)snprintf(wrong, sizeof wrong, "not complete within %g s",
+                   session->listener->config->header_timeout_ms / 1000.0);
+    return bad_header(session, REASON_TIMEOUT, wrong,
+                      proxyproto_diagnose(session->header, session->header_len));
 }
 
 enum session_state header_run(struct session *session, unsigned ready)
@@ -227,11 +197,11 @@ enum session_state header_run(struct session *session, unsigned ready)
     if (ready & READY_STOP)
         return SESSION_CLOSED;
     if (ready & READY_REFUSED)
-        return refused(session, strerror(ENOMEM));
+        return out_of_memory(session);
     if (ready & READY_DEADLINE)
         return timed_out(session);
     if (ready & READY_OLDEST)
-        return refused(session, "the oldest of max_pending sessions without a whole header");
+        return not_admitted(session, REASON_MAX_PENDING);
 
     enum session_state next;
     bool is_all;

@@ -16,119 +16,61 @@ enum {
     ACCEPT_BATCH = 8, /* per wake-up, then the sessions that exist have their turn */
     PAUSE_MS = 200,   /* out of descriptors: how long until the next try */
     PAUSE_TOLD_EVERY_S = 60,
-    SHARE_SLACK = 4, /* sessions more than its share, and a worker lets others accept first */
-    LEAVE_MS = 1,    /* ... for so long */
-    LEAVE_EVERY_MS = 20,
-    CROWD_LOOK_MS = 50, /* how long one too many may stay where another worker has the oldest */
-    CROWD_SLACK = 16,   /* so many too many, and the oldest here goes instead */
+    YIELD_MS = 1, /* how long a worker with more than its share lets others accept first */
+    YIELD_EVERY_MS = 20,
+    PENDING_CHECK_MS = 50, /* how long one session too many may stay pending in another worker */
 };
 
-static unsigned excess_of_pending(const struct listener *listener)
-{
-    uint32_t n_pending = counters_pending(listener->worker->spec->counters, listener->place);
-    unsigned max = listener->config->max_pending;
-
-    return n_pending > max ? n_pending - max : 0;
-}
-
-/*
- * max_pending is for all workers together, and the oldest goes, wherever it is. Each worker tells
- * how old its own first one is, and looks often enough whether that has to go.
- */
 static void limit_pending(struct listener *listener)
 {
-    const struct worker_spec *spec = listener->worker->spec;
+    struct admitted *admitted;
 
-    while (excess_of_pending(listener) > 0) {
-        struct deadline *oldest = deadline_queue_first(&listener->header_deadlines);
-        if (!oldest)
-            return;
-        bool is_oldest_of_all = counters_has_oldest(spec->counters, spec->slot, listener->place);
-        /* Counted again: the one that was the oldest until now may just have gone. */
-        unsigned excess = excess_of_pending(listener);
-        if (excess == 0 || (excess <= CROWD_SLACK && !is_oldest_of_all))
-            return;
-        session_drive(oldest->owner, READY_OLDEST);
-    }
+    while ((admitted = admission_excess(&listener->admission)))
+        session_drive(admitted->owner, READY_OLDEST);
 }
 
-static void show_oldest(struct listener *listener)
-{
-    const struct worker_spec *spec = listener->worker->spec;
-    const struct deadline *oldest = deadline_queue_first(&listener->header_deadlines);
-    const struct session *session = oldest ? oldest->owner : NULL;
-
-    counters_show_oldest(spec->counters, spec->slot, listener->place,
-                         session ? session->since_us : 0);
-}
-
-void listener_pending_began(struct listener *listener)
-{
-    show_oldest(listener);
-}
-
-void listener_pending_ended(struct listener *listener)
-{
-    const struct worker_spec *spec = listener->worker->spec;
-
-    counters_end_pending(spec->counters, spec->slot, listener->place);
-    show_oldest(listener);
-}
-
-static void on_crowd(struct ev_loop *loop, ev_timer *timer, int revents)
+static void on_pending_check(struct ev_loop *loop, ev_timer *timer, int revents)
 {
     struct listener *listener = timer->data;
 
     (void)revents;
     limit_pending(listener);
-    if (!deadline_queue_first(&listener->header_deadlines))
+    if (!admission_has_pending(&listener->admission))
         ev_timer_stop(loop, timer);
 }
 
 /* Most headers are there already: their sessions are not pending any more. */
-static void watch_crowd(struct listener *listener)
+static void check_pending_later(struct listener *listener)
 {
-    if (!deadline_queue_first(&listener->header_deadlines) || ev_is_active(&listener->crowd))
+    if (!admission_has_pending(&listener->admission) || ev_is_active(&listener->pending_check))
         return;
-    ev_timer_set(&listener->crowd, CROWD_LOOK_MS / 1000., CROWD_LOOK_MS / 1000.);
-    ev_timer_start(listener->worker->loop, &listener->crowd);
+    ev_timer_set(&listener->pending_check, PENDING_CHECK_MS / 1000., PENDING_CHECK_MS / 1000.);
+    ev_timer_start(listener->worker->loop, &listener->pending_check);
 }
 
-static void refuse(struct listener *listener, int fd)
+static void report_refused(struct listener *listener, enum reason reason, const struct addr *peer)
 {
-    counters_add(&listener->worker->counters->refused, 1);
-    close(fd); /* a reset: see sock_listen */
+    char text[ADMISSION_TEXT_MAX];
+    struct report_refusal refusal = { .reason = reason, .peer = peer };
+
+    if (reason == REASON_NO_RESOURCES)
+        refusal.detail = strerror(ENOMEM);
+    else if (reason != REASON_NOT_ALLOWED)
+        refusal.detail = admission_explain(&listener->admission, reason, NULL, text);
+    report_refusal(listener, &refusal);
 }
 
 static void take_connection(struct listener *listener, int fd, struct addr *peer)
 {
-    const struct listener_config *config = listener->config;
-    const struct worker_spec *spec = listener->worker->spec;
-
-    counters_add(&listener->worker->counters->accepted, 1);
     addr_unmap(peer);
-    if (!subnets_contain(config->allowed, peer)) {
-        report_not_allowed(listener, peer);
-        refuse(listener, fd);
+    enum reason reason = session_start(listener, fd, peer);
+    if (reason != REASON_NONE) {
+        report_refused(listener, reason, peer);
         return;
     }
-    if (!counters_begin_session(spec->counters, spec->slot, listener->place,
-                                config->max_sessions)) {
-        char reason[64];
-        snprintf(reason, sizeof reason, "%u sessions are the limit (max_sessions)",
-                 config->max_sessions);
-        report_refused(listener, peer, NULL, reason);
-        refuse(listener, fd);
-        return;
-    }
-    if (session_start(listener, fd, peer) < 0) {
-        counters_end_pending(spec->counters, spec->slot, listener->place);
-        counters_end_session(spec->counters, spec->slot, listener->place);
-        report_refused(listener, peer, NULL, strerror(ENOMEM));
-    }
-    /* Not before: one whose header was there already takes nobody's place. */
+    /* Not before: a session whose header was there already takes nobody's place. */
     limit_pending(listener);
-    watch_crowd(listener);
+    check_pending_later(listener);
 }
 
 static void watch_sockets(struct listener *listener, bool on)
@@ -155,29 +97,21 @@ static void stop_accepting_for(struct listener *listener, unsigned ms)
     ev_timer_start(listener->worker->loop, &listener->pause);
 }
 
-static bool has_more_than_its_share(const struct listener *listener)
-{
-    const struct worker_spec *spec = listener->worker->spec;
-    uint32_t all = counters_sessions(spec->counters, listener->place);
-
-    return counters_own_sessions(spec->counters, spec->slot, listener->place) >
-           all / spec->config->workers + SHARE_SLACK;
-}
-
 /*
- * All workers hear of a connection and the first to look takes it, with what is behind it: in a
- * burst that is the one that is running already. Who has more than its share lets the others look
- * first, but seldom and not for long: they may be busy, or stuck, and then nobody is to wait.
+ * The kernel wakes all workers for a connection. The first to call accept takes it, and also those
+ * behind it: in a burst that is the worker that is running already. A worker with more than its
+ * share waits for a moment so that others accept first. It does so only now and then, because the
+ * others may be busy or stuck, and nobody must wait for them.
  */
-static bool leaves_to_others(struct listener *listener)
+static bool yield_to_others(struct listener *listener)
 {
-    if (!has_more_than_its_share(listener))
+    if (!admission_is_above_share(&listener->admission))
         return false;
     uint64_t now_ms = clock_now_ms();
-    if (now_ms - listener->left_ms < LEAVE_EVERY_MS)
+    if (now_ms - listener->yielded_ms < YIELD_EVERY_MS)
         return false;
-    listener->left_ms = now_ms;
-    stop_accepting_for(listener, LEAVE_MS);
+    listener->yielded_ms = now_ms;
+    stop_accepting_for(listener, YIELD_MS);
     return true;
 }
 
@@ -227,7 +161,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
         pause_accepting(socket->listener, ENOMEM); /* epoll refused it, and libev gave it up */
         return;
     }
-    if (leaves_to_others(socket->listener))
+    if (yield_to_others(socket->listener))
         return;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         struct addr peer = { 0 };
@@ -269,7 +203,16 @@ int listener_open(struct listener *listener, struct worker *worker, unsigned ind
 
     listener->worker = worker;
     listener->config = config;
-    listener->place = worker->spec->places[index];
+    listener->admission = (struct admission){
+        .config = config,
+        .locals = worker->locals,
+        .counters = worker->spec->counters,
+        .worker = worker->spec->worker_id,
+        .listener = worker->spec->listener_ids[index],
+        .n_workers = worker->spec->config->workers,
+    };
+    admission_open(&listener->admission);
+    listener->counters = listener->admission.own;
     listener->is_open = true;
     if (config->name[0])
         snprintf(listener->label, sizeof listener->label, "%s: ", config->name);
@@ -281,8 +224,8 @@ int listener_open(struct listener *listener, struct worker *worker, unsigned ind
                         on_deadline);
     ev_timer_init(&listener->pause, on_pause_over, 0., 0.);
     listener->pause.data = listener;
-    ev_timer_init(&listener->crowd, on_crowd, 0., 0.);
-    listener->crowd.data = listener;
+    ev_timer_init(&listener->pending_check, on_pending_check, 0., 0.);
+    listener->pending_check.data = listener;
     return open_sockets(listener, index);
 }
 
@@ -302,7 +245,7 @@ void listener_close(struct listener *listener)
     if (!listener->is_open)
         return;
     listener_stop(listener);
-    ev_timer_stop(listener->worker->loop, &listener->crowd);
+    ev_timer_stop(listener->worker->loop, &listener->pending_check);
     deadline_queue_close(&listener->header_deadlines);
     deadline_queue_close(&listener->connect_deadlines);
     deadline_queue_close(&listener->idle_deadlines);

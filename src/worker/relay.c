@@ -95,7 +95,7 @@ static void send_payload(struct session *session)
 static enum session_state relay_ended(struct session *session)
 {
     const struct listener_config *config = session->listener->config;
-    struct counters_worker *counters = session->listener->worker->counters;
+    struct counters_listener *counters = session->listener->counters;
 
     counters_add(&counters->bytes_in, session->up.bytes);
     counters_add(&counters->bytes_out, session->down.bytes);

@@ -11,6 +11,13 @@
 
 enum { HELD_BACK_TOLD_AFTER_S = 10 };
 
+static const char *const events[REASON_KINDS] = {
+    [REASON_KIND_NOT_ALLOWED] = "not_allowed",
+    [REASON_KIND_REFUSED] = "refused",
+    [REASON_KIND_BAD_HEADER] = "bad_header",
+    [REASON_KIND_CONNECT_FAILED] = "connect_failed",
+};
+
 /* The facts that every line about a connection has. */
 struct facts {
     struct log_field fields[10];
@@ -28,6 +35,7 @@ static void add(struct facts *facts, struct log_field field)
 static void begin(struct facts *facts, const char *event, const struct listener *listener)
 {
     facts->n = 0;
+    facts->client[0] = '\0';
     add(facts, LOG_TEXT("event", event));
     if (listener->config->name[0])
         add(facts, LOG_TEXT("listener", listener->config->name));
@@ -48,14 +56,14 @@ static void add_target(struct facts *facts, const struct addr *target)
     add(facts, LOG_TEXT("target", addr_format(target, facts->target)));
 }
 
-/* May this line be written? If not, when it was held back is told later. */
-static bool pass(struct listener *listener, enum report_cause cause, enum log_level level)
+/* May this line be written? Those that may not are counted, and told later. */
+static bool pass(struct listener *listener, enum reason_kind kind)
 {
     struct worker *worker = listener->worker;
 
-    if (!log_enabled(level))
+    if (!log_enabled(LOG_LEVEL_WARNING))
         return false;
-    if (log_limit_pass(&listener->limits.causes[cause], clock_now_ms()))
+    if (log_limit_pass(&listener->limits.kinds[kind], clock_now_ms()))
         return true;
     if (!ev_is_active(&worker->held_back_timer)) {
         ev_timer_set(&worker->held_back_timer, HELD_BACK_TOLD_AFTER_S, 0.);
@@ -64,54 +72,48 @@ static bool pass(struct listener *listener, enum report_cause cause, enum log_le
     return false;
 }
 
-void report_not_allowed(struct listener *listener, const struct addr *peer)
+static void add_refusal(struct facts *facts, const struct report_refusal *refusal)
 {
-    struct facts facts;
-
-    if (!pass(listener, REPORT_NOT_ALLOWED, LOG_LEVEL_WARNING))
-        return;
-    begin(&facts, "not_allowed", listener);
-    add_peer(&facts, peer);
-    log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[?] %s%s is not allowed to connect",
-              listener->label, facts.peer);
+    add_peer(facts, refusal->peer);
+    if (refusal->client && addr_is_set(refusal->client))
+        add_client(facts, refusal->client);
+    if (refusal->target)
+        add_target(facts, refusal->target);
+    add(facts, LOG_TEXT("reason", reason_word(refusal->reason)));
+    if (refusal->detail)
+        add(facts, LOG_TEXT("detail", refusal->detail));
 }
 
-void report_refused(struct listener *listener, const struct addr *peer, const struct addr *client,
-                    const char *reason)
+void report_refusal(struct listener *listener, const struct report_refusal *refusal)
 {
+    enum reason_kind kind = reason_kind(refusal->reason);
     struct facts facts;
 
-    if (!pass(listener, REPORT_REFUSED, LOG_LEVEL_WARNING))
+    counters_add(&listener->counters->refused[refusal->reason], 1);
+    if (!pass(listener, kind))
         return;
-    begin(&facts, "refused", listener);
-    add_peer(&facts, peer);
-    if (client && addr_is_set(client))
-        add_client(&facts, client);
-    add(&facts, LOG_TEXT("reason", reason));
-    if (client && addr_is_set(client))
+    begin(&facts, events[kind], listener);
+    add_refusal(&facts, refusal);
+    switch (kind) {
+    case REASON_KIND_NOT_ALLOWED:
+        log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[?] %s%s is not allowed to connect",
+                  listener->label, facts.peer);
+        break;
+    case REASON_KIND_BAD_HEADER:
         log_event(LOG_LEVEL_WARNING, facts.fields, facts.n,
-                  "[?] %s%s refused, proxy protocol source %s: %s", listener->label, facts.peer,
-                  facts.client, reason);
-    else
-        log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[?] %s%s refused: %s", listener->label,
-                  facts.peer, reason);
-}
-
-void report_bad_header(const struct session *session, const char *reason, const char *diagnosis)
-{
-    struct listener *listener = session->listener;
-    struct facts facts;
-    char why[256];
-
-    if (!pass(listener, REPORT_BAD_HEADER, LOG_LEVEL_WARNING))
-        return;
-    snprintf(why, sizeof why, "%s%s%s", reason, diagnosis ? ": " : "", diagnosis ? diagnosis : "");
-    begin(&facts, "bad_header", listener);
-    add_peer(&facts, &session->peer);
-    add(&facts, LOG_TEXT("reason", why));
-    log_event(LOG_LEVEL_WARNING, facts.fields, facts.n,
-              "[?] %s%s broke with bad proxy-protocol header: %s", listener->label, facts.peer,
-              why);
+                  "[?] %s%s broke with bad proxy-protocol header: %s", listener->label, facts.peer,
+                  refusal->detail);
+        break;
+    case REASON_KIND_CONNECT_FAILED:
+        log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[-] %s%s to %s failed: %s",
+                  listener->label, facts.peer, facts.target, refusal->detail);
+        break;
+    default:
+        log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[?] %s%s refused%s%s: %s",
+                  listener->label, facts.peer, facts.client[0] ? ", proxy protocol source " : "",
+                  facts.client, refusal->detail);
+        break;
+    }
 }
 
 void report_health_check(const struct session *session, const char *what)
@@ -124,22 +126,6 @@ void report_health_check(const struct session *session, const char *what)
     add_peer(&facts, &session->peer);
     log_event(LOG_LEVEL_DEBUG, facts.fields, facts.n, "[ ] %s%s %s", session->listener->label,
               facts.peer, what);
-}
-
-void report_connect_failed(const struct session *session, const struct addr *target, int error)
-{
-    struct listener *listener = session->listener;
-    struct facts facts;
-
-    if (!pass(listener, REPORT_FAILED, LOG_LEVEL_WARNING))
-        return;
-    begin(&facts, "connect_failed", listener);
-    add_peer(&facts, &session->peer);
-    add_client(&facts, &session->client);
-    add_target(&facts, target);
-    add(&facts, LOG_TEXT("reason", strerror(error)));
-    log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[-] %s%s to %s failed: %s",
-              listener->label, facts.peer, facts.target, strerror(error));
 }
 
 /* Whoever checks every second is not news. */
@@ -193,22 +179,22 @@ void report_disconnected(const struct session *session, const struct addr *targe
 
 void report_held_back(struct listener *listener)
 {
-    static const char *const what[REPORT_CAUSES] = {
-        [REPORT_NOT_ALLOWED] = "peers were not allowed to connect",
-        [REPORT_BAD_HEADER] = "connections broke with bad proxy-protocol headers",
-        [REPORT_REFUSED] = "sessions were refused",
-        [REPORT_FAILED] = "connections to the target failed",
+    static const char *const what[REASON_KINDS] = {
+        [REASON_KIND_NOT_ALLOWED] = "peers were not allowed to connect",
+        [REASON_KIND_BAD_HEADER] = "connections broke with bad proxy-protocol headers",
+        [REASON_KIND_REFUSED] = "sessions were refused",
+        [REASON_KIND_CONNECT_FAILED] = "connections to the target failed",
     };
 
-    for (int cause = 0; cause < REPORT_CAUSES; cause++) {
-        uint32_t n = log_limit_take_held_back(&listener->limits.causes[cause]);
+    for (int kind = 0; kind < REASON_KINDS; kind++) {
+        uint32_t n = log_limit_take_held_back(&listener->limits.kinds[kind]);
         if (n == 0)
             continue;
         struct facts facts;
         begin(&facts, "held_back", listener);
-        add(&facts, LOG_TEXT("reason", what[cause]));
+        add(&facts, LOG_TEXT("detail", what[kind]));
         add(&facts, LOG_NUMBER("held_back", n));
         log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[?] %s%" PRIu32 " more %s",
-                  listener->label, n, what[cause]);
+                  listener->label, n, what[kind]);
     }
 }

@@ -129,21 +129,27 @@ static void session_free(struct session *session)
     hang_up(session, session->target_fd);
     hang_up(session, session->peer_fd);
     free(session->header);
+    admission_leave(&session->listener->admission, &session->admitted);
     worker_session_ended(worker, session);
     free(session);
 }
 
-int session_start(struct listener *listener, int fd, const struct addr *peer)
+enum reason session_start(struct listener *listener, int fd, const struct addr *peer)
 {
     struct session *session = calloc(1, sizeof *session);
-    if (!session) {
-        close(fd);
-        return -ENOMEM;
+    enum reason reason = REASON_NO_RESOURCES;
+
+    if (session)
+        reason = admission_enter(&listener->admission, &session->admitted, peer, clock_now_us());
+    if (reason != REASON_NONE) {
+        close(fd); /* a reset: see sock_listen */
+        free(session);
+        return reason;
     }
+    session->admitted.owner = session;
     session->listener = listener;
     session->peer_fd = fd;
     session->target_fd = -1;
-    session->since_us = clock_now_us();
     session->peer = *peer;
     session->deadline.owner = session;
     session->hangup_due.owner = session;
@@ -154,9 +160,8 @@ int session_start(struct listener *listener, int fd, const struct addr *peer)
     worker_session_began(listener->worker, session);
 
     set_deadline(session);
-    listener_pending_began(listener);
     session_drive(session, READY_ENTERED);
-    return 0;
+    return REASON_NONE;
 }
 
 void session_watch_hangups(struct session *session)
@@ -172,10 +177,6 @@ void session_watch_hangups(struct session *session)
 
 static void leave_state(struct session *session)
 {
-    if (session->state == SESSION_HEADER) {
-        deadline_clear(&session->deadline);
-        listener_pending_ended(session->listener);
-    }
     if (session->state == SESSION_CONNECT) {
         free(session->header); /* the pump has a copy of what was behind it */
         session->header = NULL;

@@ -39,14 +39,8 @@ static void end_if_drained(struct worker *worker)
 
 void worker_session_ended(struct worker *worker, struct session *session)
 {
-    const struct worker_spec *spec = worker->spec;
-
     LIST_REMOVE(session, link);
     worker->n_sessions--;
-    if (session->is_client_counted)
-        clients_end(counters_clients(spec->counters), spec->slot, session->listener->place,
-                    &session->client);
-    counters_end_session(spec->counters, spec->slot, session->listener->place);
     end_if_drained(worker);
 }
 
@@ -234,7 +228,6 @@ static void open_watchers(struct worker *worker)
 static int worker_open(struct worker *worker, const struct worker_spec *spec)
 {
     worker->spec = spec;
-    worker->counters = counters_worker(spec->counters, spec->slot);
     LIST_INIT(&worker->sessions);
     loopmem_open();
     worker->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
@@ -248,8 +241,8 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
     if (err < 0)
         return err;
 
-    struct clients *clients = counters_clients(spec->counters);
-    if (clients && (err = clients_own(clients, spec->slot)) < 0)
+    err = counters_own(spec->counters, spec->worker_id);
+    if (err < 0)
         return err;
 
     deadline_queue_open(&worker->hangup_deadlines, worker->loop, HANGUP_MS, on_hangup_due);

@@ -11,7 +11,7 @@ struct world {
     struct listener_config listener_config;
     struct config config;
     struct worker_spec spec;
-    unsigned place;
+    unsigned listener_id;
     struct worker worker;
     struct listener listener;
 };
@@ -33,7 +33,7 @@ static inline void world_open(struct world *world)
 
     assert_non_null(counters);
     memset(world, 0, sizeof *world);
-    world->place = (unsigned)counters_claim_listener(counters, "");
+    world->listener_id = (unsigned)counters_claim_listener(counters, "");
     world->listener_config = (struct listener_config){
         .target_v4 = support_addr("127.0.0.1:22"),
         .header_timeout_ms = 600 * 1000,
@@ -45,15 +45,14 @@ static inline void world_open(struct world *world)
         (struct config){ .workers = 1, .listeners = &world->listener_config, .n_listeners = 1 };
     world->spec = (struct worker_spec){
         .config = &world->config,
-        .places = &world->place,
+        .listener_ids = &world->listener_id,
         .counters = counters,
-        .slot = (unsigned)counters_claim_worker(counters),
+        .worker_id = (unsigned)counters_claim_worker(counters),
         .channel = -1,
     };
 
     struct worker *worker = &world->worker;
     worker->spec = &world->spec;
-    worker->counters = counters_worker(counters, world->spec.slot);
     worker->loop = ev_loop_new(EVBACKEND_EPOLL);
     worker->pool = pump_pool_new(4);
     assert_non_null(worker->loop);

@@ -63,7 +63,7 @@ static int no_start(const struct worker_spec *spec)
 
 static int only_the_first_start(const struct worker_spec *spec)
 {
-    return spec->slot == 0 ? 0 : -EPERM;
+    return spec->worker_id == 0 ? 0 : -EPERM;
 }
 
 static void report(void *context, bool is_error, const char *line)
@@ -277,14 +277,14 @@ static void a_worker_that_dies_is_replaced_by_one_that_serves(void **state)
     turn_until(is_ready);
     generation_serve(world.generation);
     pid_t victim = first_process()->pid;
-    unsigned slot = first_process()->slot;
-    atomic_store(&counters_worker(world.counters, slot)->accepted, 7);
+    unsigned id = first_process()->worker_id;
+    atomic_store(&counters_worker(world.counters, id)->sessions, 7);
     assert_return_code(kill(victim, SIGKILL), errno);
     turn_until(has_a_death);
     turn_until(has_all_workers_serving);
     assert_int_equal(world.generation->n_processes, WORKERS);
     assert_int_equal(world.failed, 0);
-    assert_int_equal(atomic_load(&counters_worker(world.counters, slot)->accepted), 0);
+    assert_int_equal(atomic_load(&counters_worker(world.counters, id)->sessions), 0);
     drain();
 }
 

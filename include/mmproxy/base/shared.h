@@ -6,19 +6,21 @@
 #include <stddef.h>
 
 /*
- * size bytes of zeros: address space, of which the system gives memory as it is used. The caller
- * owns them. returns: NULL when memory is short.
+ * size bytes of zeros. This takes address space only: a page takes memory when it is first used.
+ * The caller owns them. returns: NULL when memory is short.
  */
 void *shared_new(size_t size);
 void shared_free(void *memory, size_t size);
 
-/* Makes a part of it zero again, for everybody, and gives the system its whole pages back. */
+/* The size rounded up to whole pages of this machine. */
+size_t shared_whole_pages(size_t size);
+
+/* Makes a part of it zero again, for all processes. Its whole pages no longer take memory. */
 void shared_clear(void *memory, size_t size);
 
 /*
- * This process may write nothing in it from now on but a part, which begins at a page of at least
- * 4096 bytes; where pages are larger, what lies beside it on the same ones stays writable too.
- * returns: 0 or -errno.
+ * From now on this process can write nothing in it but one part, which must begin at a page and
+ * have whole pages. returns: 0 or -errno.
  */
 int shared_own(void *memory, size_t size, void *part, size_t part_size);
 

@@ -22,9 +22,9 @@ struct process {
     TAILQ_ENTRY(process) link; /* of its generation's list */
     struct generation *generation;
     pid_t pid;
-    int channel; /* our end; owned */
-    unsigned slot;
-    unsigned round; /* of its generation's starts */
+    int channel;        /* our end; owned */
+    unsigned worker_id; /* in the counters */
+    unsigned round;     /* of its generation's starts */
     enum process_state state;
     bool has_answered; /* the last PING */
     unsigned due;      /* messages that may come: one READY, one ALIVE for each PING */
@@ -39,7 +39,7 @@ struct process {
 /* How to start one. */
 struct process_start {
     struct ev_loop *loop;
-    struct worker_spec spec; /* slot and channel are filled in by process_new */
+    struct worker_spec spec; /* worker_id and channel are filled in by process_new */
     /* In the child, first of all: closes what a worker must not hold. */
     void (*leave)(void *context);
     void *context;

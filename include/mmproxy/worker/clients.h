@@ -1,49 +1,41 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * clients: how many sessions each client has at each listener, over all workers and generations:
- * what max_sessions_per_client is about.
- *
- * Every worker has a table of its own in one shared anonymous mapping. It alone writes it and all
- * read it, so when a worker dies its sessions are forgotten with its table, whatever it was doing.
+ * clients: one worker's table of how many sessions each client has at each listener, for
+ * max_sessions_per_client. Its worker alone writes it, and all others read it; see counters.h. All
+ * zero is an empty table.
  */
 #ifndef MMPROXY_WORKER_CLIENTS_H
 #define MMPROXY_WORKER_CLIENTS_H
 
+#include <stdatomic.h>
+#include <stdint.h>
+
 #include "mmproxy/base/addr.h"
 
-/* What a worker counts at most: different clients at once, each listener's apart. */
-enum { CLIENTS_MAX = 48 * 1024 };
+enum {
+    CLIENTS_BITS = 16,
+    CLIENTS_MAX = 48 * 1024, /* different clients at once, counted at each listener */
+};
 
-struct clients;
+struct clients {
+    _Atomic uint32_t n_used; /* entries that are not 0 */
+    _Atomic uint64_t entries[1 << CLIENTS_BITS];
+};
 
-/*
- * For so many workers, in the supervisor, before the first of those that are to count is forked.
- * Address space is reserved; at most half a MiB a worker is taken of it, as it is used.
- * returns: NULL when memory is short; else for clients_free.
- */
-struct clients *clients_new(unsigned workers);
-void clients_free(struct clients *clients);
+/* Makes it impossible for a stranger to choose where in the table clients are. */
+struct clients_secret {
+    uint64_t words[3];
+};
 
-/* In the supervisor: the workers that there are have numbers below n_workers. */
-void clients_look_at(struct clients *clients, unsigned n_workers);
+/* What stands for a client at a listener. Its port does not matter. returns: never 0. */
+uint64_t clients_hash(const struct clients_secret *secret, unsigned listener,
+                      const struct addr *client);
 
-/*
- * In a worker, before it reads a stranger's byte: it can't write any other worker's table from now
- * on. returns: 0 or -errno.
- */
-int clients_own(struct clients *clients, unsigned worker);
+/* Counts one more session. returns: 0, then clients_end is due; -ENOSPC: the table is full. */
+int clients_begin(struct clients *clients, uint64_t hash);
+void clients_end(struct clients *clients, uint64_t hash);
 
-/*
- * Counts one more session of a client (its port does not matter) unless max are there already.
- * Two workers that ask at the same moment for the last one may both be refused.
- * returns: 0, then clients_end is due; -EDQUOT: there are max; -ENOSPC: the table is full.
- */
-int clients_begin(struct clients *clients, unsigned worker, unsigned listener,
-                  const struct addr *client, unsigned max);
-void clients_end(struct clients *clients, unsigned worker, unsigned listener,
-                 const struct addr *client);
-
-/* In the supervisor: no process is that worker; who is it next begins with nothing. */
-void clients_forget(struct clients *clients, unsigned worker);
+/* The sessions that are counted. Reads little of an empty table: reading takes memory. */
+uint64_t clients_sessions(const struct clients *clients, uint64_t hash);
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef MMPROXY_WORKER_LISTENER_H
 #define MMPROXY_WORKER_LISTENER_H
 
+#include "mmproxy/worker/admission.h"
 #include "mmproxy/worker/report.h"
 #include "mmproxy/worker/worker.h"
 
@@ -14,18 +15,19 @@ struct listener_socket {
 struct listener {
     struct worker *worker;
     const struct listener_config *config;
-    unsigned place;                    /* in the counters */
-    char label[LISTENER_NAME_MAX + 3]; /* "ssh: ", or "" where it has no name */
+    struct admission admission;
+    struct counters_listener *counters; /* this worker's own */
+    char label[LISTENER_NAME_MAX + 3];  /* "ssh: ", or "" where it has no name */
     struct listener_socket *sockets;
     size_t n_sockets;
     bool is_open;
     ev_timer pause; /* active: nothing is accepted, for lack of resources or to let others do it */
-    uint64_t left_ms; /* when connections were last left to the other workers */
+    uint64_t yielded_ms; /* when the other workers were last let accept first */
     uint64_t pause_told_ms;
-    struct deadline_queue header_deadlines; /* the oldest pending session is its first */
+    struct deadline_queue header_deadlines;
     struct deadline_queue connect_deadlines;
     struct deadline_queue idle_deadlines;
-    ev_timer crowd; /* active while sessions are pending: is one of them to go? */
+    ev_timer pending_check; /* active while sessions are pending: must one of them end? */
     struct report_limits limits;
 };
 
@@ -36,10 +38,6 @@ void listener_serve(struct listener *listener);
 
 /* Stops accepting, for good; sessions go on. The worker closes the sockets. */
 void listener_stop(struct listener *listener);
-
-/* Called by sessions: one is pending from now on; one is no more, and its deadline is cleared. */
-void listener_pending_began(struct listener *listener);
-void listener_pending_ended(struct listener *listener);
 
 /* The worker has no session left. Harmless on one that was never opened. */
 void listener_close(struct listener *listener);

@@ -49,13 +49,12 @@ struct session {
     int target_fd; /* -1 before CONNECT */
     ev_io peer_io;
     ev_io target_io;
+    struct admitted admitted;
     struct deadline deadline;   /* of the state */
     struct deadline hangup_due; /* until hangup watches the sockets that are not being read */
     LIST_ENTRY(session) link;
     struct addr peer;
     struct addr client;     /* set from CONNECT on; the peer's where the header says so */
-    bool was_local;         /* LOCAL, UNKNOWN or AF_UNSPEC */
-    bool is_client_counted; /* for max_sessions_per_client */
     bool is_health_check;   /* nobody wants to read about it */
     bool ends_with_fin;     /* both ends have seen the regular end: close, not reset */
     bool has_failed;        /* a socket has, or the session was ended: FIN is never sent again */
@@ -65,17 +64,17 @@ struct session {
     uint8_t *header; /* a header that did not come in one piece, or the payload behind it */
     uint32_t header_len;
     uint32_t header_size;
-    uint64_t since_us; /* monotonic: when it was accepted; from RELAY on, when it was connected */
+    uint64_t since_us; /* monotonic: when the target was connected; set from RELAY on */
     struct pump up;    /* peer to target */
     struct pump down;  /* target to peer */
     const char *end;   /* how it ended, for the log; static */
 };
 
 /*
- * Starts a session for an accepted connection; it lives by itself from then on. Takes fd,
- * on failure too. returns: 0 or -ENOMEM.
+ * Starts a session for an accepted connection; it lives by itself from then on. Takes fd, also
+ * where the connection may not come in. returns: REASON_NONE, or why it was closed.
  */
-int session_start(struct listener *listener, int fd, const struct addr *peer);
+enum reason session_start(struct listener *listener, int fd, const struct addr *peer);
 
 /* Runs the session with what became ready; it may be gone afterwards. */
 void session_drive(struct session *session, unsigned ready);

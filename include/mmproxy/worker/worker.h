@@ -37,10 +37,10 @@ struct worker_spec {
     const struct config *config;
     const struct worker_socket *sockets;
     size_t n_sockets;
-    const unsigned *places; /* of the configuration's listeners in the counters */
-    struct jail jail;       /* for prepare */
+    const unsigned *listener_ids; /* of the configuration's listeners, in the counters */
+    struct jail jail;             /* for prepare */
     struct counters *counters;
-    unsigned slot;       /* its own, in the counters */
+    unsigned worker_id;  /* its own, in the counters */
     unsigned generation; /* from 1 */
     int channel;         /* its end; end of file there means that the supervisor died */
 };
@@ -51,7 +51,6 @@ struct session;
 struct worker {
     const struct worker_spec *spec;
     struct ev_loop *loop;
-    struct counters_worker *counters;
     struct pump_pool *pool;
     struct locals *locals;
     struct hangup hangup;

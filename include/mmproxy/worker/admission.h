@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * admission: may this connection come in? One listener's limits in one worker: allowed subnets,
+ * max_sessions, max_pending, clients that a header may not name, max_sessions_per_client. Each is
+ * decided, counted and released here and nowhere else.
+ *
+ * The steps of a session: admission_enter when it is accepted; admission_identify when its header
+ * is complete; admission_leave when it ends, however far it came. No sockets, no log.
+ */
+#ifndef MMPROXY_WORKER_ADMISSION_H
+#define MMPROXY_WORKER_ADMISSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "mmproxy/base/addr.h"
+#include "mmproxy/config/config.h"
+#include "mmproxy/net/locals.h"
+#include "mmproxy/worker/counters.h"
+#include "mmproxy/worker/reason.h"
+
+enum { ADMISSION_TEXT_MAX = 96 };
+
+/* What a session holds while it is in. The session's own; all zero before it enters. */
+struct admitted {
+    TAILQ_ENTRY(admitted) link; /* while it is pending */
+    uint64_t since_us;          /* when it was accepted */
+    uint64_t client;            /* what stands for the client it is counted for; 0 = none */
+    bool is_in;
+    bool is_pending; /* its header is not complete */
+    void *owner;     /* for the caller */
+};
+
+struct admission {
+    const struct listener_config *config;
+    const struct locals *locals; /* this host's addresses; NULL = it has none */
+    struct counters *counters;
+    unsigned worker; /* the numbers that both have in the counters */
+    unsigned listener;
+    unsigned n_workers;             /* of this generation */
+    struct counters_listener *own;  /* from here on admission_open's */
+    TAILQ_HEAD(, admitted) pending; /* the oldest first */
+};
+
+/* The caller has set the fields above own. There is nothing to close. */
+void admission_open(struct admission *admission);
+
+/*
+ * A connection was accepted; now_us is monotonic. peer is unmapped.
+ * returns: REASON_NONE, and then admission_leave is due; else why it must go.
+ */
+enum reason admission_enter(struct admission *admission, struct admitted *admitted,
+                            const struct addr *peer, uint64_t now_us);
+
+/*
+ * Its header is complete: it is no longer pending. is_named: the header names this client; false
+ * where the peer is the client itself. returns: REASON_NONE, or why the client can't be served.
+ */
+enum reason admission_identify(struct admission *admission, struct admitted *admitted,
+                               const struct addr *client, bool is_named);
+
+/* The session has ended. Harmless for one that did not come in. */
+void admission_leave(struct admission *admission, struct admitted *admitted);
+
+/* Has this worker sessions whose header is not complete? */
+bool admission_has_pending(const struct admission *admission);
+
+/*
+ * max_pending holds for all workers together, and the oldest of all goes. Each worker shows the
+ * others how old its own oldest is. To be called after admission_enter, and again every now and
+ * then while sessions are pending. returns: the session that must end now (REASON_MAX_PENDING), or
+ * NULL; to be called again until then.
+ */
+struct admitted *admission_excess(struct admission *admission);
+
+/* Has this worker clearly more of the listener's sessions than an equal share? */
+bool admission_is_above_share(const struct admission *admission);
+
+/*
+ * The sentence for a reason that admission has returned, for the log.
+ * returns: text or a static string.
+ */
+const char *admission_explain(const struct admission *admission, enum reason reason,
+                              const struct addr *client, char text[ADMISSION_TEXT_MAX]);
+
+#endif

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The report: each single missing piece is marked, the diagnosis names it, and --check says 1."""
 
+import re
 import time
 
 import pytest
@@ -355,3 +356,53 @@ def test_an_ordinary_user_can_verify_what_needs_no_privilege(origin, config, dir
     set_up(origin, path, directory)
     nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
     assert routing.run(origin, "verify", path, directory, prefix=nobody).status == 0
+
+
+# A name that the kernel takes; unquoted it is three commands.
+NASTY = "e;>x;'$(>y)"
+
+
+def test_interface_name_is_no_command_in_what_is_printed_for_a_shell(plain_net, config, directory,
+                                                                     monkeypatch):
+    origin = plain_net.origin
+    run_in = directory / "shell"
+    run_in.mkdir()
+    monkeypatch.chdir(run_in)
+    origin.run("ip", "link", "set", "eth0", "down")
+    origin.run("ip", "link", "set", "eth0", "name", NASTY)
+    origin.run("ip", "link", "set", NASTY, "up")
+    origin.run("ip", "route", "add", "default", "via", LB4, "dev", NASTY)
+    origin.run("ip", "route", "add", "default", "via", LB4, "dev", NASTY, "table", "100")
+    path = config("connmark", target_v6=None)
+    knob = f"/proc/sys/net/ipv4/conf/{NASTY}/route_localnet"
+
+    # A wrong route in the place of ours: the report says what to run.
+    report = routing.run(origin, "verify", path, directory)
+    mends = [line for line in report.lines if line.startswith("ip route del ")]
+    assert len(mends) == 1, report.text
+    routing.shell(origin, mends[0])
+    set_up(origin, path, directory)
+    assert origin.call(_read, knob) == "1"
+    assert routing.run(origin, "verify", path, directory).status == 0
+
+    # Not needed by the next one, which says how to take it back.
+    path = config("fwmark", target_v6=None)
+    hint, = [line for line in routing.run(origin, "verify", path, directory).lines
+             if "is on and not needed" in line and "conf.all" not in line]
+    routing.shell(origin, hint.rpartition("needs it: ")[2])
+    assert origin.call(_read, knob) == "0"
+
+    path = config("connmark", target_v6=None)
+    undo = routing.run(origin, "rules", path, directory, "--rules=undo").text
+    routing.shell(origin, undo)
+    # As ifupdown gives them to a shell.
+    text = routing.run(origin, "rules", path, directory, "--rules=interfaces").text
+    for line in re.findall(r"^    (?:post-up|pre-down) (.*)$", text, re.M):
+        routing.shell(origin, line)
+    assert origin.call(_read, knob) == "0"
+    assert not list(run_in.iterdir())
+
+
+def _read(path):
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()

@@ -80,7 +80,7 @@ static void restore_sysctl(struct install *install, const struct runtime_sysctl 
     /* Somebody has set it to something else since: that is what is wanted there now. */
     if (r == 0 && value == 1 && sysctl->value != 1) {
         r = sysctl_set(sysctl->name, sysctl->value);
-        snprintf(line, sizeof(line), "sysctl -w %s=%d", sysctl->name, sysctl->value);
+        wanted_sysctl_command(sysctl->name, sysctl->value, line);
         if (r == 0)
             install_tell(install, INSTALL_REMOVED, line);
         else

@@ -106,6 +106,7 @@ static void report_needless_localnet(const struct wanted *wanted, const struct w
                                      const struct report_sink *sink)
 {
     char name[2][WANTED_SYSCTL_MAX] = { "net.ipv4.conf.all.route_localnet" };
+    char command[WANTED_COMMAND_MAX];
 
     for (size_t i = 0; i < wanted->n_items; i++) {
         if (strstr(wanted->items[i].sysctl, ".route_localnet"))
@@ -118,9 +119,8 @@ static void report_needless_localnet(const struct wanted *wanted, const struct w
         if (sysctl_get(name[i], &value) == 0 && value != 0)
             report_sink_line(
                 sink, LOG_LEVEL_NOTICE,
-                "[ ] %s is on and not needed for this; unless something else needs it: "
-                "sysctl -w %s=0",
-                name[i], name[i]);
+                "[ ] %s is on and not needed for this; unless something else needs it: %s", name[i],
+                wanted_sysctl_command(name[i], 0, command));
     }
 }
 

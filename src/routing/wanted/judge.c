@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mmproxy/base/shell.h"
+
 static bool in_prefix(const uint8_t *address, const uint8_t *prefix, unsigned len)
 {
     unsigned whole = len / 8;
@@ -95,6 +97,7 @@ const char *judge_format_rule(const struct rtnl_rule *rule, char buf[JUDGE_TEXT_
     char src[INET6_ADDRSTRLEN + 4] = "all";
     char dst[INET6_ADDRSTRLEN + 4] = "";
     char mark[32] = "";
+    char iif[SHELL_QUOTED_MAX(IF_NAMESIZE)];
     char target[64];
 
     if (rule->src_len != 0)
@@ -110,7 +113,8 @@ const char *judge_format_rule(const struct rtnl_rule *rule, char buf[JUDGE_TEXT_
     else
         snprintf(target, sizeof(target), "%s", action_name(rule->action));
     snprintf(buf, JUDGE_TEXT_MAX, "%sfrom %s%s%s%s%s%s %s", rule->invert ? "not " : "", src,
-             dst[0] ? " to " : "", dst, mark, rule->iif[0] ? " iif " : "", rule->iif, target);
+             dst[0] ? " to " : "", dst, mark, rule->iif[0] ? " iif " : "",
+             rule->iif[0] ? shell_quote(rule->iif, iif, sizeof(iif)) : "", target);
     return buf;
 }
 
@@ -225,6 +229,7 @@ static void format_route(const struct rtnl_route *route, char out[JUDGE_TEXT_MAX
     char dst[INET6_ADDRSTRLEN + 4] = "default";
     char gateway[INET6_ADDRSTRLEN] = "";
     char name[IF_NAMESIZE] = "";
+    char quoted[SHELL_QUOTED_MAX(IF_NAMESIZE)] = "";
     char metric[32] = "";
     bool has_name = route->oif != 0 && if_indextoname(route->oif, name);
 
@@ -237,7 +242,8 @@ static void format_route(const struct rtnl_route *route, char out[JUDGE_TEXT_MAX
     snprintf(out, JUDGE_TEXT_MAX, "%s%s%s%s%s%s%s table %u%s", type_name(route->type), dst,
              gateway[0] ? " via " : "",
              gateway[0] && route->gateway_family != route->family ? "inet6 " : "", gateway,
-             has_name ? " dev " : "", name, route->table, metric);
+             has_name ? " dev " : "", has_name ? shell_quote(name, quoted, sizeof(quoted)) : "",
+             route->table, metric);
 }
 
 static void tell_wrong_route(const struct rtnl_route *route, struct judgement *out)
@@ -248,7 +254,7 @@ static void tell_wrong_route(const struct rtnl_route *route, struct judgement *o
     out->verdict = JUDGE_WRONG;
     format_route(route, text);
     snprintf(out->reason, sizeof(out->reason), "a wrong route is in its place: %.150s", text);
-    snprintf(command, sizeof(command), "ip %sroute del %.170s",
+    snprintf(command, sizeof(command), "ip %sroute del %.239s",
              route->family == AF_INET6 ? "-6 " : "", text);
     add_mend(out, command);
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mmproxy/base/shell.h"
+
 /* The most that one listener needs for one family: save, restore, rule, route, two sysctls. */
 enum { PER_FAMILY_MAX = 6 };
 
@@ -217,9 +219,12 @@ static const char *format_xtables(const struct wanted_item *item, const char *ve
     return buf;
 }
 
-static const char *format_sysctl(const struct wanted_item *item, int value, char *buf)
+const char *wanted_sysctl_command(const char *name, int value, char buf[WANTED_COMMAND_MAX])
 {
-    snprintf(buf, WANTED_COMMAND_MAX, "sysctl -w %s=%d", item->sysctl, value);
+    char quoted[SHELL_QUOTED_MAX(WANTED_SYSCTL_MAX)];
+
+    snprintf(buf, WANTED_COMMAND_MAX, "sysctl -w %s=%d", shell_quote(name, quoted, sizeof(quoted)),
+             value);
     return buf;
 }
 
@@ -236,7 +241,7 @@ const char *wanted_command(const struct wanted_item *item, char buf[WANTED_COMMA
     case WANTED_SYSCTL:
         break;
     }
-    return format_sysctl(item, 1, buf);
+    return wanted_sysctl_command(item->sysctl, 1, buf);
 }
 
 const char *wanted_undo(const struct wanted_item *item, char buf[WANTED_COMMAND_MAX])
@@ -253,5 +258,5 @@ const char *wanted_undo(const struct wanted_item *item, char buf[WANTED_COMMAND_
         break;
     }
     /* What it was before is not known here; 0 is the kernel's default for all of them. */
-    return format_sysctl(item, 0, buf);
+    return wanted_sysctl_command(item->sysctl, 0, buf);
 }

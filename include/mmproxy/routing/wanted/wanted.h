@@ -81,6 +81,9 @@ bool wanted_is_for(const struct wanted_item *item, const struct listener_config 
 const char *wanted_command(const struct wanted_item *item, char buf[WANTED_COMMAND_MAX]);
 const char *wanted_undo(const struct wanted_item *item, char buf[WANTED_COMMAND_MAX]);
 
+/* The same for a sysctl; name as in the item. */
+const char *wanted_sysctl_command(const char *name, int value, char buf[WANTED_COMMAND_MAX]);
+
 /* The prefix of a rule by source, as text: "127.0.0.0/8" or "::1/128". */
 const char *wanted_prefix(sa_family_t family);
 

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Words that are quoted are read by the real shell again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mmproxy/base/shell.h"
+
+enum { WORD_MAX = 64 };
+
+static void read_back(const char *word)
+{
+    char quoted[SHELL_QUOTED_MAX(WORD_MAX)];
+    char command[sizeof quoted + 16];
+    char back[sizeof quoted] = "";
+
+    (void)snprintf(command, sizeof command, "printf %%s %s",
+                   shell_quote(word, quoted, sizeof quoted));
+    FILE *shell = popen(command, "r");
+    assert_non_null(shell);
+    (void)!fread(back, 1, sizeof back - 1, shell);
+    assert_int_equal(pclose(shell), 0);
+    assert_string_equal(back, word);
+}
+
+static void a_shell_reads_every_word_as_it_was(void **state)
+{
+    static const char *const words[] = { "",      "e;id;$(id)", "'",         "''a'",   "a b",
+                                         "`id`",  "\"x\"",      "back\\",    "*",      "[a]",
+                                         "~",     "#x",         "{a,b}",     "!x",     "\x1b[2J",
+                                         "\xffz", "a\nb",       "&& reboot", "<x>y|z", "a'$(id)'" };
+    char byte[2] = "";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        read_back(words[i]);
+    for (int c = 1; c < 256; c++) {
+        byte[0] = (char)c;
+        /* The shell's own printf takes it for an option. */
+        if (c != '-')
+            read_back(byte);
+    }
+}
+
+static void what_means_nothing_to_a_shell_stays_as_it_is(void **state)
+{
+    static const char *const words[] = { "eth0", "net.ipv4.conf.eth0/100.route_localnet",
+                                         "veth1a2b@if3", "tailscale_0" };
+    char quoted[SHELL_QUOTED_MAX(WORD_MAX)];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        assert_string_equal(shell_quote(words[i], quoted, sizeof quoted), words[i]);
+}
+
+static void the_longest_word_has_room(void **state)
+{
+    char word[WORD_MAX + 1];
+    char quoted[SHELL_QUOTED_MAX(WORD_MAX)];
+
+    (void)state;
+    memset(word, '\'', WORD_MAX);
+    word[WORD_MAX] = '\0';
+    assert_int_equal(strlen(shell_quote(word, quoted, sizeof quoted)), sizeof quoted - 1);
+    read_back(word);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_shell_reads_every_word_as_it_was),
+        cmocka_unit_test(what_means_nothing_to_a_shell_stays_as_it_is),
+        cmocka_unit_test(the_longest_word_has_room),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

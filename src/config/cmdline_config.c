@@ -164,6 +164,7 @@ static struct config *config_of_options(const struct cmdline *cmdline,
     if (assembly.config == NULL) {
         mistakes_add(&assembly.mistakes, true, 0, "mmproxy: out of memory");
     } else {
+        assembly.config->log_connections = LOG_CONNECTIONS_NONE;
         take_options(&assembly);
         *is_usage_error = assembly.mistakes.n_errors > 0;
     }
@@ -195,7 +196,7 @@ struct config *cmdline_config(const struct cmdline *cmdline, const struct config
     if (cmdline->no_sandbox)
         config->sandbox = false;
     if (cmdline->verbose) {
-        config->log_connections = true;
+        config->log_connections = LOG_CONNECTIONS_BOTH;
         /* Connections are logged at level info: a stricter level would hide them again. */
         if (config->log.level < LOG_LEVEL_INFO)
             config->log.level = LOG_LEVEL_INFO;

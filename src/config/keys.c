@@ -19,6 +19,7 @@ static const char *const routing_words[] = { "manual", "managed", NULL };
 static const char *const target_words[] = { "auto", "stderr", "syslog", "journal", NULL };
 static const char *const level_words[] = { "error", "warning", "notice", "info", "debug", NULL };
 static const char *const format_words[] = { "text", "json", NULL };
+static const char *const connections_words[] = { "both", "end", "none", NULL };
 static const char *const return_path_words[] = { "auto", "loopback", "fwmark", "connmark", NULL };
 static const char *const client_port_words[] = { "preserve", "any", NULL };
 
@@ -35,6 +36,7 @@ static const struct key config_keys[] = {
       .fallback = "30", .max = DAYS_IN_MS(30) },
     { .name = "sandbox", .kind = &kind_boolean, IN_CONFIG(sandbox), .fallback = "true" },
     { .name = "log", .kind = &kind_group },
+    { .name = "include_dir", .kind = &kind_path, IN_CONFIG(include_dir) },
     { .name = "defaults", .kind = &kind_group },
     { .name = "listeners", .kind = &kind_list },
 };
@@ -46,6 +48,13 @@ static const struct key log_keys[] = {
       .words = level_words },
     { .name = "format", .kind = &kind_word, IN_CONFIG(log.format), .fallback = "text",
       .words = format_words },
+    { .name = "connections", .kind = &kind_word, IN_CONFIG(log_connections), .fallback = "both",
+      .words = connections_words },
+};
+
+/* Of the files of include_dir. */
+static const struct key included_keys[] = {
+    { .name = "listeners", .kind = &kind_list },
 };
 
 static const struct key listener_keys[] = {
@@ -88,6 +97,8 @@ static const struct key listener_keys[] = {
 
 const struct key_table keys_of_config = { "", "at the top level", config_keys, N(config_keys) };
 const struct key_table keys_of_log = { "log", "in \"log\"", log_keys, N(log_keys) };
+const struct key_table keys_of_included = { "listeners", "in a file of \"include_dir\"",
+                                            included_keys, N(included_keys) };
 const struct key_table keys_of_listener = { "listeners", "in a listener", listener_keys,
                                             N(listener_keys) };
 
@@ -132,7 +143,9 @@ static void report_unknown(const struct key_table *table, const config_setting_t
     for (size_t i = 0; i < N(tables); i++) {
         if (keys_find(tables[i], name) >= 0) {
             mistakes_error(mistakes, line, "unknown key \"%s\" here (it belongs %s)", name,
-                           tables[i]->home);
+                           table == &keys_of_included && tables[i] == &keys_of_config
+                               ? "in the main file"
+                               : tables[i]->home);
             return;
         }
     }
@@ -173,6 +186,8 @@ void keys_read(const struct key_table *table, const config_setting_t *group, voi
         int index = keys_find(table, config_setting_name(setting));
         bool is_good;
 
+        if (config_setting_name(setting)[0] == '*') /* not written in any file: see source */
+            continue;
         if (index < 0) {
             report_unknown(table, setting, mistakes);
             continue;

@@ -21,6 +21,7 @@ struct key_table {
 
 extern const struct key_table keys_of_config;   /* fills struct config */
 extern const struct key_table keys_of_log;      /* fills struct config */
+extern const struct key_table keys_of_included; /* fills nothing: it has lists only */
 extern const struct key_table keys_of_listener; /* fills struct listener_config */
 
 /* What is known about a key that was read. All zero: its default was taken. */

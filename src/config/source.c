@@ -119,6 +119,14 @@ void source_close(struct source *source)
     scan_close(&source->scan);
 }
 
+void source_take_paths(struct source *source, char ***paths, size_t *n_paths)
+{
+    *paths = source->paths;
+    *n_paths = source->n_paths;
+    source->paths = NULL;
+    source->n_paths = 0;
+}
+
 char *source_resolve(const char *config_path, const char *path)
 {
     const char *slash = strrchr(config_path, '/');

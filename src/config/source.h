@@ -36,6 +36,9 @@ struct source {
 void source_open(struct source *source, const char *path, struct mistakes *mistakes);
 void source_close(struct source *source);
 
+/* Hands the paths over, for places that outlive the source. */
+void source_take_paths(struct source *source, char ***paths, size_t *n_paths);
+
 /*
  * Adds the files NAME.conf of the folder, in the order of their names. written: the folder as
  * the configuration file names it, in that line. Mistakes are reported as by source_open.

@@ -134,17 +134,16 @@ static enum log_level session_level(const struct session *session)
     return session->is_health_check ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
 }
 
-static bool is_told(const struct session *session)
+static enum log_connections wanted_lines(const struct session *session)
 {
-    return session->listener->worker->spec->config->log_connections &&
-           log_enabled(session_level(session));
+    return session->listener->worker->spec->config->log_connections;
 }
 
 void report_connected(const struct session *session, const struct addr *target)
 {
     struct facts facts;
 
-    if (!is_told(session))
+    if (wanted_lines(session) != LOG_CONNECTIONS_BOTH || !log_enabled(session_level(session)))
         return;
     begin(&facts, "connected", session->listener);
     add_peer(&facts, &session->peer);
@@ -160,7 +159,7 @@ void report_disconnected(const struct session *session, const struct addr *targe
     uint64_t duration_ms = (clock_now_us() - session->since_us) / 1000;
     struct facts facts;
 
-    if (!is_told(session))
+    if (wanted_lines(session) == LOG_CONNECTIONS_NONE || !log_enabled(session_level(session)))
         return;
     begin(&facts, "disconnected", session->listener);
     add_peer(&facts, &session->peer);

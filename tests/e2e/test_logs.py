@@ -66,6 +66,23 @@ def test_json_lines_parse(serve, launch, target, dial, session, directory, net):
     assert all(event["message"] for event in _events(gateway))
 
 
+@pytest.mark.parametrize("connections", ["both", "end", "none"])
+def test_connections_says_which_lines_a_session_gets(connections, launch, target, dial, session,
+                                                     directory, net):
+    path = conf.write(directory, [conf.listener()], workers=1, log={"connections": connections})
+    gateway = launch(net.origin, "-c", path)
+    gateway.settle()
+    peer, _, _ = _all_kinds(target(), dial, session)
+    # In a line of one worker: what comes before it has been written.
+    gateway.wait_line(r"\[\?\] .* broke with bad proxy-protocol header: .*")
+    if connections != "none":
+        gateway.wait_line(lines.disconnected(peer.local, SOURCE, 4, 4))
+    text = gateway.text()
+    assert (" connected, proxy" in text) == (connections == "both")
+    assert (" disconnected, proxy" in text) == (connections != "none")
+    assert "is not allowed to connect" in text
+
+
 def test_reset_by_the_target_as_the_client_ends_is_called_so(serve, target, session):
     """Whoever passes the client's end on finds no connection any more."""
     gateway = serve()

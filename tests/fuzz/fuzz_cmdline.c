@@ -48,7 +48,8 @@ static void configure(const struct cmdline *cmdline)
         return;
     PROPERTY(config->quiet == cmdline->quiet);
     PROPERTY(!cmdline->no_sandbox || !config->sandbox);
-    PROPERTY(!cmdline->verbose || (config->log_connections && config->log.level >= LOG_LEVEL_INFO));
+    PROPERTY(!cmdline->verbose || (config->log_connections == LOG_CONNECTIONS_BOTH &&
+                                   config->log.level >= LOG_LEVEL_INFO));
     PROPERTY(cmdline->config_path != NULL || config->n_listeners == 1);
     if (cmdline->config_path == NULL)
         input_check_listener(&config->listeners[0]);

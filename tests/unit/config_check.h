@@ -114,6 +114,19 @@ static inline struct config *load_good(const char *text)
     return config;
 }
 
+/* piece n times, and tail; to be freed. */
+static inline char *repeat(const char *piece, size_t n, const char *tail)
+{
+    size_t len = strlen(piece);
+    char *text = malloc(len * n + strlen(tail) + 1);
+
+    assert_non_null(text);
+    for (size_t i = 0; i < n; i++)
+        memcpy(text + i * len, piece, len);
+    memcpy(text + len * n, tail, strlen(tail) + 1);
+    return text;
+}
+
 /* For limits on time: valgrind makes everything slower, and tools/test says how much. */
 static inline double seconds_now(void)
 {

@@ -43,7 +43,7 @@ static void without_a_file_the_defaults_are_the_originals(void **state)
     assert_int_equal(config->routing, ROUTING_MANUAL);
     assert_int_equal(config->drain_timeout_ms, 30000);
     assert_true(config->sandbox);
-    assert_false(config->log_connections);
+    assert_int_equal(config->log_connections, LOG_CONNECTIONS_NONE);
     assert_false(config->quiet);
     assert_int_equal(config->log.level, LOG_LEVEL_INFO);
     assert_int_equal(config->n_listeners, 1);
@@ -82,7 +82,7 @@ static void options_without_a_file_reach_the_listener(void **state)
     assert_int_equal(listener->return_path, RETURN_PATH_FWMARK);
     assert_true(listener->return_path_is_auto);
     assert_true(config->quiet);
-    assert_true(config->log_connections);
+    assert_int_equal(config->log_connections, LOG_CONNECTIONS_BOTH);
     assert_false(config->sandbox);
     config_free(config);
 }
@@ -108,7 +108,7 @@ static void with_a_file_options_go_on_top_of_it(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct config *config = configure_good(cases[i].line);
 
-        assert_true(config->log_connections);
+        assert_int_equal(config->log_connections, LOG_CONNECTIONS_BOTH);
         assert_int_equal(config->log.level, cases[i].level);
         assert_int_equal(config->quiet, cases[i].quiet);
         assert_int_equal(config->sandbox, cases[i].sandbox);

@@ -24,7 +24,7 @@ static void an_empty_file_is_the_defaults(void **state)
     assert_int_equal(config->routing, ROUTING_MANUAL);
     assert_int_equal(config->drain_timeout_ms, 30000);
     assert_true(config->sandbox);
-    assert_true(config->log_connections);
+    assert_int_equal(config->log_connections, LOG_CONNECTIONS_BOTH);
     assert_false(config->quiet);
     assert_int_equal(config->log.target, LOG_TARGET_AUTO);
     assert_int_equal(config->log.level, LOG_LEVEL_INFO);
@@ -306,12 +306,14 @@ static void the_list_of_keys_is_that_of_the_contract(void **state)
         { "", "drain_timeout", "seconds", "30", "0 or from 0.001 to 2592000" },
         { "", "sandbox", "boolean", "true", "" },
         { "", "log", "group", NULL, "" },
+        { "", "include_dir", "string", NULL, "" },
         { "", "defaults", "group", NULL, "" },
         { "", "listeners", "list", NULL, "" },
         { "log", "target", "string", "auto", "\"auto\", \"stderr\", \"syslog\" or \"journal\"" },
         { "log", "level", "string", "info",
           "\"error\", \"warning\", \"notice\", \"info\" or \"debug\"" },
         { "log", "format", "string", "text", "\"text\" or \"json\"" },
+        { "log", "connections", "string", "both", "\"both\", \"end\" or \"none\"" },
         { "listeners", "name", "string", NULL, "" },
         { "listeners", "listen", "string or array", NULL, "" },
         { "listeners", "allowed_subnets", "string or array", NULL, "" },

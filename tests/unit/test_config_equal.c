@@ -16,9 +16,11 @@ static const struct setting settings[] = {
     { "", "routing", "\"managed\"", "\"manual\"" },
     { "", "drain_timeout", "10", "10.5" },
     { "", "sandbox", "false", "true" },
+    { "", "include_dir", "\"empty.d\"", "\"other.d\"" },
     { "log", "target", "\"syslog\"", "\"stderr\"" },
     { "log", "level", "\"debug\"", "\"notice\"" },
     { "log", "format", "\"json\"", "\"text\"" },
+    { "log", "connections", "\"end\"", "\"both\"" },
     { "listeners", "name", "\"a\"", "\"b\"" },
     { "listeners", "listen", "\"0.0.0.0:1\"", "[ \"0.0.0.0:1\", \"[::]:1\" ]" },
     { "listeners", "allowed_subnets", "\"a.subnets\"", "\"b.subnets\"" },
@@ -165,6 +167,8 @@ static int enter(void **state)
     enter_folder(state);
     write_file("a.subnets", "192.0.2.0/24\n");
     write_file("b.subnets", "192.0.2.0/25\n");
+    assert_int_equal(mkdir("empty.d", 0700), 0);
+    assert_int_equal(mkdir("other.d", 0700), 0);
     return 0;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Files that can't be read, files that include others, subnets files, and very big ones. */
+/* Files that can't be read, files that include others, and very big ones. */
 #include "config_check.h"
 
 static struct reported reported;
@@ -58,18 +58,6 @@ static void binary_files_and_huge_ones_are_refused(void **state)
     fclose(file);
     expect_failure("t.conf", "t.conf: File too large\n");
     assert_int_equal(unlink("t.conf"), 0);
-}
-
-static char *repeat(const char *piece, size_t n, const char *tail)
-{
-    size_t len = strlen(piece);
-    char *text = malloc(len * n + strlen(tail) + 1);
-
-    assert_non_null(text);
-    for (size_t i = 0; i < n; i++)
-        memcpy(text + i * len, piece, len);
-    memcpy(text + len * n, tail, strlen(tail) + 1);
-    return text;
 }
 
 static void expect_repeated(const char *piece, size_t n, const char *tail, const char *expected)
@@ -180,241 +168,154 @@ static void includes_have_an_end(void **state)
     expect_failure("t.conf", "t.conf:2: cannot read none: No such file or directory\n");
 }
 
-static struct config *load_subnets(const char *bytes, size_t len)
+#define INCLUDING(EXTRA) "include_dir = \"m.d\";\n" EXTRA
+
+static void make_folder(void)
 {
-    write_bytes("a.subnets", bytes, len);
-    write_file("t.conf", ONE(""));
-    return load("t.conf", &reported);
+    write_file("a.subnets", "10.0.0.0/8\n");
+    assert_int_equal(mkdir("m.d", 0700), 0);
+    write_file("m.d/b.conf", "\nlisteners = (" LISTENER("b", "0.0.0.0:2", "127.0.0.1:9", "") ");");
+    write_file("m.d/a.conf",
+               "listeners = (" LISTENER("a1", "0.0.0.0:3", "127.0.0.1:9", "") ",\n" LISTENER(
+                   "a2", "0.0.0.0:4", "127.0.0.1:9", "mark = 7;") ");\n");
+    write_file("m.d/.hidden.conf", "nonsense");
+    write_file("m.d/a.conf~", "nonsense");
+    write_file("m.d/a.config", "nonsense");
+    write_file("m.d/.conf", "nonsense");
+    write_file("m.d/0.conf", "");
 }
 
-#define LOAD_SUBNETS(bytes) load_subnets(bytes, sizeof(bytes) - 1)
-
-static bool is_allowed(const struct config *config, const char *host)
+static int clear_folder(void **state)
 {
-    struct addr addr;
-
-    assert_null(addr_parse_host(&addr, host));
-    return subnets_contain(config->listeners[0].allowed, &addr);
+    (void)state;
+    return nftw("m.d", remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-static void a_subnets_file_may_have_comments_blanks_and_dos_line_ends(void **state)
+static void a_folders_files_add_their_listeners_in_the_order_of_names(void **state)
 {
-    struct config *config = LOAD_SUBNETS("\xef\xbb\xbf# first\r\n10.0.0.0/8\r\n\t192.0.2.1 \t\r\n\n"
-                                         "; 192.0.2.2\n2001:db8::/32 # behind\n"
-                                         "198.51.100.0/24;behind, directly\n"
-                                         "::ffff:203.0.113.0/120");
+    static const char *const names[] = { "main", "a1", "a2", "b" };
+    struct config *config;
 
     (void)state;
-    assert_string_equal(reported.lines, "");
-    assert_non_null(config);
-    assert_true(is_allowed(config, "10.255.255.255"));
-    assert_true(is_allowed(config, "192.0.2.1"));
-    assert_false(is_allowed(config, "192.0.2.2"));
-    assert_true(is_allowed(config, "2001:db8:ffff::1"));
-    assert_true(is_allowed(config, "198.51.100.255"));
-    assert_true(is_allowed(config, "203.0.113.77"));
-    assert_int_equal(subnets_count(config->listeners[0].allowed), 5);
+    make_folder();
+    config = load_good("defaults: { backlog = 5; table = 100; };\n" INCLUDING(
+        "listeners = (" LISTENER("main", "0.0.0.0:1", "127.0.0.1:9", "") ");"));
+    assert_int_equal(config->n_listeners, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_string_equal(config->listeners[i].name, names[i]);
+        assert_int_equal(config->listeners[i].backlog, 5);
+        assert_ptr_equal(config->listeners[i].allowed, config->listeners[0].allowed);
+    }
+    assert_string_equal(config->listeners[0].file, "t.conf");
+    assert_string_equal(config->listeners[2].file, "m.d/a.conf");
+    assert_int_equal(config->listeners[2].line, 2);
+    assert_string_equal(config->listeners[3].file, "m.d/b.conf");
+    assert_int_equal(config->listeners[3].line, 2);
+    config_free(config);
+    config = load_good(INCLUDING(""));
+    assert_int_equal(config->n_listeners, 3);
     config_free(config);
 }
 
-static void a_subnets_file_with_host_bits_is_masked_with_a_warning(void **state)
+static void mistakes_in_a_folders_files_name_them(void **state)
 {
-    struct config *config = LOAD_SUBNETS("10.1.2.3/8\n\n2001:db8::1/64 # x\n");
+    static const struct mistake_case cases[] = {
+        { "collisions name both places",
+          INCLUDING("listeners = (\n" LISTENER("b", "127.0.0.1:3", "127.0.0.1:9", "") ");"),
+          "m.d/a.conf:1: \"listen\" has 0.0.0.0:3, which overlaps 127.0.0.1:3 (t.conf:3)\n"
+          "m.d/b.conf:2: name \"b\" is already taken (t.conf:3)\n" },
+    };
 
     (void)state;
-    assert_string_equal(reported.lines,
-                        "W a.subnets:1: \"10.1.2.3/8\" has host bits set: taken as 10.0.0.0/8\n"
-                        "W a.subnets:3: \"2001:db8::1/64\" has host bits set: taken as "
-                        "2001:db8::/64\n");
-    assert_non_null(config);
-    assert_true(is_allowed(config, "10.200.0.1"));
-    config_free(config);
+    make_folder();
+    CHECK_MISTAKES(cases);
+    write_file("m.d/b.conf", "workers = 1;\nlisteners = (\n { traget_v4 = 1 } );\ndefaults: { };\n"
+                             "level = 5;\nlistner = 1;\n");
+    expect_failure("t.conf",
+                   "m.d/a.conf:1: \"listen\" has 0.0.0.0:3, which overlaps 127.0.0.1:3 (t.conf:3)\n"
+                   "m.d/b.conf:1: unknown key \"workers\" here (it belongs in the main file)\n"
+                   "m.d/b.conf:3: unknown key \"traget_v4\" (did you mean \"target_v4\"?)\n"
+                   "m.d/b.conf:3: this listener needs the key \"name\"\n"
+                   "m.d/b.conf:3: this listener needs the key \"listen\"\n"
+                   "m.d/b.conf:3: this listener needs the key \"allowed_subnets\"\n"
+                   "m.d/b.conf:3: this listener needs a target: the key \"target_v4\" or "
+                   "\"target_v6\"\n"
+                   "m.d/b.conf:4: unknown key \"defaults\" here (it belongs in the main file)\n"
+                   "m.d/b.conf:5: unknown key \"level\" here (it belongs in \"log\")\n"
+                   "m.d/b.conf:6: unknown key \"listner\" (did you mean \"listeners\"?)\n");
+    /* A bracket of one file can't close another's. */
+    write_file("m.d/a.conf", "listeners = (\n");
+    expect_failure("t.conf", "m.d/a.conf:1: this \"(\" is never closed\n");
+    write_file("m.d/a.conf", "\n} );\n");
+    expect_failure("t.conf", "m.d/a.conf:2: \"}\" closes nothing\n");
+    write_file("m.d/a.conf", "listeners = ( { name = \"a\n");
+    expect_failure("t.conf", "m.d/a.conf:1: this string is not closed: the quote opened here has "
+                             "no end in this line\n");
 }
 
-static void a_subnets_file_without_an_entry_lets_nobody_in(void **state)
+static void what_a_folder_can_be_instead_of_readable(void **state)
 {
-    static const char *const texts[] = { "", "# nobody\n\n", "\xef\xbb\xbf" };
+    struct config *config;
 
     (void)state;
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        struct config *config = load_subnets(texts[i], strlen(texts[i]));
+    write_file("t.conf", INCLUDING(""));
+    config = load("t.conf", &reported);
+    assert_string_equal(reported.lines, "W t.conf:1: there is no m.d: nothing is included\n");
+    assert_non_null(config);
+    config_free(config);
+    write_file("m.d", "");
+    expect_failure("t.conf", "t.conf:1: cannot read m.d: Not a directory\n");
+    assert_int_equal(unlink("m.d"), 0);
+    make_folder();
+    assert_int_equal(mkdir("m.d/c.conf", 0700), 0);
+    expect_failure("t.conf", "t.conf:1: cannot read m.d/c.conf: Is a directory\n");
+    assert_int_equal(rmdir("m.d/c.conf"), 0);
+    assert_int_equal(symlink("nowhere", "m.d/c.conf"), 0);
+    expect_failure("t.conf", "t.conf:1: cannot read m.d/c.conf: No such file or directory\n");
+    write_file("t.conf", "\ninclude_dir = 5;\n");
+    expect_failure("t.conf", "t.conf:2: \"include_dir\" must be a path, not a number\n");
+    write_file("t.conf", "\ninclude_dir = \"\";\n");
+    expect_failure("t.conf", "t.conf:2: \"include_dir\" must be a path, not empty\n");
+    write_file("t.conf", "\"*\" = 5;\n* = 5;\n");
+    expect_failure("t.conf", "t.conf:1: a string can't stand here: a key is missing in front of "
+                             "it, or the key is in quotes\n");
+    write_file("t.conf", "\n* = 5;\n");
+    expect_failure("t.conf", "t.conf:2: unexpected \"*\"\n");
+}
 
-        assert_string_equal(reported.lines,
-                            "W a.subnets:1: no subnet is in this file, so nobody may connect\n");
-        assert_non_null(config);
-        assert_int_equal(subnets_count(config->listeners[0].allowed), 0);
-        config_free(config);
+/* n listeners in the main file and as many in another. */
+static void write_listeners(unsigned n)
+{
+    for (unsigned file = 0; file < 2; file++) {
+        FILE *out = fopen(file == 0 ? "t.conf" : "m.d/a.conf", "we");
+
+        assert_non_null(out);
+        fputs(file == 0 ? "include_dir = \"m.d\";\nlisteners = (" : "listeners = (", out);
+        for (unsigned i = 0; i < n; i++)
+            fprintf(out,
+                    "%s{ name = \"n%u-%u\"; listen = \"127.0.%u.%u:%u\"; allowed_subnets = "
+                    "\"a.subnets\"; target_v4 = \"127.0.0.1:22\"; }\n",
+                    i == 0 ? "" : ",", file, i, i / 250, i % 250 + 1, 1000 + file);
+        fputs(");", out);
+        fclose(out);
     }
 }
 
-static void every_bad_line_of_a_subnets_file_is_told(void **state)
-{
-    char longest[400];
-    char text[1024];
-    int n;
-
-    (void)state;
-    assert_null(LOAD_SUBNETS("10.0.0.0/8\n10.0.0/8\n10.0.0.0/33 # c\nfoo\n10.0.0.0/8 10.1.0.0/16\n"
-                             "2001:db8::/129\n10.0.0.0/\n10.0.\0.1\n300.1.1.1\n[::1]\n"));
-    assert_string_equal(reported.lines,
-                        "a.subnets:2: \"10.0.0/8\": not an IPv4 or IPv6 address\n"
-                        "a.subnets:3: \"10.0.0.0/33\": prefix length is not a number from 0 to 32\n"
-                        "a.subnets:4: \"foo\": not an IPv4 or IPv6 address\n"
-                        "a.subnets:5: \"10.0.0.0/8 10.1.0.0/16\": more than one ADDR or ADDR/LEN "
-                        "on the line\n"
-                        "a.subnets:6: \"2001:db8::/129\": prefix length is not a number from 0 to "
-                        "128\n"
-                        "a.subnets:7: \"10.0.0.0/\": prefix length is not a number from 0 to 32\n"
-                        "a.subnets:8: \"10.0.\": there is a NUL byte in the line\n"
-                        "a.subnets:9: \"300.1.1.1\": not an IPv4 or IPv6 address\n"
-                        "a.subnets:10: \"[::1]\": not an IPv4 or IPv6 address\n");
-
-    memset(longest, '1', sizeof(longest) - 1);
-    longest[sizeof(longest) - 1] = '\0';
-    n = snprintf(text, sizeof(text), "%s\n# %s\n", longest, longest);
-    assert_null(load_subnets(text, (size_t)n));
-    snprintf(text, sizeof(text), "a.subnets:1: \"%.60s\": the entry is too long\n", longest);
-    assert_string_equal(reported.lines, text);
-}
-
-static void behind_twenty_bad_lines_the_rest_is_counted(void **state)
-{
-    char *text = repeat("x\n", 50, "10.0.0.1/8\n");
-
-    (void)state;
-    assert_null(load_subnets(text, strlen(text)));
-    free(text);
-    assert_string_equal(strstr(reported.lines, "a.subnets:20: "),
-                        "a.subnets:20: \"x\": not an IPv4 or IPv6 address\n"
-                        "W a.subnets:51: \"10.0.0.1/8\" has host bits set: taken as 10.0.0.0/8\n"
-                        "a.subnets:21: and 30 more bad lines from here on\n");
-}
-
-#define INLINE(ARRAY)                                                                      \
-    "listeners = ( { name = \"a\"; listen = \"0.0.0.0:1\"; target_v4 = \"127.0.0.1:2\";\n" \
-    "allowed_subnets = " ARRAY " } );"
-
-static void subnets_may_stand_in_the_configuration_itself(void **state)
-{
-    struct config *config = load_good(
-        INLINE("[ \"192.0.2.10\", # comment\n\"2001:db8::/32\", \"::ffff:10.0.0.0/104\" ]"));
-
-    (void)state;
-    assert_true(is_allowed(config, "192.0.2.10"));
-    assert_false(is_allowed(config, "192.0.2.11"));
-    assert_true(is_allowed(config, "2001:db8:ffff::1"));
-    assert_true(is_allowed(config, "10.255.0.1"));
-    config_free(config);
-    /* A list is as good as an array, and defaults are shared. */
-    config = load_good("defaults: { allowed_subnets = ( \"192.0.2.10\" ); };\n"
-                       "listeners = ( { name = \"a\"; listen = \"0.0.0.0:1\"; target_v4 = "
-                       "\"127.0.0.1:2\" }, { name = \"b\"; listen = \"0.0.0.0:3\"; target_v4 = "
-                       "\"127.0.0.1:2\" }, { name = \"c\"; listen = \"0.0.0.0:4\"; target_v4 = "
-                       "\"127.0.0.1:2\"; allowed_subnets = [ \"192.0.2.9\" ] } );");
-    assert_int_equal(config->n_subnets, 2);
-    assert_ptr_equal(config->listeners[0].allowed, config->listeners[1].allowed);
-    assert_ptr_not_equal(config->listeners[0].allowed, config->listeners[2].allowed);
-    config_free(config);
-}
-
-static void mistakes_in_an_array_of_subnets_have_their_own_line(void **state)
-{
-    static const struct mistake_case cases[] = {
-        { "each element",
-          INLINE("[ \"10.0.0.0/33\",\n\n \"foo\"\n , \"10.0.0.0/8 10.1.0.0/16\",\n\"\" ]"),
-          "t.conf:2: \"10.0.0.0/33\": prefix length is not a number from 0 to 32\n"
-          "t.conf:4: \"foo\": not an IPv4 or IPv6 address\n"
-          "t.conf:5: \"10.0.0.0/8 10.1.0.0/16\": more than one ADDR or ADDR/LEN on the line\n"
-          "t.conf:6: \"\": not an IPv4 or IPv6 address\n" },
-        { "a list", INLINE("( \"10.0.0.0/33\"\n,\n \"foo\"\n\n )"),
-          "t.conf:2: \"10.0.0.0/33\": prefix length is not a number from 0 to 32\n"
-          "t.conf:4: \"foo\": not an IPv4 or IPv6 address\n" },
-        { "numbers", INLINE("[ 10,\n 11 ]"),
-          "t.conf:2: a subnet must be a string \"ADDR\" or \"ADDR/LEN\", not a number\n"
-          "t.conf:3: a subnet must be a string \"ADDR\" or \"ADDR/LEN\", not a number\n" },
-        { "a group", INLINE("{ }"),
-          "t.conf:2: \"allowed_subnets\" must be the path of a file or an array of subnets, not a "
-          "group { }\n" },
-    };
-    struct config *config;
-
-    (void)state;
-    CHECK_MISTAKES(cases);
-    config = load_text(INLINE("[ \"192.0.2.1\",\n\"192.0.2.1/24\" ]"), &reported);
-    assert_string_equal(reported.lines,
-                        "W t.conf:3: \"192.0.2.1/24\" has host bits set: taken as 192.0.2.0/24\n");
-    assert_non_null(config);
-    assert_true(is_allowed(config, "192.0.2.200"));
-    config_free(config);
-    config = load_text(INLINE("[ ]"), &reported);
-    assert_string_equal(reported.lines,
-                        "W t.conf:2: no subnet is in this array, so nobody may connect\n");
-    assert_non_null(config);
-    assert_int_equal(subnets_count(config->listeners[0].allowed), 0);
-    config_free(config);
-}
-
-static void a_subnet_that_lets_everybody_in_is_warned_of(void **state)
-{
-    struct config *config = LOAD_SUBNETS("# all\n0.0.0.0/0\n::/0 # too\n");
-
-    (void)state;
-    assert_string_equal(reported.lines,
-                        "W a.subnets:2: \"0.0.0.0/0\" lets every IPv4 address connect and name any "
-                        "client\n"
-                        "W a.subnets:3: \"::/0\" lets every IPv6 address connect and name any "
-                        "client\n");
-    assert_non_null(config);
-    config_free(config);
-    config = load_text(INLINE("[\n \"0.0.0.0/0\" ]"), &reported);
-    assert_string_equal(reported.lines,
-                        "W t.conf:3: \"0.0.0.0/0\" lets every IPv4 address connect and name any "
-                        "client\n");
-    config_free(config);
-}
-
-static void listeners_with_one_subnets_file_share_what_it_says(void **state)
+static void there_may_be_ten_thousand_listeners_in_all_files_together(void **state)
 {
     struct config *config;
 
     (void)state;
-    write_file("a.subnets", "10.0.0.1/8\n");
-    write_file("c.subnets", "10.0.0.0/8\n");
-    config = load_text(
-        "listeners = (\n" LISTENER(
-            "b", "0.0.0.0:1", "127.0.0.1:9",
-            "") ",\n"
-                "{ name = \"c\"; listen = \"0.0.0.0:2\"; allowed_subnets = \"c.subnets\"; "
-                "target_v4 = \"127.0.0.1:9\" },\n" LISTENER("a", "0.0.0.0:3", "127.0.0.1:9",
-                                                            "") ");",
-        &reported);
-    /* Read once, warned about once. */
-    assert_string_equal(reported.lines,
-                        "W a.subnets:1: \"10.0.0.1/8\" has host bits set: taken as 10.0.0.0/8\n");
-    assert_non_null(config);
-    assert_ptr_equal(config->listeners[0].allowed, config->listeners[2].allowed);
-    assert_ptr_not_equal(config->listeners[0].allowed, config->listeners[1].allowed);
-    assert_int_equal(config->n_subnets, 2);
-    config_free(config);
-}
-
-static void a_subnets_file_of_100000_lines_loads_well_under_a_second(void **state)
-{
-    FILE *file = fopen("a.subnets", "we");
-    struct config *config;
-    double started;
-
-    (void)state;
-    assert_non_null(file);
-    for (unsigned i = 0; i < 100000; i++)
-        fprintf(file, "%u.%u.%u.0/25\n", i % 223 + 1, i / 256 % 256, i % 256);
-    fclose(file);
-    write_file("t.conf", ONE(""));
-    started = seconds_now();
+    make_folder();
+    assert_int_equal(unlink("m.d/b.conf"), 0);
+    write_listeners(5000);
     config = load("t.conf", &reported);
-    assert_true(seconds_now() - started < 1);
+    assert_string_equal(reported.lines, "");
     assert_non_null(config);
+    assert_int_equal(config->n_listeners, CONFIG_LISTENERS_MAX);
     config_free(config);
+    write_listeners(5001);
+    expect_failure("t.conf", "m.d/a.conf:1: there may be at most 10000 listeners, not 10002\n");
 }
 
 static void a_thousand_listeners_load_in_a_blink(void **state)
@@ -457,16 +358,12 @@ int main(void)
         cmocka_unit_test(absolute_paths_are_taken_as_they_are),
         cmocka_unit_test(mistakes_in_included_files_name_them),
         cmocka_unit_test(includes_have_an_end),
-        cmocka_unit_test(a_subnets_file_may_have_comments_blanks_and_dos_line_ends),
-        cmocka_unit_test(a_subnets_file_with_host_bits_is_masked_with_a_warning),
-        cmocka_unit_test(a_subnets_file_without_an_entry_lets_nobody_in),
-        cmocka_unit_test(every_bad_line_of_a_subnets_file_is_told),
-        cmocka_unit_test(behind_twenty_bad_lines_the_rest_is_counted),
-        cmocka_unit_test(subnets_may_stand_in_the_configuration_itself),
-        cmocka_unit_test(mistakes_in_an_array_of_subnets_have_their_own_line),
-        cmocka_unit_test(a_subnet_that_lets_everybody_in_is_warned_of),
-        cmocka_unit_test(listeners_with_one_subnets_file_share_what_it_says),
-        cmocka_unit_test(a_subnets_file_of_100000_lines_loads_well_under_a_second),
+        cmocka_unit_test_teardown(a_folders_files_add_their_listeners_in_the_order_of_names,
+                                  clear_folder),
+        cmocka_unit_test_teardown(mistakes_in_a_folders_files_name_them, clear_folder),
+        cmocka_unit_test_teardown(what_a_folder_can_be_instead_of_readable, clear_folder),
+        cmocka_unit_test_teardown(there_may_be_ten_thousand_listeners_in_all_files_together,
+                                  clear_folder),
         cmocka_unit_test(a_thousand_listeners_load_in_a_blink),
     };
 

@@ -42,43 +42,80 @@ static void uncomment(char *text)
     *to = '\0';
 }
 
-static void the_shipped_configuration_has_no_listener(void **state)
+static void expect_no_listener(const char *path, const char *settings)
 {
-    struct config *defaults = load_good("");
-    struct config *config;
+    struct config *expected = load_good(settings);
+    struct config *config = load(path, &reported);
 
-    (void)state;
-    install("mmproxy.conf", "mmproxy.conf");
-    config = load("mmproxy.conf", &reported);
     assert_string_equal(reported.lines, "");
     assert_non_null(config);
     assert_int_equal(config->n_listeners, 0);
-    assert_true(config_equal(config, defaults));
+    assert_true(config_equal(config, expected));
     config_free(config);
-    config_free(defaults);
+    config_free(expected);
 }
 
-/* The user may not exist where the test runs. */
-static void drop_user(char *text)
+static void the_shipped_configuration_includes_the_folder_and_has_no_listener(void **state)
 {
-    char *line = strstr(text, "user = \"_mmproxy\";");
+    (void)state;
+    install("mmproxy.conf", "mmproxy.conf");
+    expect_no_listener("mmproxy.conf", "routing = \"managed\"; include_dir = \"mmproxy.d\";");
+}
+
+/* What its comment shows works as it is written. */
+static void the_listener_in_the_shipped_configurations_comment_works(void **state)
+{
+    char *text = read_shipped("mmproxy.conf");
+    char *first = strstr(text, "//     listeners = (");
+    char *last = strstr(text, "//     );");
+    struct config *config;
+
+    (void)state;
+    assert_non_null(first);
+    assert_non_null(last);
+    last[strlen("//     );")] = '\0';
+    for (char *at = first; at; at = strstr(at, "\n//"))
+        memset(at[0] == '\n' ? at + 1 : at, ' ', 2);
+    write_file("mmproxy.d/ssh.conf", first);
+    free(text);
+    config = load("mmproxy.conf", &reported);
+    assert_string_equal(reported.lines, "");
+    assert_non_null(config);
+    assert_int_equal(config->n_listeners, 1);
+    assert_string_equal(config->listeners[0].name, "ssh");
+    assert_string_equal(config->listeners[0].file, "mmproxy.d/ssh.conf");
+    config_free(config);
+    assert_int_equal(unlink("mmproxy.d/ssh.conf"), 0);
+}
+
+static void the_sample_asks_for_nothing(void **state)
+{
+    (void)state;
+    install("examples/mmproxy.conf", "sample.conf");
+    expect_no_listener("sample.conf", "");
+}
+
+static void drop(char *text, const char *setting)
+{
+    char *line = strstr(text, setting);
 
     assert_non_null(line);
-    memset(line, ' ', strlen("user = \"_mmproxy\";"));
+    memset(line, ' ', strlen(setting));
 }
 
 static void its_commented_settings_are_the_defaults_and_its_example_works(void **state)
 {
-    char *text = read_shipped("mmproxy.conf");
+    char *text = read_shipped("examples/mmproxy.conf");
     struct config *defaults = load_good("");
     struct config *config;
 
     (void)state;
     uncomment(text);
-    drop_user(text);
-    write_file("mmproxy.conf", text);
+    drop(text, "user = \"_mmproxy\";"); /* who may not exist where the test runs */
+    drop(text, "include_dir = \"mmproxy.d\";");
+    write_file("sample.conf", text);
     free(text);
-    config = load("mmproxy.conf", &reported);
+    config = load("sample.conf", &reported);
     assert_string_equal(reported.lines, "");
     assert_non_null(config);
     assert_int_equal(config->n_listeners, 2);
@@ -95,7 +132,7 @@ static void its_commented_settings_are_the_defaults_and_its_example_works(void *
 
 static void the_defaults_it_shows_are_those_of_the_tables(void **state)
 {
-    char *text = read_shipped("mmproxy.conf");
+    char *text = read_shipped("examples/mmproxy.conf");
     struct config_key key;
     char line[256];
 
@@ -110,7 +147,7 @@ static void the_defaults_it_shows_are_those_of_the_tables(void **state)
             snprintf(line, sizeof(line), "%s = %s%s%s;", key.name, is_string ? "\"" : "",
                      key.fallback, is_string ? "\"" : "");
         if (strstr(text, line) == NULL)
-            print_error("not in mmproxy.conf: %s\n", line);
+            print_error("not in the sample: %s\n", line);
         assert_non_null(strstr(text, line));
     }
     free(text);
@@ -147,6 +184,7 @@ static int enter(void **state)
 {
     enter_folder(state);
     assert_int_equal(mkdir("mmproxy", 0700), 0);
+    assert_int_equal(mkdir("mmproxy.d", 0700), 0);
     install("example.subnets", "mmproxy/example.subnets");
     install("cloudflare.subnets", "mmproxy/cloudflare.subnets");
     return 0;
@@ -155,7 +193,9 @@ static int enter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_shipped_configuration_has_no_listener),
+        cmocka_unit_test(the_shipped_configuration_includes_the_folder_and_has_no_listener),
+        cmocka_unit_test(the_listener_in_the_shipped_configurations_comment_works),
+        cmocka_unit_test(the_sample_asks_for_nothing),
         cmocka_unit_test(its_commented_settings_are_the_defaults_and_its_example_works),
         cmocka_unit_test(the_defaults_it_shows_are_those_of_the_tables),
         cmocka_unit_test(the_shipped_subnets_files_load_without_a_word),

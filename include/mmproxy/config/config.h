@@ -28,11 +28,15 @@ enum return_path {
     RETURN_PATH_CONNMARK,
 };
 
+/* A line when a session begins and one when it ends, the second alone, or none. */
+enum log_connections { LOG_CONNECTIONS_BOTH, LOG_CONNECTIONS_END, LOG_CONNECTIONS_NONE };
+
 enum routing_mode { ROUTING_MANUAL, ROUTING_MANAGED };
 
 struct listener_config {
     char name[LISTENER_NAME_MAX + 1]; /* "" without a file: log lines then carry no name */
-    unsigned line;                    /* of the configuration file; 0 without a file */
+    const char *file;                 /* where it is written; owned by the config; NULL: options */
+    unsigned line;                    /* of that file */
     struct addr *listen;              /* at least one; owned */
     size_t n_listen;
     const struct subnets *allowed; /* sealed; owned by the config, may be shared */
@@ -55,14 +59,17 @@ struct listener_config {
 };
 
 struct config {
-    char *path;       /* NULL without a file */
-    char *user;       /* never NULL: an existing user, or "nobody"'s name */
-    unsigned workers; /* never 0: the number to start */
+    char *path;   /* NULL without a file */
+    char **files; /* the other files that it was read from: @include, include_dir */
+    size_t n_files;
+    char *include_dir; /* as written; NULL where there is none */
+    char *user;        /* never NULL: an existing user, or "nobody"'s name */
+    unsigned workers;  /* never 0: the number to start */
     enum routing_mode routing;
     unsigned drain_timeout_ms;
     bool sandbox;
-    bool log_connections; /* one line at connect, one at disconnect */
-    bool quiet;           /* -q: no routing advice */
+    enum log_connections log_connections;
+    bool quiet; /* -q: no routing advice */
     struct log_config log;
     struct listener_config *listeners;
     size_t n_listeners;       /* 0 is fine with a file: the service waits for a reload */

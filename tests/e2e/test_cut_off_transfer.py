@@ -36,7 +36,8 @@ def cutoffs(request, serve, target, dial):
     """cutoffs(head=..., buffer=...): buffer is that of the receiving sockets, in bytes."""
     def make(head=proxied, buffer=None):
         service = target(receive_buffer=buffer)
-        return Cutoffs(serve(), lambda: dial(receive_buffer=buffer), service, head, request.param)
+        gateway = serve(settings={"log": {"level": "debug"}})  # LOCAL is told there
+        return Cutoffs(gateway, lambda: dial(receive_buffer=buffer), service, head, request.param)
     return make
 
 

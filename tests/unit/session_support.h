@@ -5,6 +5,7 @@
 
 #include "net_support.h"
 
+#include "mmproxy/base/subnets.h"
 #include "mmproxy/worker/session.h"
 
 struct world {
@@ -12,6 +13,7 @@ struct world {
     struct config config;
     struct worker_spec spec;
     unsigned listener_id;
+    struct subnets *allowed;
     struct worker worker;
     struct listener listener;
 };
@@ -26,6 +28,20 @@ static inline void support_on_hangup_due(struct deadline *deadline)
     session_watch_hangups(deadline->owner);
 }
 
+/* Peers are to be in there. */
+static inline struct subnets *support_subnet(const char *text)
+{
+    struct subnets *set = subnets_new();
+    struct prefix prefix;
+    const char *reason;
+
+    assert_non_null(set);
+    assert_int_equal(prefix_parse(&prefix, text, &reason), PREFIX_OK);
+    assert_int_equal(subnets_add(set, &prefix), 0);
+    subnets_seal(set);
+    return set;
+}
+
 /* Timeouts are so long that none ends while a test runs. Nothing is logged. */
 static inline void world_open(struct world *world)
 {
@@ -34,7 +50,9 @@ static inline void world_open(struct world *world)
     assert_non_null(counters);
     memset(world, 0, sizeof *world);
     world->listener_id = (unsigned)counters_claim_listener(counters, "");
+    world->allowed = support_subnet("192.0.2.0/24");
     world->listener_config = (struct listener_config){
+        .allowed = world->allowed,
         .target_v4 = support_addr("127.0.0.1:22"),
         .header_timeout_ms = 600 * 1000,
         .connect_timeout_ms = 600 * 1000,
@@ -77,6 +95,7 @@ static inline void world_close(struct world *world)
     pump_pool_free(worker->pool);
     ev_loop_destroy(worker->loop);
     counters_free(world->spec.counters);
+    subnets_free(world->allowed);
 }
 
 /* Reads to the end. returns: 0 at the end of file, else the errno. */

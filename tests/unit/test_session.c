@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* session: the driver, around states that a test makes up. */
+#include "session_support.h"
+
+#include "mmproxy/net/sock.h"
+
+/* What the states return, one after the other, and what they were called with. */
+static struct {
+    enum session_state next[16];
+    size_t n_next;
+    size_t n_calls;
+    enum session_state called[16];
+    unsigned ready[16];
+    struct session *session;
+    int service; /* the other end of the socket that CONNECT opened last */
+} script;
+
+static int abortive_pair(int *other)
+{
+    int ends[2];
+
+    support_tcp_pair(ends, 0);
+    assert_int_equal(sock_set_abortive(ends[1]), 0);
+    *other = ends[0];
+    return ends[1];
+}
+
+static enum session_state play(struct session *session, enum session_state state, unsigned ready)
+{
+    assert_true(script.n_calls < script.n_next);
+    assert_int_equal(session->state, state);
+    script.session = session;
+    script.called[script.n_calls] = state;
+    script.ready[script.n_calls] = ready;
+    return script.next[script.n_calls++];
+}
+
+/* These take the places of the real ones. */
+enum session_state header_run(struct session *session, unsigned ready)
+{
+    return play(session, SESSION_HEADER, ready);
+}
+
+enum session_state connect_run(struct session *session, unsigned ready)
+{
+    if (session->target_fd < 0)
+        session->target_fd = abortive_pair(&script.service);
+    pump_open(&session->up, session->peer_fd, session->target_fd);
+    pump_open(&session->down, session->target_fd, session->peer_fd);
+    return play(session, SESSION_CONNECT, ready);
+}
+
+enum session_state relay_run(struct session *session, unsigned ready)
+{
+    return play(session, SESSION_RELAY, ready);
+}
+
+#define SCRIPT(...)                                         \
+    script_set((const enum session_state[]){ __VA_ARGS__ }, \
+               COUNT(((const enum session_state[]){ __VA_ARGS__ })))
+
+static void script_set(const enum session_state *next, size_t n)
+{
+    memset(&script, 0, sizeof script);
+    memcpy(script.next, next, n * sizeof *next);
+    script.n_next = n;
+    script.service = -1;
+}
+
+struct rig {
+    struct world world;
+    int client;  /* the other end of the session's first socket */
+    int service; /* ... and of its second one */
+};
+
+static void rig_open(struct rig *rig)
+{
+    world_open(&rig->world);
+    rig->client = -1;
+    rig->service = -1;
+}
+
+static void rig_close(struct rig *rig)
+{
+    assert_int_equal(script.n_calls, script.n_next);
+    world_close(&rig->world);
+    if (rig->client >= 0)
+        close(rig->client);
+    if (rig->service >= 0)
+        close(rig->service);
+}
+
+static struct session *start(struct rig *rig)
+{
+    struct addr peer = support_addr("192.0.2.1:4711");
+    int fd = abortive_pair(&rig->client);
+
+    assert_int_equal(session_start(&rig->world.listener, fd, &peer), REASON_NONE);
+    rig->service = script.service;
+    return script.session;
+}
+
+/* Both pumps wait to read. */
+static struct session *start_relay(struct rig *rig)
+{
+    struct session *session = start(rig);
+
+    assert_int_equal(session->state, SESSION_RELAY);
+    return session;
+}
+
+static int events(const ev_io *io)
+{
+    return ev_is_active(io) ? io->events & (EV_READ | EV_WRITE) : 0;
+}
+
+static void a_session_waits_for_its_header_first(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    SCRIPT(SESSION_HEADER, SESSION_CLOSED);
+    struct session *session = start(&rig);
+    assert_int_equal(script.ready[0], READY_ENTERED);
+    assert_int_equal(events(&session->peer_io), EV_READ);
+    assert_int_equal(events(&session->target_io), 0);
+    assert_ptr_equal(session->deadline.queue, &rig.world.listener.header_deadlines);
+    assert_int_equal(rig.world.worker.n_sessions, 1);
+    assert_int_equal(counters_pending(rig.world.spec.counters, rig.world.listener_id), 1);
+
+    assert_int_equal(send(rig.client, "x", 1, 0), 1);
+    support_wait(session->peer_fd, POLLIN);
+    ev_run(rig.world.worker.loop, EVRUN_NOWAIT);
+    assert_int_equal(script.ready[1], READY_PEER_READ);
+    assert_int_equal(counters_pending(rig.world.spec.counters, rig.world.listener_id), 0);
+    assert_int_equal(counters_sessions(rig.world.spec.counters, rig.world.listener_id), 0);
+    rig_close(&rig);
+}
+
+static void every_state_has_its_watchers_and_its_deadline(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    SCRIPT(SESSION_HEADER, SESSION_CONNECT, SESSION_CONNECT, SESSION_RELAY, SESSION_RELAY,
+           SESSION_CLOSED);
+    struct session *session = start(&rig);
+    session->header = malloc(1);
+
+    session_drive(session, READY_PEER_READ);
+    rig.service = script.service;
+    assert_int_equal(session->state, SESSION_CONNECT);
+    assert_int_equal(script.ready[2], READY_ENTERED);
+    assert_int_equal(events(&session->peer_io), 0);
+    assert_int_equal(events(&session->target_io), EV_WRITE);
+    assert_ptr_equal(session->deadline.queue, &rig.world.listener.connect_deadlines);
+    assert_non_null(session->header); /* what was behind the header is still wanted */
+
+    session_drive(session, READY_TARGET_WRITE);
+    assert_int_equal(session->state, SESSION_RELAY);
+    assert_int_equal(script.ready[4], READY_ENTERED);
+    assert_int_equal(events(&session->peer_io), EV_READ);
+    assert_int_equal(events(&session->target_io), EV_READ);
+    assert_ptr_equal(session->deadline.queue, &rig.world.listener.idle_deadlines);
+    assert_null(session->header);
+    session_drive(session, READY_STOP);
+    rig_close(&rig);
+}
+
+static void a_session_may_pass_through_all_states_at_once(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    unsigned sockets = support_descriptors("socket:");
+    SCRIPT(SESSION_CONNECT, SESSION_RELAY, SESSION_CLOSED);
+    (void)start(&rig);
+    assert_int_equal(script.called[1], SESSION_CONNECT);
+    assert_int_equal(script.called[2], SESSION_RELAY);
+    assert_int_equal(counters_sessions(rig.world.spec.counters, rig.world.listener_id), 0);
+    assert_int_equal(support_descriptors("socket:"), sockets + 2); /* client and service */
+    rig_close(&rig);
+}
+
+static void the_relay_s_watchers_follow_its_pumps(void **state)
+{
+    static const struct {
+        enum pump_wait up;
+        enum pump_wait down;
+        int peer;
+        int target;
+    } cases[] = {
+        { PUMP_READ, PUMP_READ, EV_READ, EV_READ },
+        { PUMP_WRITE, PUMP_READ, 0, EV_READ | EV_WRITE },
+        { PUMP_READ, PUMP_WRITE, EV_READ | EV_WRITE, 0 },
+        { PUMP_WRITE, PUMP_WRITE, EV_WRITE, EV_WRITE },
+        { PUMP_DONE, PUMP_READ, 0, EV_READ },
+        { PUMP_DONE, PUMP_WRITE, EV_WRITE, 0 },
+        { PUMP_READ, PUMP_DONE, EV_READ, 0 },
+        { PUMP_WRITE, PUMP_DONE, 0, EV_WRITE },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct rig rig;
+
+        rig_open(&rig);
+        SCRIPT(SESSION_CONNECT, SESSION_RELAY, SESSION_RELAY, SESSION_RELAY, SESSION_CLOSED);
+        struct session *session = start_relay(&rig);
+        session->up.wait = cases[i].up;
+        session->down.wait = cases[i].down;
+        session_drive(session, READY_PEER_READ);
+        assert_int_equal(events(&session->peer_io), cases[i].peer);
+        assert_int_equal(events(&session->target_io), cases[i].target);
+        /* Both sockets are to be heard of, in the end. */
+        bool is_one_unread = !(cases[i].peer & cases[i].target & EV_READ);
+        assert_int_equal(session->hangup_due.queue != NULL, is_one_unread);
+        session_drive(session, READY_STOP);
+        rig_close(&rig);
+    }
+}
+
+static void idle_timeout_begins_anew_with_what_comes_or_goes_and_nothing_else(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    const struct deadline_queue *queue = &rig.world.listener.idle_deadlines;
+    SCRIPT(SESSION_CONNECT, SESSION_RELAY, SESSION_RELAY, SESSION_CONNECT, SESSION_RELAY,
+           SESSION_RELAY, SESSION_RELAY, SESSION_CLOSED, SESSION_CLOSED);
+    struct session *first = start_relay(&rig);
+    int ends[] = { rig.client, rig.service };
+    struct session *second = start_relay(&rig);
+
+    /* The one whose deadline is older is the queue's first. */
+    assert_ptr_equal(deadline_queue_first(queue)->owner, first);
+    session_watch_hangups(first);
+    assert_ptr_equal(deadline_queue_first(queue)->owner, first);
+    session_drive(first, READY_TARGET_WRITE);
+    assert_ptr_equal(deadline_queue_first(queue)->owner, second);
+    session_drive(first, READY_DEADLINE);
+    session_drive(second, READY_DEADLINE);
+    close(ends[0]);
+    close(ends[1]);
+    rig_close(&rig);
+}
+
+static void without_idle_timeout_there_is_no_deadline(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.world.listener_config.idle_timeout_ms = 0;
+    SCRIPT(SESSION_CONNECT, SESSION_RELAY, SESSION_RELAY, SESSION_RELAY, SESSION_CLOSED);
+    struct session *session = start_relay(&rig);
+    assert_null(session->deadline.queue);
+    session_drive(session, READY_PEER_READ);
+    assert_null(session->deadline.queue);
+    session_drive(session, READY_STOP);
+    rig_close(&rig);
+}
+
+static void a_socket_that_is_not_read_is_heard_of_after_a_while(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    SCRIPT(SESSION_CONNECT, SESSION_RELAY, SESSION_RELAY, SESSION_RELAY, SESSION_CLOSED);
+    struct session *session = start_relay(&rig);
+    session->up.wait = PUMP_DONE;
+    session_drive(session, READY_PEER_READ);
+    assert_non_null(session->hangup_due.queue);
+    assert_false(session->peer_errors_watched);
+
+    session_watch_hangups(session);
+    assert_true(session->peer_errors_watched);
+    assert_false(session->target_errors_watched);
+    assert_null(session->hangup_due.queue);
+    support_reset(rig.client);
+    rig.client = -1;
+    support_wait(session->peer_fd, POLLHUP);
+    ev_run(rig.world.worker.loop, EVRUN_NOWAIT);
+    assert_int_equal(script.ready[4], READY_ERROR);
+    rig_close(&rig);
+}
+
+static void a_peer_that_may_not_come_in_is_reset_and_no_state_runs(void **state)
+{
+    struct addr stranger = support_addr("203.0.113.1:4711");
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    SCRIPT(SESSION_CLOSED);
+    script.n_next = 0;
+    int fd = abortive_pair(&rig.client);
+    assert_int_equal(session_start(&rig.world.listener, fd, &stranger), REASON_NOT_ALLOWED);
+    assert_int_equal(support_read_end(rig.client), ECONNRESET);
+    rig_close(&rig);
+}
+
+static void a_watcher_that_epoll_refuses_is_told(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    SCRIPT(SESSION_HEADER, SESSION_CLOSED);
+    struct session *session = start(&rig);
+    ev_feed_event(rig.world.worker.loop, &session->peer_io, EV_ERROR | EV_READ | EV_WRITE);
+    ev_run(rig.world.worker.loop, EVRUN_NOWAIT);
+    assert_int_equal(script.ready[1], READY_REFUSED);
+    rig_close(&rig);
+}
+
+static void only_a_session_that_has_not_failed_closes_with_fin(void **state)
+{
+    static const struct {
+        bool ends_with_fin;
+        bool has_failed;
+        int end;
+    } cases[] = {
+        { true, false, 0 },
+        { false, false, ECONNRESET },
+        { false, true, ECONNRESET },
+        { true, true, ECONNRESET },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct rig rig;
+
+        rig_open(&rig);
+        SCRIPT(SESSION_CONNECT, SESSION_RELAY, SESSION_RELAY, SESSION_CLOSED);
+        struct session *session = start_relay(&rig);
+        session->ends_with_fin = cases[i].ends_with_fin;
+        session->has_failed = cases[i].has_failed;
+        session_drive(session, READY_STOP);
+        assert_int_equal(support_read_end(rig.client), cases[i].end);
+        assert_int_equal(support_read_end(rig.service), cases[i].end);
+        rig_close(&rig);
+    }
+}
+
+static void what_a_session_held_is_free_again(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    unsigned before = support_descriptors("");
+    SCRIPT(SESSION_CONNECT, SESSION_RELAY, SESSION_RELAY, SESSION_CLOSED);
+    struct session *session = start_relay(&rig);
+    session->header = malloc(1);
+    assert_int_equal(pump_prime(&session->up, (const uint8_t *)"unsent", 6), 0);
+    session_drive(session, READY_STOP);
+    assert_int_equal(support_descriptors(""), before + 2); /* client and service */
+    assert_int_equal(rig.world.worker.n_sessions, 0);
+    assert_null(deadline_queue_first(&rig.world.listener.idle_deadlines));
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_session_waits_for_its_header_first),
+        cmocka_unit_test(every_state_has_its_watchers_and_its_deadline),
+        cmocka_unit_test(a_session_may_pass_through_all_states_at_once),
+        cmocka_unit_test(the_relay_s_watchers_follow_its_pumps),
+        cmocka_unit_test(idle_timeout_begins_anew_with_what_comes_or_goes_and_nothing_else),
+        cmocka_unit_test(without_idle_timeout_there_is_no_deadline),
+        cmocka_unit_test(a_socket_that_is_not_read_is_heard_of_after_a_while),
+        cmocka_unit_test(a_peer_that_may_not_come_in_is_reset_and_no_state_runs),
+        cmocka_unit_test(a_watcher_that_epoll_refuses_is_told),
+        cmocka_unit_test(only_a_session_that_has_not_failed_closes_with_fin),
+        cmocka_unit_test(what_a_session_held_is_free_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -120,7 +120,7 @@ static void start_failed(struct generation *generation, const char *why)
 static void start_timed_out(struct generation *generation)
 {
     if (generation->missing > 0)
-        start_failed(generation, strerror(generation->start_error));
+        start_failed(generation, counters_strerror(generation->start_error));
     else if (!all_are_ready(generation))
         start_failed(generation, "its workers are not ready in time");
     else
@@ -141,7 +141,7 @@ static void start_missing(struct generation *generation)
     int err = start_workers(generation);
     if (err == 0)
         return;
-    log_error("worker", "[!] a worker can't be started: %s", strerror(-err));
+    log_error("worker", "[!] a worker can't be started: %s", counters_strerror(-err));
     generation->deaths_in_a_row++;
     retry_later(generation);
 }

@@ -157,7 +157,7 @@ void load_fork(struct supervisor *supervisor)
         load->config = NULL; /* the generation's */
         return;
     }
-    report(supervisor, "no workers can be started: %s", strerror(-err));
+    report(supervisor, "no workers can be started: %s", counters_strerror(-err));
     failed(supervisor, EX_OSERR);
 }
 

@@ -71,6 +71,14 @@ void counters_free(struct counters *counters)
     free(counters);
 }
 
+const char *counters_strerror(int error)
+{
+    return error == ENOSPC
+               ? "generations that still have sessions leave no room for so many more workers or "
+                 "listeners"
+               : strerror(error);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(a, b);

@@ -12,7 +12,7 @@ import pytest
 
 from lib import conf, daemon, header, lines
 from lib.conn import FIN, RST
-from lib.topology import CLIENT4, STRANGER4
+from lib.topology import CLIENT4, CLIENT6, STRANGER4
 from lib.wait import until
 
 HEAD = header.v1(CLIENT4, 51234)
@@ -81,6 +81,47 @@ def test_connections_says_which_lines_a_session_gets(connections, launch, target
     assert (" connected, proxy" in text) == (connections == "both")
     assert (" disconnected, proxy" in text) == (connections != "none")
     assert "is not allowed to connect" in text
+
+
+def test_every_refusal_has_a_reason_of_one_word(launch, net, directory, dial, target):
+    """Besides its sentence: for scripts, and as the label of its counter."""
+    path = conf.write(directory, [conf.listener(max_sessions_per_client=1, max_sessions=2,
+                                                header_timeout=1, target_v6=None)],
+                      workers=1, log={"target": "stderr", "format": "json"})
+    gateway = launch(net.origin, "-c", path)
+    gateway.settle()
+
+    def refused(data, **options):
+        peer = dial(**options)
+        peer.send(data)
+        peer.expect_end(RST)
+        return peer.local
+
+    expected = {refused(header.v1(CLIENT4, 1)): "target_refused",  # nothing listens yet
+                refused(b"", source=STRANGER4): "not_allowed",
+                refused(b"no header"): "bad_header",
+                refused(b"PROXY "): "timeout",
+                refused(header.v1("127.0.0.1", 1)): "local_client",
+                refused(header.v1(CLIENT6, 1)): "no_target"}
+    service = target()
+    held = dial()
+    held.send(HEAD)
+    conns = [service.accept()]
+    expected[refused(header.v1(CLIENT4, 2))] = "max_sessions_per_client"
+    other = dial()
+    other.send(header.v1("198.51.100.8", 2))
+    conns.append(service.accept())
+    expected[refused(b"")] = "max_sessions"
+
+    def reasons():
+        return {event["peer"]: event["reason"] for event in _events(gateway) if "peer" in event
+                and event["event"] not in ("connected", "disconnected")}
+    until(lambda: reasons() == expected, lambda: f"{expected}, not {reasons()}")
+    details = {event["reason"]: event.get("detail") for event in _events(gateway)
+               if event.get("reason") in expected.values()}
+    assert details["max_sessions"] == "2 sessions are the limit (max_sessions)"
+    assert details["target_refused"] == "Connection refused"
+    assert details["not_allowed"] is None
 
 
 def test_reset_by_the_target_as_the_client_ends_is_called_so(serve, target, session):

@@ -12,6 +12,7 @@ import time
 from lib import attack_waves, conf, daemon, footprint, hostile
 from lib.topology import ORIGIN4, ORIGIN6, Topology
 
+import kills
 import sessions
 from changes import Changes, usual_listeners
 from world import World
@@ -230,21 +231,31 @@ def run_attack(count, directory):
     return not failures
 
 
+def run_kills(count, directory):
+    failures = kills.run(count, directory)
+    show("failures", failures)
+    print(f"soak: {count} workers killed while they counted, {len(failures)} failures")
+    return not failures
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tools/soak", description=__doc__)
     parser.add_argument("minutes", nargs="?", type=float, default=30,
                         help="how long sessions are made (%(default)g)")
     parser.add_argument("--hostile", metavar="N", type=int,
                         help="only N hostile connections, and good clients among them")
+    parser.add_argument("--kills", metavar="N", type=int,
+                        help="only N kills of workers while they count sessions")
     args = parser.parse_args()
-    if args.minutes <= 0 or (args.hostile is not None and args.hostile < 100):
-        parser.error("minutes are more than none, and hostile connections 100 at least")
+    if args.minutes <= 0 or (args.kills is not None and args.kills < 1) or (args.hostile is not None and args.hostile < 100):
+        parser.error("minutes are more than none, hostile connections 100 at least, kills 1")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory(prefix="mmproxy-soak-") as name:
         directory = pathlib.Path(name)
         directory.chmod(0o1777)
         is_well = (run_attack(args.hostile, directory) if args.hostile is not None
+                   else run_kills(args.kills, directory) if args.kills is not None
                    else run_soak(args.minutes, directory))
     return 0 if is_well else 1
 

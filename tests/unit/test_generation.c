@@ -270,6 +270,20 @@ static void workers_that_can_t_start_are_a_failure_to_be_cleared_away(void **sta
     }
 }
 
+static void a_start_without_room_for_its_workers_fails_and_says_why(void **state)
+{
+    (void)state;
+    for (int i = 0; i < COUNTERS_WORKERS - 1; i++) /* of generations that drain */
+        assert_int_equal(counters_claim_worker(world.counters), i);
+    start(no_jail);
+    turn_until(has_failed);
+    assert_string_equal(world.generation->failure,
+                        "generations that still have sessions leave no room for so many more "
+                        "workers or listeners");
+    generation_kill(world.generation);
+    turn_until(is_gone);
+}
+
 static void a_worker_that_dies_is_replaced_by_one_that_serves(void **state)
 {
     (void)state;
@@ -343,6 +357,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_is_served_before_the_owner_says_so, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(workers_that_can_t_start_are_a_failure_to_be_cleared_away,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_start_without_room_for_its_workers_fails_and_says_why,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_worker_that_dies_is_replaced_by_one_that_serves, set_up,
                                         tear_down),

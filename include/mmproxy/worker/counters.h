@@ -51,6 +51,9 @@ struct counters_worker {
 
 struct counters;
 
+/* What an errno of the functions below means, as a sentence. */
+const char *counters_strerror(int error);
+
 /* returns: NULL when memory is short. */
 struct counters *counters_new(void);
 void counters_free(struct counters *counters);

@@ -42,7 +42,7 @@ static inline struct subnets *support_subnet(const char *text)
     return set;
 }
 
-/* Timeouts are so long that none ends while a test runs. Nothing is logged. */
+/* Timeouts are so long that none ends while a test runs. */
 static inline void world_open(struct world *world)
 {
     struct counters *counters = counters_new();

@@ -170,6 +170,50 @@ static void a_reset_behind_a_first_answer_is_no_end_of_file(void **state)
     pump_pool_free(pool);
 }
 
+/* As a failed send does it: the socket's error is gone, and recv returns 0. */
+static void an_end_of_file_behind_a_reset_that_was_told_elsewhere_is_an_error(void **state)
+{
+    (void)state;
+    for (size_t warm_up = 0; warm_up <= 1 << 20; warm_up += 1 << 20) {
+        struct pump_pool *pool = pump_pool_new(4);
+        struct rig rig;
+
+        rig_open(&rig, pool, 0);
+        rig_move(&rig, warm_up, 64 * 1024, 64 * 1024);
+        assert_int_equal(rig_send(&rig, 64, 0), 64);
+        support_wait(rig.from, POLLIN);
+        support_reset(rig.sender);
+        rig.sender = -1;
+        support_wait(rig.from, POLLHUP);
+        assert_int_equal(support_option(rig.from, SOL_SOCKET, SO_ERROR), ECONNRESET);
+        pump_cut_off(&rig.pump);
+        assert_int_equal(rig_run_to_the_end(&rig), PUMP_FROM_ERROR);
+        assert_int_equal(rig.pump.error, ECONNRESET);
+        assert_int_equal(rig_run(&rig), PUMP_FROM_ERROR);
+        /* Nothing is held back for a FIN that does not come. */
+        support_wait(rig.receiver, POLLIN);
+        assert_int_equal(rig_receive(&rig, 64), 64);
+        rig_close(&rig);
+        pump_pool_free(pool);
+    }
+}
+
+static void a_regular_end_of_one_whose_other_direction_failed_then_is_none(void **state)
+{
+    struct pump_pool *pool = pump_pool_new(4);
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig, pool, 0);
+    assert_return_code(shutdown(rig.sender, SHUT_WR), errno);
+    assert_int_equal(rig_run_to_the_end(&rig), PUMP_DONE);
+    pump_cut_off(&rig.pump);
+    assert_int_equal(rig_run(&rig), PUMP_FROM_ERROR);
+    assert_int_equal(rig.pump.wait, PUMP_FROM_ERROR);
+    rig_close(&rig);
+    pump_pool_free(pool);
+}
+
 static void one_direction_goes_on_after_the_end_of_the_other(void **state)
 {
     struct pump_pool *pool = pump_pool_new(4);
@@ -317,6 +361,8 @@ int main(void)
         cmocka_unit_test(the_end_of_file_comes_behind_the_last_byte),
         cmocka_unit_test(the_end_behind_a_first_answer_is_seen_with_it_and_goes_out_with_it),
         cmocka_unit_test(a_reset_behind_a_first_answer_is_no_end_of_file),
+        cmocka_unit_test(an_end_of_file_behind_a_reset_that_was_told_elsewhere_is_an_error),
+        cmocka_unit_test(a_regular_end_of_one_whose_other_direction_failed_then_is_none),
         cmocka_unit_test(one_direction_goes_on_after_the_end_of_the_other),
         cmocka_unit_test(a_reset_by_the_sender_is_an_error_of_the_reading_side),
         cmocka_unit_test(a_reset_by_the_receiver_is_an_error_of_the_writing_side),

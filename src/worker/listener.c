@@ -10,7 +10,7 @@
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/subnets.h"
-#include "mmproxy/worker/session.h"
+#include "mmproxy/worker/stream/session.h"
 
 enum {
     ACCEPT_BATCH = 8, /* per wake-up, then the sessions that exist have their turn */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "mmproxy/base/clock.h"
-#include "mmproxy/worker/session.h"
+#include "mmproxy/worker/stream/session.h"
 
 enum { HELD_BACK_TOLD_AFTER_S = 10 };
 

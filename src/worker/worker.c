@@ -12,7 +12,7 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/net/loopmem.h"
 #include "mmproxy/worker/listener.h"
-#include "mmproxy/worker/session.h"
+#include "mmproxy/worker/stream/session.h"
 
 enum {
     MAX_PIPES = 64,   /* 16 MiB of pipe buffers at the most; further bulk streams are copied */

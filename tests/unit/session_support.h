@@ -6,7 +6,7 @@
 #include "net_support.h"
 
 #include "mmproxy/base/subnets.h"
-#include "mmproxy/worker/session.h"
+#include "mmproxy/worker/stream/session.h"
 
 struct world {
     struct listener_config listener_config;

@@ -8,7 +8,7 @@
 
 #include "mmproxy/net/sock.h"
 #include "mmproxy/proxyproto/proxyproto.h"
-#include "mmproxy/worker/session.h"
+#include "mmproxy/worker/stream/session.h"
 
 /* Most headers come in one piece and never need this buffer. */
 enum { FIRST_SIZE = 256 };

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "mmproxy/net/sock.h"
-#include "mmproxy/worker/session.h"
+#include "mmproxy/worker/stream/session.h"
 
 static bool is_peer(const struct session *session, int fd)
 {

@@ -5,7 +5,7 @@
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/net/spoof.h"
-#include "mmproxy/worker/session.h"
+#include "mmproxy/worker/stream/session.h"
 
 static const struct addr *target_of(const struct session *session)
 {

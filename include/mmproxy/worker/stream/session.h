@@ -6,8 +6,8 @@
  * now and returns the next state; it neither arms watchers nor frees anything. One driver
  * (session.c) moves between states, sets deadlines, arms watchers and frees.
  */
-#ifndef MMPROXY_WORKER_SESSION_H
-#define MMPROXY_WORKER_SESSION_H
+#ifndef MMPROXY_WORKER_STREAM_SESSION_H
+#define MMPROXY_WORKER_STREAM_SESSION_H
 
 #include <ev.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "mmproxy/worker/session.h"
+#include "mmproxy/worker/stream/session.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -43,8 +43,8 @@ def trip(net, port):
     peer.close()
 
 
-# How many files fit: the directory itself, the one of this network namespace in it, the lock,
-# the claim. The next one to be made is what there is no space for.
+# How many files fit: the directory itself, the one of this network namespace in it, the claim,
+# the value of a sysctl. The next one to be made is what there is no space for.
 @pytest.mark.parametrize("files", [1, 2, 3, 4])
 @pytest.mark.usefixtures("service")
 def test_a_full_runtime_directory_does_not_keep_the_return_path_away(files, origin, plain_net,

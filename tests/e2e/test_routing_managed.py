@@ -102,6 +102,15 @@ def test_after_a_crash_another_configuration_removes_what_it_does_not_need(retur
     assert routing.snapshot(origin) == before
 
 
+def test_marks_that_the_administrator_takes_away_are_replaced(origin, directory, manage):
+    administrator_sets_up(origin, directory, return_path="connmark")
+    managed = manage(return_path="connmark")
+    assert "mmproxy" not in origin.run("nft", "list", "tables")
+    for program in ("iptables", "ip6tables"):
+        origin.run(program, "-t", "mangle", "-F")
+    managed.wait_line(r"\[!\] Return path: put back .*nft table inet mmproxy")
+
+
 def test_a_sysctl_that_was_on_stays_on(origin, manage):
     origin.sysctl("net.ipv4.tcp_fwmark_accept", 1)
     managed = manage(return_path="fwmark")

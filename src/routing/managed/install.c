@@ -140,47 +140,46 @@ static void install_route(struct install *install, const struct wanted_item *ite
         install_tell(install, install->added, command);
 }
 
-void install_note_runtime(struct install *install, int r)
+/*
+ * Sessions need the return path more than the next start needs to know of it: nothing fails
+ * where the value is in memory alone. returns: false where it would be lost; that was logged.
+ */
+static bool keep_original(struct install *install, const char *name, const char *command,
+                          int *value)
 {
-    if (install->runtime_error == 0)
-        install->runtime_error = r;
-}
+    int err = originals_keep(install->originals, name, value);
 
-/* returns: false where its value would be lost, as there are too many; that was told. */
-static bool remember_sysctl(struct install *install, const char *name, const char *command,
-                            int value)
-{
-    int r = runtime_remember(install->runtime, name, value);
-
-    if (r != -ENOBUFS) {
-        install_note_runtime(install, r);
-        return true;
+    if (err == -ENOMEM) {
+        install_tell_failed(install, command, err);
+        return false;
     }
-    install->failed = true;
-    if (!install->hush_failures && may_tell(install))
-        log_error("return_path",
-                  "[!] Return path: %s not done: %d sysctls are changed already, no more can be "
-                  "put back",
-                  command, REMEMBERED_MAX);
-    return false;
+    if (install->originals_error == 0)
+        install->originals_error = err;
+    return true;
 }
 
+/*
+ * What it was is kept first: a crash in between must not make our value the original one. It is
+ * kept once more afterwards, since another instance that sets it back at this very moment has
+ * forgotten what it was.
+ */
 static void install_sysctl(struct install *install, const struct wanted_item *item)
 {
     char command[WANTED_COMMAND_MAX];
     int value;
-    int r = sysctl_get(item->sysctl, &value);
+    int err = sysctl_get(item->sysctl, &value);
 
     wanted_command(item, command);
-    /* Remembered first: a crash in between must not make our value the original one. */
-    if (r == 0 && !remember_sysctl(install, item->sysctl, command, value))
+    if (err == 0 && !keep_original(install, item->sysctl, command, &value))
         return;
-    if (r == 0)
-        r = sysctl_set(item->sysctl, 1);
-    if (r < 0)
-        install_tell_failed(install, command, r);
-    else
-        install_tell(install, install->added, command);
+    if (err == 0)
+        err = sysctl_set(item->sysctl, 1);
+    if (err < 0) {
+        install_tell_failed(install, command, err);
+        return;
+    }
+    (void)keep_original(install, item->sysctl, command, &value);
+    install_tell(install, install->added, command);
 }
 
 static void install_item(struct install *install, const struct wanted_item *item,
@@ -219,7 +218,7 @@ void install_missing(struct install *install, const struct wanted *own)
 bool install_keeps(const struct install_keep *keep, const struct wanted_item *item)
 {
     return keep->incomplete || wanted_has(keep->own, item) || wanted_has(keep->others, item) ||
-           (keep->strangers && !wanted_has(keep->previous, item));
+           (keep->has_unseen && !wanted_has(keep->previous, item));
 }
 
 static struct wanted_item mark_item(const struct nftlist_mark *mark, sa_family_t family)

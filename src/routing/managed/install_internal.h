@@ -11,12 +11,6 @@
 void install_tell(struct install *install, const char *what, const char *command);
 void install_tell_failed(struct install *install, const char *command, int error);
 
-/*
- * r: what remembering a sysctl, or forgetting it, gave. Sessions need the return path more than
- * the next start needs to know of it: nothing fails for that.
- */
-void install_note_runtime(struct install *install, int r);
-
 bool install_keeps(const struct install_keep *keep, const struct wanted_item *item);
 
 #endif

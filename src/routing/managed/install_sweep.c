@@ -71,38 +71,51 @@ static bool is_sysctl_wanted(const struct wanted *wanted, const char *name)
     return false;
 }
 
-static void restore_sysctl(struct install *install, const struct runtime_sysctl *sysctl)
+/* returns: 0 or -errno. */
+static int set_back(struct install *install, const struct original *original)
 {
     char line[WANTED_COMMAND_MAX];
+
+    wanted_sysctl_command(original->name, original->value, line);
+    int err = sysctl_set(original->name, original->value);
+    if (err == 0)
+        install_tell(install, INSTALL_REMOVED, line);
+    else
+        install_tell_failed(install, line, err);
+    return err;
+}
+
+static void restore_sysctl(struct install *install, struct original *original)
+{
     int value;
-    int r = sysctl_get(sysctl->name, &value);
+    int err = sysctl_get(original->name, &value);
 
     /* Somebody has set it to something else since: that is what is wanted there now. */
-    if (r == 0 && value == 1 && sysctl->value != 1) {
-        r = sysctl_set(sysctl->name, sysctl->value);
-        wanted_sysctl_command(sysctl->name, sysctl->value, line);
-        if (r == 0)
-            install_tell(install, INSTALL_REMOVED, line);
-        else
-            install_tell_failed(install, line, r);
-    }
-    if (r == 0 || r == -ENOENT)
-        install_note_runtime(install, runtime_forget(install->runtime, sysctl->name));
+    if (err == 0 && value == 1 && original->value != 1)
+        err = set_back(install, original);
+    if (err < 0 && err != -ENOENT)
+        return;
+    originals_drop(install->originals, original->name);
+    /* Another instance may have set it to 1 in between, and found a value that is gone now. */
+    if (original->value != 1 && sysctl_get(original->name, &value) == 0 && value == 1)
+        (void)originals_keep(install->originals, original->name, &original->value);
 }
 
 static void sweep_sysctls(struct install *install, const struct install_keep *keep)
 {
-    size_t n;
-    const struct runtime_sysctl *sysctls = runtime_sysctls(install->runtime, &n);
+    struct originals originals = { 0 };
+    int err = originals_list(install->originals, &originals);
 
-    /* From the end, as forgetting one moves those behind it. */
-    for (size_t i = n; i-- > 0;) {
-        struct runtime_sysctl sysctl = sysctls[i];
+    if (install->originals_error == 0)
+        install->originals_error = err;
+    for (size_t i = 0; i < originals.n_items; i++) {
+        struct original *original = &originals.items[i];
 
-        if (!is_sysctl_wanted(keep->own, sysctl.name) &&
-            !is_sysctl_wanted(keep->others, sysctl.name))
-            restore_sysctl(install, &sysctl);
+        if (!is_sysctl_wanted(keep->own, original->name) &&
+            !is_sysctl_wanted(keep->others, original->name))
+            restore_sysctl(install, original);
     }
+    originals_close(&originals);
 }
 
 void install_sweep(struct install *install, const struct install_keep *keep)

@@ -4,13 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/routing/kernel/survey.h"
+#include "mmproxy/routing/managed/claims.h"
 #include "mmproxy/routing/managed/install.h"
+#include "mmproxy/routing/managed/runtime_dir.h"
 #include "mmproxy/routing/managed/watch.h"
 
 #define ADDED  "[+] Return path:"
@@ -18,36 +17,30 @@
 #define BEFORE "[!] Return path: put before a rule of somebody's that took the replies:"
 
 enum {
-    LOOK_EVERY_S = 10,          /* sysctls have no notifications */
+    LOOK_EVERY_MS = 10000, /* sysctls have no notifications */
+    /*
+     * After a change of ours too: what another instance removed at the same moment, before it
+     * saw our claim, comes back.
+     */
+    LOOK_SOON_MS = 1000,
     REPAIRS_AT_ONCE_MS = 10000, /* each repair spends a second */
-    MS = 1000,
+    REPAIR_MS = 1000,
 };
 
 struct managed {
     struct rtnl *rtnl;
-    struct runtime *runtime;
     struct watch watch;
-    struct wanted wanted;   /* since the last managed_apply */
-    struct wanted previous; /* wanted before, until a sweep has removed it */
-    int epoll_fd;
-    int timer_fd;
-    int64_t repaired_ms; /* up to when the limit is spent, see may_repair */
-    bool is_first;       /* nothing was applied yet */
-    bool has_failed;     /* the last time, and it was said */
-    bool is_runtime_bad; /* the last time, and it was said */
-    bool is_due;         /* a repair waits for the limit */
-    bool is_blind;       /* the last time: what others need could not be read */
-    bool is_sweep_owed;  /* the last one was left out, being blind */
+    struct claim claim;
+    struct originals originals; /* of sysctls that are not in a file yet */
+    struct wanted wanted;       /* since the last managed_apply */
+    struct wanted previous;     /* wanted before, until a sweep has removed it */
+    int64_t repaired_ms;        /* up to when the limit is spent, see may_repair */
+    bool is_first;              /* nothing was applied yet */
+    bool has_failed;            /* the last time, and it was said */
+    bool is_runtime_bad;        /* the last time, and it was said */
+    bool is_due;                /* a repair waits for the limit */
+    bool is_sweep_owed;         /* the last one was left out: what others need was not known */
 };
-
-static int watch_fd(const struct managed *managed, int fd)
-{
-    struct epoll_event event = { .events = EPOLLIN };
-
-    if (fd < 0)
-        return 0;
-    return epoll_ctl(managed->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
 
 static bool is_idle(const struct managed *managed)
 {
@@ -55,66 +48,41 @@ static bool is_idle(const struct managed *managed)
 }
 
 /* Until the next look; never where there is nothing to look after. */
-static void set_timer(const struct managed *managed)
+static void set_timer(const struct managed *managed, bool has_changed)
 {
-    int first_s = managed->is_due ? 1 : LOOK_EVERY_S;
-    struct itimerspec when = { .it_interval.tv_sec = LOOK_EVERY_S, .it_value.tv_sec = first_s };
+    unsigned first_ms = managed->is_due || has_changed ? LOOK_SOON_MS : LOOK_EVERY_MS;
 
     if (is_idle(managed))
-        when = (struct itimerspec){ 0 };
-    timerfd_settime(managed->timer_fd, 0, &when, NULL);
-}
-
-static int open_all(struct managed *managed)
-{
-    int r;
-
-    managed->rtnl = rtnl_new();
-    if (!managed->rtnl)
-        return -errno;
-    managed->runtime = runtime_new();
-    if (!managed->runtime)
-        return -ENOMEM;
-    managed->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    managed->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (managed->epoll_fd < 0 || managed->timer_fd < 0)
-        return -errno;
-    r = watch_open(&managed->watch);
-    if (r == 0)
-        r = watch_fd(managed, managed->watch.rtnl_fd);
-    if (r == 0)
-        r = watch_fd(managed, managed->watch.nft_fd);
-    if (r == 0)
-        r = watch_fd(managed, managed->timer_fd);
-    return r;
+        watch_look_after(&managed->watch, 0, 0);
+    else
+        watch_look_after(&managed->watch, first_ms, LOOK_EVERY_MS);
 }
 
 struct managed *managed_new(void)
 {
-    struct managed *managed = calloc(1, sizeof(*managed));
-    int r;
+    struct managed *managed = calloc(1, sizeof *managed);
 
     if (!managed)
         return NULL;
-    managed->watch.rtnl_fd = managed->watch.nft_fd = -1;
-    managed->epoll_fd = managed->timer_fd = -1;
+    managed->claim.fd = -1;
     managed->is_first = true;
-    r = open_all(managed);
-    if (r == 0)
+    int err = watch_open(&managed->watch);
+    if (err == 0) {
+        managed->rtnl = rtnl_new();
+        err = managed->rtnl ? 0 : -errno;
+    }
+    if (err == 0)
         return managed;
     managed_free(managed);
-    errno = -r;
+    errno = -err;
     return NULL;
 }
 
 static void close_all(struct managed *managed)
 {
     watch_close(&managed->watch);
-    if (managed->epoll_fd >= 0)
-        close(managed->epoll_fd);
-    if (managed->timer_fd >= 0)
-        close(managed->timer_fd);
     rtnl_free(managed->rtnl);
+    originals_close(&managed->originals);
     wanted_close(&managed->wanted);
     wanted_close(&managed->previous);
     free(managed);
@@ -125,28 +93,33 @@ void managed_free(struct managed *managed)
     if (!managed)
         return;
     if (managed->is_sweep_owed)
-        runtime_abandon(managed->runtime); /* who finds the dead claim does the sweep */
+        claims_abandon(&managed->claim);
     else
-        runtime_free(managed->runtime);
+        claims_withdraw(&managed->claim);
+    runtime_dir_remove();
     close_all(managed);
 }
 
-void managed_leave(struct managed *managed)
+int managed_leave(struct managed *managed)
 {
     if (!managed)
-        return;
-    runtime_leave(managed->runtime);
+        return -1;
+    int fd = managed->claim.fd;
     close_all(managed);
+    return fd;
 }
 
 int managed_fd(const struct managed *managed)
 {
-    return managed->epoll_fd;
+    return managed->watch.fd;
 }
 
-static int first_error(int a, int b)
+/* A claim that was made stays: workers that inherited it are not to look like unseen ones. */
+static int say_claim(struct managed *managed)
 {
-    return a < 0 ? a : b;
+    if (managed->wanted.n_items == 0 && managed->claim.fd < 0)
+        return 0;
+    return claims_say(&managed->claim, &managed->wanted);
 }
 
 /* Removes what is in excess, now or, where what others need is not known, another time. */
@@ -159,83 +132,84 @@ static void sweep(struct managed *managed, struct install *install, const struct
     wanted_close(&managed->previous);
 }
 
-/*
- * Brings the kernel to what is wanted now. The runtime directory is for crashes and for other
- * instances: sessions must not wait until it works.
- * returns: its first error, or 0.
- */
-static int reconcile_kernel(struct managed *managed, struct install *install, bool is_repair)
+static void bring_about(struct managed *managed, struct install *install,
+                        const struct claims_view *view, bool is_repair)
 {
-    struct wanted others = { 0 };
-    struct runtime_view view;
-    int r = runtime_claim(managed->runtime, &managed->wanted);
-
-    r = first_error(r, runtime_others(managed->runtime, &others, &view));
     struct install_keep keep = {
         .own = &managed->wanted,
-        .others = &others,
+        .others = &view->others,
         .previous = &managed->previous,
-        .strangers = view.strangers,
-        .incomplete = view.incomplete,
-        .leftovers = managed->is_first || managed->is_sweep_owed || view.died,
+        .has_unseen = view->has_unseen,
+        .incomplete = view->is_incomplete,
+        .leftovers = managed->is_first || managed->is_sweep_owed || view->n_dead > 0,
     };
-    managed->is_blind = view.incomplete;
+
     install_missing(install, &managed->wanted);
-    install_marks(install, &keep);
+    /* Reading tables takes its time on a host that has many rules. */
+    if (!is_repair || keep.leftovers || managed->has_failed || managed->watch.has_new_tables) {
+        managed->watch.has_new_tables = false;
+        install_marks(install, &keep);
+    }
     /* Nothing of ours is in excess since the last time otherwise; looking costs. */
     if (keep.leftovers || !is_repair)
         sweep(managed, install, &keep);
     install_finish(install);
-    wanted_close(&others);
-    return first_error(r, install->runtime_error);
+    if (!managed->is_sweep_owed)
+        claims_bury(view);
 }
 
 /* Once, until it has worked in between; where nothing is set up nothing can be left behind. */
-static void tell_runtime(struct managed *managed, int r)
+static void tell_runtime(struct managed *managed, int err, bool is_incomplete)
 {
     bool was_bad = managed->is_runtime_bad;
 
     if (is_idle(managed))
         return;
-    managed->is_runtime_bad = r < 0;
-    if (was_bad || r == 0)
+    managed->is_runtime_bad = err < 0;
+    if (was_bad || err == 0)
         return;
-    if (r == -EBUSY)
-        log_warning("return_path", "[!] Return path: another mmproxy holds the lock of the runtime "
-                                   "directory: going on without it, and removing nothing");
-    else if (managed->is_blind)
+    if (is_incomplete)
         log_warning("return_path",
                     "[!] Return path: what other mmproxy need can't be read (%s): removing "
                     "nothing until it can",
-                    strerror(-r));
+                    strerror(-err));
     else
         log_warning("return_path",
                     "[!] Return path: the runtime directory can't be used (%s): after a crash "
                     "sysctls would not go back to what they were",
-                    strerror(-r));
+                    strerror(-err));
 }
 
-/* returns: was anything changed? */
+static int first_error(int a, int b)
+{
+    return a < 0 ? a : b;
+}
+
+/*
+ * Brings the kernel to what is wanted now. The runtime directory is for crashes and for other
+ * instances: sessions must not wait until it works.
+ * returns: was anything changed?
+ */
 static bool reconcile(struct managed *managed, bool is_repair)
 {
+    struct claims_view view = { 0 };
     struct install install = {
         .rtnl = managed->rtnl,
-        .runtime = managed->runtime,
+        .originals = &managed->originals,
         /* What could not be set up before was nobody's to take away. */
         .added = is_repair && !managed->has_failed ? BACK : ADDED,
         .moved = is_repair ? BEFORE : ADDED,
         .hush_failures = managed->has_failed,
     };
-    int r = runtime_lock(managed->runtime); /* tries to mend what runtime_error tells */
 
-    r = first_error(runtime_error(managed->runtime), r);
-    r = first_error(r, reconcile_kernel(managed, &install, is_repair));
-    runtime_unlock(managed->runtime);
-    tell_runtime(managed, r);
+    int err = say_claim(managed);
+    err = first_error(err, originals_save(&managed->originals));
+    err = first_error(err, claims_read(&managed->claim, &view));
+    bring_about(managed, &install, &view, is_repair);
+    tell_runtime(managed, first_error(err, install.originals_error), view.is_incomplete);
+    claims_view_close(&view);
     managed->has_failed = install.failed;
-    if (is_idle(managed))
-        runtime_withdraw(managed->runtime);
-    set_timer(managed);
+    set_timer(managed, install.n_lines > 0);
     return install.n_lines > 0;
 }
 
@@ -243,10 +217,10 @@ static bool reconcile(struct managed *managed, bool is_repair)
 static int replace_wanted(struct managed *managed, struct wanted *wanted)
 {
     for (size_t i = 0; i < managed->wanted.n_items; i++) {
-        int r = wanted_add_item(&managed->previous, &managed->wanted.items[i]);
+        int err = wanted_add_item(&managed->previous, &managed->wanted.items[i]);
 
-        if (r < 0)
-            return r;
+        if (err < 0)
+            return err;
     }
     wanted_close(&managed->wanted);
     managed->wanted = *wanted;
@@ -258,24 +232,24 @@ static int collect(struct managed *managed, const struct config *const *configs,
                    struct wanted *out)
 {
     struct wanted_host host;
-    int r = survey_host(managed->rtnl, &host);
+    int err = survey_host(managed->rtnl, &host);
 
-    for (size_t i = 0; r == 0 && i < n_configs; i++) {
+    for (size_t i = 0; err == 0 && i < n_configs; i++) {
         if (configs[i]->routing == ROUTING_MANAGED)
-            r = wanted_add(out, configs[i], &host);
+            err = wanted_add(out, configs[i], &host);
     }
-    return r;
+    return err;
 }
 
 bool managed_apply(struct managed *managed, const struct config *const *configs, size_t n_configs)
 {
     struct wanted wanted = { 0 };
-    int r = collect(managed, configs, n_configs, &wanted);
+    int err = collect(managed, configs, n_configs, &wanted);
 
-    if (r == 0)
-        r = replace_wanted(managed, &wanted);
-    if (r < 0) {
-        log_error("return_path", "[!] Return path: %s", strerror(-r));
+    if (err == 0)
+        err = replace_wanted(managed, &wanted);
+    if (err < 0) {
+        log_error("return_path", "[!] Return path: %s", strerror(-err));
         wanted_close(&wanted);
         return false;
     }
@@ -288,7 +262,7 @@ bool managed_apply(struct managed *managed, const struct config *const *configs,
 void managed_remove(struct managed *managed)
 {
     /* A start that came to nothing may have been one after a crash, whose claim is there still. */
-    if (!managed->is_first || runtime_has_claims(managed->runtime))
+    if (!managed->is_first || claims_exist())
         (void)managed_apply(managed, NULL, 0);
 }
 
@@ -302,15 +276,12 @@ static bool may_repair(struct managed *managed)
 
     if (managed->repaired_ms < now - REPAIRS_AT_ONCE_MS)
         managed->repaired_ms = now - REPAIRS_AT_ONCE_MS;
-    return managed->repaired_ms + MS <= now;
+    return managed->repaired_ms + REPAIR_MS <= now;
 }
 
 void managed_on_readable(struct managed *managed)
 {
-    uint64_t ticks;
-    bool is_time = read(managed->timer_fd, &ticks, sizeof(ticks)) > 0;
-
-    if (watch_read(&managed->watch, &managed->wanted) || is_time)
+    if (watch_read(&managed->watch, &managed->wanted))
         managed->is_due = true;
     if (!managed->is_due || managed->is_first)
         return;
@@ -319,10 +290,10 @@ void managed_on_readable(struct managed *managed)
         return;
     }
     if (!may_repair(managed)) {
-        set_timer(managed);
+        set_timer(managed, false);
         return;
     }
     managed->is_due = false;
     if (reconcile(managed, true))
-        managed->repaired_ms += MS;
+        managed->repaired_ms += REPAIR_MS;
 }

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 #include "mmproxy/net/rtnl.h"
-#include "mmproxy/routing/managed/runtime.h"
+#include "mmproxy/routing/managed/originals.h"
 #include "mmproxy/routing/wanted/wanted.h"
 
 enum {
@@ -19,14 +19,14 @@ enum {
 };
 
 struct install {
-    struct rtnl *rtnl; /* the caller's, as is runtime, which is locked */
-    struct runtime *runtime;
-    const char *added;  /* how lines about what is added begin: "[+] Return path:" */
-    const char *moved;  /* the same about a rule that was there, behind one that hid it */
-    bool hush_failures; /* they were told before */
-    unsigned n_lines;   /* of log lines so far; more than INSTALL_LINES_MAX are counted only */
-    bool failed;        /* something wanted is not there now */
-    int runtime_error;  /* the first -errno of remembering; 0 = none */
+    struct rtnl *rtnl;           /* the caller's, as is originals */
+    struct originals *originals; /* of sysctls that are not in a file yet */
+    const char *added;           /* how lines about what is added begin: "[+] Return path:" */
+    const char *moved;           /* the same about a rule that was there, behind one that hid it */
+    bool hush_failures;          /* they were told before */
+    unsigned n_lines;    /* of log lines so far; more than INSTALL_LINES_MAX are counted only */
+    bool failed;         /* something wanted is not there now */
+    int originals_error; /* the first -errno of keeping what a sysctl was; 0 = none */
 };
 
 /* Which of our own things stay. */
@@ -34,8 +34,7 @@ struct install_keep {
     const struct wanted *own;
     const struct wanted *others;   /* what other instances need */
     const struct wanted *previous; /* what this instance needed before */
-    /* Of what is in none of the three, leave alone what may be somebody's we can't see. */
-    bool strangers;
+    bool has_unseen; /* of what is in none of the three, leave alone what others may need */
     bool incomplete; /* not all that others need is known: remove nothing */
     bool leftovers;  /* there may be any, of an instance that crashed: look everywhere */
 };

@@ -24,8 +24,9 @@ struct managed *managed_new(void);
 /*
  * Makes the return path what these configurations need together; those with routing
  * "manual" need nothing. What only former calls, or an instance that crashed, needed is
- * removed. To be called before sessions depend on it: at start, when a reload is about to
- * commit (the new and all draining ones), and when a generation has drained.
+ * removed. To be called before workers are forked for a configuration (it and those of all
+ * living generations), since each worker inherits the claim of what its sessions need; and when a
+ * generation is gone.
  * returns: is everything there now? What is not was logged; the service can go on.
  */
 bool managed_apply(struct managed *managed, const struct config *const *configs, size_t n_configs);
@@ -41,8 +42,7 @@ int managed_fd(const struct managed *managed);
 
 /*
  * Puts back what somebody took away, not more often than ten times at once and once a second
- * after that, and looks after everything, sysctls too, every ten seconds. Waits for nothing
- * but another instance that is changing things, half a second at most.
+ * after that, and looks after everything, sysctls too, every ten seconds. Waits for nothing.
  */
 void managed_on_readable(struct managed *managed);
 
@@ -56,7 +56,8 @@ void managed_free(struct managed *managed);
  * Instead of managed_free in every forked child (managed_free would withdraw the parent's
  * claim): other instances take the return path for needed while the child lives, though the
  * parent crash.
+ * returns: the one descriptor that stays open, for the child to keep; -1 where there is no claim.
  */
-void managed_leave(struct managed *managed);
+int managed_leave(struct managed *managed);
 
 #endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/routing/managed/runtime_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DEFAULT_DIRECTORY "/run/mmproxy"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+enum { TRIES = 100 };
+
+/* Another instance, as the last one, may remove it between the two calls: then once more. */
+static int open_folder(int at, const char *path, bool create, mode_t mode)
+{
+    int tries = 0;
+    int fd;
+
+    do {
+        if (create && mkdirat(at, path, mode) < 0 && errno != EEXIST)
+            return -errno;
+        fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    } while (fd < 0 && errno == ENOENT && create && ++tries < TRIES);
+    return fd < 0 ? -errno : fd;
+}
+
+static int open_parent(bool create)
+{
+    const char *given = getenv("RUNTIME_DIRECTORY");
+    char path[PATH_MAX];
+
+    if (!given || given[0] != '/')
+        given = DEFAULT_DIRECTORY;
+    snprintf(path, sizeof path, "%.*s", (int)strcspn(given, ":"), given);
+    return open_folder(AT_FDCWD, path, create, 0755);
+}
+
+/* Inode numbers are used again after a network namespace is gone, cookies are not. */
+void runtime_dir_name(char out[RUNTIME_DIR_NAME_LEN])
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    unsigned long long cookie = 0;
+    socklen_t len = sizeof cookie;
+    struct stat info;
+
+    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0) {
+        cookie = stat("/proc/self/ns/net", &info) == 0 ? info.st_ino : 0;
+        snprintf(out, RUNTIME_DIR_NAME_LEN, "netns-inode-%llu", cookie);
+    } else {
+        snprintf(out, RUNTIME_DIR_NAME_LEN, "netns-%llu", cookie);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+int runtime_dir_open(bool create)
+{
+    char name[RUNTIME_DIR_NAME_LEN];
+    int parent = open_parent(create);
+
+    if (parent < 0)
+        return parent;
+    runtime_dir_name(name);
+    int fd = open_folder(parent, name, create, 0700);
+    close(parent);
+    return fd;
+}
+
+void runtime_dir_remove(void)
+{
+    char name[RUNTIME_DIR_NAME_LEN];
+    int parent = open_parent(false);
+
+    if (parent < 0)
+        return;
+    runtime_dir_name(name);
+    (void)unlinkat(parent, name, AT_REMOVEDIR);
+    close(parent);
+}

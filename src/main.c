@@ -10,8 +10,10 @@
 
 #include "mmproxy/base/log.h"
 #include "mmproxy/config/cmdline.h"
+#include "mmproxy/supervisor/config_warnings.h"
 #include "mmproxy/supervisor/foreground.h"
 #include "mmproxy/supervisor/supervisor.h"
+#include "mmproxy/supervisor/unit.h"
 #include "mmproxy/version.h"
 
 static void print_mistake(void *context, bool is_error, const char *line)
@@ -25,16 +27,42 @@ static const struct config_sink sink = { .report = print_mistake };
 
 static int test_config(const struct config *config)
 {
+    config_warnings(config, &sink);
     fprintf(stderr, "%s: configuration is fine, listeners: %zu\n",
             config->path ? config->path : "mmproxy", config->n_listeners);
     return EX_OK;
+}
+
+/* Reads the configuration as the service would; see unit.h. */
+static struct config *load_as_service(const struct cmdline *cmdline, bool *is_usage_error)
+{
+    struct unit unit;
+    struct config *config;
+    int err;
+
+    unit_find(&unit, cmdline->config_path);
+    if (unit.user[0] == '\0')
+        return cmdline_config(cmdline, &sink, is_usage_error);
+    err = unit_enter(&unit);
+    if (err < 0) {
+        fprintf(stderr, "mmproxy: files are read as root: user %s of mmproxy.service: %s\n",
+                unit.user, strerror(-err));
+        return cmdline_config(cmdline, &sink, is_usage_error);
+    }
+    fprintf(stderr, "mmproxy: files are read as user %s, as mmproxy.service reads them\n",
+            unit.user);
+    config = cmdline_config(cmdline, &sink, is_usage_error);
+    unit_leave(&unit);
+    return config;
 }
 
 /* The actions that need a configuration and end at once. */
 static int answer(const struct cmdline *cmdline)
 {
     bool is_usage_error;
-    struct config *config = cmdline_config(cmdline, &sink, &is_usage_error);
+    struct config *config = cmdline->action == CMDLINE_RULES
+                                ? cmdline_config(cmdline, &sink, &is_usage_error)
+                                : load_as_service(cmdline, &is_usage_error);
     int status;
 
     if (!config)

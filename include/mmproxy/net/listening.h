@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* listening: the TCP sockets that listen in this network namespace, whoever has them. */
+#ifndef MMPROXY_NET_LISTENING_H
+#define MMPROXY_NET_LISTENING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "mmproxy/base/addr.h"
+
+struct listening {
+    struct addr addr;
+    bool takes_v4; /* an IPv6 socket that takes IPv4 connections too */
+    uid_t uid;     /* of who made it */
+    uint32_t inode;
+};
+
+/* Reads them all; needs no privilege. returns: 0 with *out to be freed, or -errno. */
+int listening_read(struct listening **out, size_t *n);
+
+/* Would the socket keep another one from listening on that address (IPv6 alone for [::])? */
+bool listening_takes(const struct listening *listening, const struct addr *addr);
+
+#endif

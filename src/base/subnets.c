@@ -103,24 +103,24 @@ enum prefix_verdict prefix_parse(struct prefix *out, const char *text, const cha
 {
     char host[ADDR_STRLEN];
     const char *slash = strchr(text, '/');
-    size_t host_len = slash != NULL ? (size_t)(slash - text) : strlen(text);
+    size_t host_len = slash ? (size_t)(slash - text) : strlen(text);
     uint8_t bytes[16];
     bool is_v4;
     bool had_host_bits;
 
     *out = (struct prefix){ .len = 0 };
     *reason = "not an IPv4 or IPv6 address";
-    if (host_len >= sizeof(host))
+    if (host_len >= sizeof host)
         return PREFIX_BAD;
     memcpy(host, text, host_len);
     host[host_len] = '\0';
     *reason = addr_parse_host(&out->addr, host);
-    if (*reason != NULL)
+    if (*reason)
         return PREFIX_BAD;
 
     is_v4 = addr_family(&out->addr) == AF_INET;
     out->len = is_v4 ? 32 : 128;
-    if (slash != NULL && !parse_len(slash + 1, out->len, &out->len)) {
+    if (slash && !parse_len(slash + 1, out->len, &out->len)) {
         *reason = is_v4 ? "prefix length is not a number from 0 to 32"
                         : "prefix length is not a number from 0 to 128";
         return PREFIX_BAD;
@@ -143,7 +143,7 @@ struct subnets *subnets_new(void)
 
 void subnets_free(struct subnets *set)
 {
-    if (set == NULL)
+    if (!set)
         return;
     free(set->v4);
     free(set->v6);
@@ -159,7 +159,7 @@ static int grow(void **items, size_t n, size_t *room, size_t size)
     if (n < *room)
         return 0;
     grown = reallocarray(*items, wanted, size);
-    if (grown == NULL)
+    if (!grown)
         return -ENOMEM;
     *items = grown;
     *room = wanted;
@@ -171,11 +171,11 @@ static int add4(struct subnets *set, const struct prefix *prefix)
     void *items = set->v4;
     uint32_t mask = (uint32_t)(host_bits64(prefix->len + 32));
     uint32_t address = load32(addr_bytes(&prefix->addr));
-    int error = grow(&items, set->n_v4, &set->room_v4, sizeof(*set->v4));
+    int err = grow(&items, set->n_v4, &set->room_v4, sizeof *set->v4);
 
     set->v4 = items;
-    if (error != 0)
-        return error;
+    if (err != 0)
+        return err;
     set->v4[set->n_v4++] = (struct range4){ .first = address & ~mask, .last = address | mask };
     return 0;
 }
@@ -186,11 +186,11 @@ static int add6(struct subnets *set, const struct prefix *prefix)
     struct u128 mask = { .high = host_bits64(prefix->len),
                          .low = host_bits64(prefix->len > 64 ? prefix->len - 64 : 0) };
     struct u128 address = load128(addr_bytes(&prefix->addr));
-    int error = grow(&items, set->n_v6, &set->room_v6, sizeof(*set->v6));
+    int err = grow(&items, set->n_v6, &set->room_v6, sizeof *set->v6);
 
     set->v6 = items;
-    if (error != 0)
-        return error;
+    if (err != 0)
+        return err;
     set->v6[set->n_v6++] = (struct range6){
         .first = { .high = address.high & ~mask.high, .low = address.low & ~mask.low },
         .last = { .high = address.high | mask.high, .low = address.low | mask.low },
@@ -268,9 +268,9 @@ void subnets_seal(struct subnets *set)
 {
     assert(!set->is_sealed);
     if (set->n_v4 > 0)
-        qsort(set->v4, set->n_v4, sizeof(*set->v4), by_first4);
+        qsort(set->v4, set->n_v4, sizeof *set->v4, by_first4);
     if (set->n_v6 > 0)
-        qsort(set->v6, set->n_v6, sizeof(*set->v6), by_first6);
+        qsort(set->v6, set->n_v6, sizeof *set->v6, by_first6);
     set->n_v4 = merge4(set->v4, set->n_v4);
     set->n_v6 = merge6(set->v6, set->n_v6);
     set->is_sealed = true;
@@ -330,8 +330,8 @@ bool subnets_equal(const struct subnets *a, const struct subnets *b)
 {
     assert(a->is_sealed && b->is_sealed);
     return a->n_v4 == b->n_v4 && a->n_v6 == b->n_v6 &&
-           equal_bytes(a->v4, b->v4, a->n_v4, sizeof(*a->v4)) &&
-           equal_bytes(a->v6, b->v6, a->n_v6, sizeof(*a->v6));
+           equal_bytes(a->v4, b->v4, a->n_v4, sizeof *a->v4) &&
+           equal_bytes(a->v6, b->v6, a->n_v6, sizeof *a->v6);
 }
 
 size_t subnets_count(const struct subnets *set)

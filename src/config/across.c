@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Each check sorts what must not be there twice: equal things then stand side by side, the
- * one that is written first in front.
+ * Each check sorts what must not be there twice. Equal things then stand side by side, in the
+ * order in which they are written.
  */
 #include "across.h"
 
@@ -77,12 +77,12 @@ static void check_names(const struct draft **drafts, size_t n, struct mistakes *
 {
     const struct draft *first = NULL;
 
-    qsort(drafts, n, sizeof(*drafts), by_name);
+    qsort(drafts, n, sizeof *drafts, by_name);
     for (size_t i = 0; i < n; i++) {
         const struct draft *draft = drafts[i];
         struct place place;
 
-        if (first == NULL || draft->config.name[0] == '\0' ||
+        if (!first || draft->config.name[0] == '\0' ||
             strcmp(first->config.name, draft->config.name) != 0) {
             first = draft;
             continue;
@@ -98,14 +98,14 @@ static void check_marks(const struct draft **drafts, size_t n, struct mistakes *
 {
     const struct draft *first = NULL;
 
-    qsort(drafts, n, sizeof(*drafts), by_mark);
+    qsort(drafts, n, sizeof *drafts, by_mark);
     for (size_t i = 0; i < n; i++) {
         const struct draft *draft = drafts[i];
         struct place place;
 
         if (draft_is_bad(draft, "mark") || draft_is_bad(draft, "table"))
             continue;
-        if (first == NULL || first->config.mark != draft->config.mark) {
+        if (!first || first->config.mark != draft->config.mark) {
             first = draft;
             continue;
         }
@@ -173,7 +173,7 @@ static void check_addresses(const struct endpoints *endpoints, struct mistakes *
     }
 }
 
-/* The one that is written first. */
+/* Of several with that address, the first in the file. */
 static const struct endpoint *find_endpoint(const struct endpoints *endpoints,
                                             const struct addr *addr)
 {
@@ -181,8 +181,8 @@ static const struct endpoint *find_endpoint(const struct endpoints *endpoints,
     const struct endpoint *found = NULL;
 
     if (endpoints->n > 0)
-        found = bsearch(&wanted, endpoints->items, endpoints->n, sizeof(wanted), by_addr);
-    while (found != NULL && found > endpoints->items && by_addr(found - 1, found) == 0)
+        found = bsearch(&wanted, endpoints->items, endpoints->n, sizeof wanted, by_addr);
+    while (found && found > endpoints->items && by_addr(found - 1, found) == 0)
         found--;
     return found;
 }
@@ -209,11 +209,11 @@ static void check_loop(const struct endpoints *endpoints, const struct draft *dr
     if (!addr_is_set(target))
         return;
     endpoint = find_endpoint(endpoints, target);
-    if (endpoint == NULL) {
+    if (!endpoint) {
         wildcard = across_wildcard(target);
         endpoint = find_endpoint(endpoints, &wildcard);
     }
-    if (endpoint == NULL)
+    if (!endpoint)
         return;
     place = places_find(mistakes->places, endpoint->line);
     mistakes_error(mistakes, draft_line_of(draft, key),
@@ -231,7 +231,7 @@ static void collect_endpoints(const struct draft *drafts, size_t n_drafts, struc
                                                       .draft = draft,
                                                       .line = draft->listen_lines[j] };
     }
-    qsort(out->items, out->n, sizeof(*out->items), by_addr_and_line);
+    qsort(out->items, out->n, sizeof *out->items, by_addr_and_line);
 }
 
 void across_check(const struct draft *drafts, size_t n_drafts, struct mistakes *mistakes)
@@ -242,8 +242,8 @@ void across_check(const struct draft *drafts, size_t n_drafts, struct mistakes *
 
     for (size_t i = 0; i < n_drafts; i++)
         n_addresses += drafts[i].config.n_listen;
-    endpoints.items = calloc(n_addresses + 1, sizeof(*endpoints.items));
-    if (sorted == NULL || endpoints.items == NULL) {
+    endpoints.items = calloc(n_addresses + 1, sizeof *endpoints.items);
+    if (!sorted || !endpoints.items) {
         mistakes_error(mistakes, 0, "out of memory");
         goto out;
     }

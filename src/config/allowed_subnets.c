@@ -14,7 +14,7 @@ enum {
     TOLD_MAX = 20,   /* of each kind of mistake in one file or array */
 };
 
-/* Mistakes of one kind: the first are told one by one, the rest together. */
+/* Mistakes of one kind: the first ones have a line each, the rest have one together. */
 struct told {
     size_t n;
     unsigned rest_source_line; /* of the first that is not told */
@@ -123,7 +123,7 @@ static void read_line(struct loader *loader, char *line, size_t len)
     }
     line += strspn(line, " \t\r");
     len = strcspn(line, "#;");
-    while (len > 0 && strchr(" \t\r", line[len - 1]) != NULL)
+    while (len > 0 && strchr(" \t\r", line[len - 1]))
         len--;
     line[len] = '\0';
     if (len > ENTRY_MAX)

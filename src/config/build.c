@@ -68,7 +68,7 @@ static int by_subnets(const void *a, const void *b)
     return strcmp(left->allowed_path, right->allowed_path);
 }
 
-/* The first in the file is the one whose line mistakes are told with. */
+/* Mistakes are reported at the line of the first listener. */
 static int by_subnets_and_line(const void *a, const void *b)
 {
     int result = by_subnets(a, b);

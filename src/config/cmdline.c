@@ -14,7 +14,7 @@
 /* For options without a letter; above every letter. */
 enum { OPTION_VERSION = 256, OPTION_CHECK, OPTION_RULES, OPTION_RETURN_PATH };
 
-/* A leading colon: a missing argument is told from an unknown option. */
+/* With a leading colon, getopt returns ':' for a missing argument and '?' for an unknown option. */
 static const char letters[] = "+:a:c:hl:m:nqt:v4:6:NP";
 
 static const struct option options[] = {
@@ -55,7 +55,7 @@ static int usage_error(const struct parse *parse, const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
     mistakes_add(&mistakes, true, 0, "mmproxy: %s (try 'mmproxy --help')", text);
     mistakes_flush(&mistakes, parse->sink);
@@ -74,7 +74,7 @@ static int bad_option(const struct parse *parse, char *const argv[])
         return usage_error(parse, "unknown option -%c", optopt);
     if (optopt != 0)
         return usage_error(parse, "option --%.*s takes no argument", (int)len, written + 2);
-    for (const struct option *option = options; option->name != NULL; option++)
+    for (const struct option *option = options; option->name; option++)
         n_matches += strncmp(option->name, written + 2, len) == 0;
     return usage_error(parse, "%s option %.120s", n_matches > 1 ? "ambiguous" : "unknown", written);
 }
@@ -105,9 +105,9 @@ static int set_rules_form(struct parse *parse, const char *form)
         [RULES_INTERFACES] = "interfaces",
     };
 
-    if (form == NULL)
+    if (!form)
         form = forms[RULES_SHELL];
-    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
         if (strcmp(form, forms[i]) == 0) {
             parse->out->rules_form = (enum rules_form)i;
             return set_action(parse, RULES);
@@ -188,7 +188,7 @@ static int take_options(struct parse *parse, int argc, char *const argv[])
     struct cmdline *out = parse->out;
     const char **argument;
     int option;
-    int error;
+    int err;
 
     optind = 0; /* glibc: start anew */
     opterr = 0;
@@ -197,14 +197,14 @@ static int take_options(struct parse *parse, int argc, char *const argv[])
             return bad_option(parse, argv);
         if (option == ':')
             return missing_argument(parse, argv);
-        error = take_action(parse, option);
-        if (error == -ENOENT) {
+        err = take_action(parse, option);
+        if (err == -ENOENT) {
             argument = argument_of(out, option);
-            if (argument != NULL)
+            if (argument)
                 *argument = optarg;
             take_flag(out, option);
-        } else if (error != 0) {
-            return error;
+        } else if (err != 0) {
+            return err;
         }
         /* As everywhere: nothing behind --help is looked at. */
         if (parse->action == HELP || parse->action == VERSION)
@@ -218,23 +218,23 @@ static int take_options(struct parse *parse, int argc, char *const argv[])
 /* An option that describes the one listener of the mode without a file, or NULL. */
 static const char *listener_option(const struct cmdline *cmdline)
 {
-    if (cmdline->allowed_path != NULL)
+    if (cmdline->allowed_path)
         return "--allowed-networks";
     if (cmdline->n_listen > 0)
         return "--listen";
-    if (cmdline->target_v4 != NULL)
+    if (cmdline->target_v4)
         return "--target-v4";
-    return cmdline->target_v6 != NULL ? "--target-v6" : NULL;
+    return cmdline->target_v6 ? "--target-v6" : NULL;
 }
 
-/* One that refines it, but does not choose that mode. */
+/* An option that refines the listener, but does not choose that mode. */
 static const char *refining_option(const struct cmdline *cmdline)
 {
-    if (cmdline->mark != NULL)
+    if (cmdline->mark)
         return "--mark";
-    if (cmdline->table != NULL)
+    if (cmdline->table)
         return "--table";
-    if (cmdline->return_path != NULL)
+    if (cmdline->return_path)
         return "--return-path";
     return cmdline->force_real_client_port ? "--force-real-client-port" : NULL;
 }
@@ -245,22 +245,22 @@ static int check_mode(const struct parse *parse)
     const char *listener = listener_option(out);
     const char *refining = refining_option(out);
 
-    if (out->config_path != NULL && (listener != NULL || refining != NULL))
+    if (out->config_path && (listener || refining))
         return usage_error(parse, "--config and %s exclude each other: the file says it all",
-                           listener != NULL ? listener : refining);
-    if (listener == NULL && refining != NULL)
+                           listener ? listener : refining);
+    if (!listener && refining)
         return usage_error(parse, "%s needs --allowed-networks, --listen and a target as well",
                            refining);
-    if (listener == NULL) {
-        if (out->config_path == NULL)
+    if (!listener) {
+        if (!out->config_path)
             out->config_path = CONFIG_DEFAULT_FILE;
         return 0;
     }
-    if (out->allowed_path == NULL)
+    if (!out->allowed_path)
         return usage_error(parse, "--allowed-networks is missing");
     if (out->n_listen == 0)
         return usage_error(parse, "--listen is missing");
-    if (out->target_v4 == NULL && out->target_v6 == NULL)
+    if (!out->target_v4 && !out->target_v6)
         return usage_error(parse, "--target-v4 or --target-v6 is missing");
     return 0;
 }
@@ -273,18 +273,17 @@ int cmdline_parse(struct cmdline *out, int argc, char *const argv[], const struc
         [HELP] = CMDLINE_HELP,       [VERSION] = CMDLINE_VERSION,
     };
     struct parse parse = { .out = out, .sink = sink };
-    int error;
+    int err;
 
     *out = (struct cmdline){ .action = CMDLINE_SERVE };
-    out->listen = calloc((size_t)argc + 1, sizeof(*out->listen));
-    error = out->listen == NULL ? usage_error(&parse, "out of memory")
-                                : take_options(&parse, argc, argv);
-    if (error == 0 && parse.action != HELP && parse.action != VERSION)
-        error = check_mode(&parse);
+    out->listen = calloc((size_t)argc + 1, sizeof *out->listen);
+    err = !out->listen ? usage_error(&parse, "out of memory") : take_options(&parse, argc, argv);
+    if (err == 0 && parse.action != HELP && parse.action != VERSION)
+        err = check_mode(&parse);
     out->action = actions[parse.action];
-    if (error != 0)
+    if (err != 0)
         cmdline_close(out);
-    return error;
+    return err;
 }
 
 void cmdline_close(struct cmdline *cmdline)

@@ -31,7 +31,7 @@ static void take_key(struct assembly *assembly, const char *option, const char *
     struct value value;
     char reason[KINDS_REASON_MAX];
 
-    if (text == NULL)
+    if (!text)
         return;
     assert(index >= 0);
     key = &keys_of_listener.keys[index];
@@ -50,9 +50,9 @@ static void take_target(struct assembly *assembly, const char *option, const cha
     struct addr addr;
     char formatted[ADDR_STRLEN];
 
-    if (text == NULL)
+    if (!text)
         return;
-    if (addr_parse(&addr, text) != NULL || addr_family(&addr) == family) {
+    if (addr_parse(&addr, text) || addr_family(&addr) == family) {
         take_key(assembly, option, name, text);
         return;
     }
@@ -66,8 +66,8 @@ static void take_listen(struct assembly *assembly)
     struct listener_config *config = &assembly->draft.config;
     char reason[KINDS_REASON_MAX];
 
-    config->listen = calloc(cmdline->n_listen, sizeof(*config->listen));
-    if (config->listen == NULL) {
+    config->listen = calloc(cmdline->n_listen, sizeof *config->listen);
+    if (!config->listen) {
         mistakes_add(&assembly->mistakes, true, 0, "mmproxy: out of memory");
         return;
     }
@@ -138,7 +138,7 @@ static void check_listener(struct assembly *assembly)
 static void take_options(struct assembly *assembly)
 {
     const struct cmdline *cmdline = assembly->cmdline;
-    const char *return_path = cmdline->return_path != NULL ? cmdline->return_path : "connmark";
+    const char *return_path = cmdline->return_path ? cmdline->return_path : "connmark";
 
     draft_read_defaults(&assembly->draft, NULL, &assembly->mistakes);
     if (cmdline->allowed_path[0] == '\0')
@@ -161,7 +161,7 @@ static struct config *config_of_options(const struct cmdline *cmdline,
 {
     struct assembly assembly = { .cmdline = cmdline, .config = build_new() };
 
-    if (assembly.config == NULL) {
+    if (!assembly.config) {
         mistakes_add(&assembly.mistakes, true, 0, "mmproxy: out of memory");
     } else {
         assembly.config->log_connections = LOG_CONNECTIONS_NONE;
@@ -186,11 +186,11 @@ struct config *cmdline_config(const struct cmdline *cmdline, const struct config
     struct config *config;
 
     *is_usage_error = false;
-    if (cmdline->config_path != NULL)
+    if (cmdline->config_path)
         config = config_load(cmdline->config_path, sink);
     else
         config = config_of_options(cmdline, sink, is_usage_error);
-    if (config == NULL)
+    if (!config)
         return NULL;
     config->quiet = cmdline->quiet;
     if (cmdline->no_sandbox)

@@ -44,7 +44,7 @@ int keys_find(const struct key_table *table, const char *name);
 void keys_read(const struct key_table *table, const config_setting_t *group, void *out,
                struct key_state *states, bool is_defaults, struct mistakes *mistakes);
 
-/* "must be a string, not a group" and the like, for those who read groups and lists. */
+/* Reports "WANTED, not a group". For code that reads groups and lists itself. */
 void keys_report_type(const config_setting_t *setting, const char *wanted,
                       struct mistakes *mistakes);
 

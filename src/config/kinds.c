@@ -17,7 +17,7 @@ enum { MS_PER_S = 1000 };
 
 #define REASON(...) (snprintf(reason, KINDS_REASON_MAX, __VA_ARGS__), false)
 
-/* Long enough for any address or name; what is longer is no help to anybody. */
+/* Long enough for any address or name. */
 #define QUOTED "\"%.120s\""
 
 static const void *field_of(const struct key *key, const void *structure)
@@ -97,7 +97,7 @@ static bool find_word(const struct key *key, const struct value *value, unsigned
     kinds_format_range(key, range);
     if (value->type != VALUE_STRING)
         return REASON("must be %s, not %.200s", range, value_describe(value, found));
-    for (unsigned i = 0; key->words[i] != NULL; i++) {
+    for (unsigned i = 0; key->words[i]; i++) {
         if (strcmp(key->words[i], value->string) == 0) {
             *out = i;
             return true;

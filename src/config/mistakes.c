@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Nobody reads on behind so many; the rest is only counted. */
+/* After so many, the rest is only counted. */
 enum { MISTAKES_MAX = 1000 };
 
 struct mistake {
@@ -39,6 +39,9 @@ static struct mistake *push(struct mistakes *mistakes, bool is_error, unsigned l
     mistakes->n_items++;
     return grown;
 }
+
+static void add_with_place(struct mistakes *mistakes, bool is_error, unsigned line,
+                           const char *format, va_list args) __attribute__((format(printf, 4, 0)));
 
 static void add_with_place(struct mistakes *mistakes, bool is_error, unsigned line,
                            const char *format, va_list args)

@@ -13,7 +13,7 @@ static const char *reason_of(int error)
 {
     const char *reason = strerrordesc_np(error);
 
-    return reason != NULL ? reason : "unknown error";
+    return reason ? reason : "unknown error";
 }
 
 /* The size is only where reading starts from: the file may grow or shrink meanwhile. */
@@ -23,7 +23,7 @@ static const char *read_all(struct textfile *out, int fd, size_t size, size_t ma
 
     out->len = 0;
     out->text = malloc(room + 1);
-    if (out->text == NULL)
+    if (!out->text)
         return reason_of(ENOMEM);
     for (;;) {
         ssize_t n = read(fd, out->text + out->len, room - out->len);
@@ -39,7 +39,7 @@ static const char *read_all(struct textfile *out, int fd, size_t size, size_t ma
             return reason_of(EFBIG);
         if (out->len == room) {
             char *grown = realloc(out->text, room * 2 + 1);
-            if (grown == NULL)
+            if (!grown)
                 return reason_of(ENOMEM);
             out->text = grown;
             room *= 2;
@@ -75,7 +75,7 @@ const char *textfile_open(struct textfile *out, const char *path, size_t max)
         return reason_of(errno);
     reason = read_regular(out, fd, max);
     close(fd);
-    if (reason != NULL) {
+    if (reason) {
         textfile_close(out);
         return reason;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* value: what somebody wrote for one key, in a file or on the command line. */
+/* value: what is written for one key, in a file or on the command line. */
 #ifndef CONFIG_VALUE_H
 #define CONFIG_VALUE_H
 

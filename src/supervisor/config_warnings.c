@@ -21,7 +21,7 @@ struct conflict {
     const struct addr *wanted;
     const struct listening *taken;
     bool is_ours; /* by an mmproxy */
-    pid_t pid;    /* who has it; 0: not seen */
+    pid_t pid;    /* of a process that has it; 0: not seen */
     char program[NAME_SIZE];
 };
 

@@ -2,13 +2,28 @@
 /* A configuration file, and behind the first NUL byte the subnets file "101". */
 #include "config_input.h"
 
+static bool is_wildcard(const struct addr *addr)
+{
+    static const uint8_t any[16];
+
+    return memcmp(addr_bytes(addr), any, addr_family(addr) == AF_INET ? 4 : 16) == 0;
+}
+
+/* Both can be bound at the same time. */
+static void check_addresses(const struct addr *a, const struct addr *b)
+{
+    PROPERTY(!addr_equal(a, b));
+    if (addr_family(a) == addr_family(b) && addr_port(a) == addr_port(b))
+        PROPERTY(!is_wildcard(a) && !is_wildcard(b));
+}
+
 static void check_pair(const struct listener_config *a, const struct listener_config *b)
 {
     PROPERTY(strcmp(a->name, b->name) != 0);
     PROPERTY(a->mark != b->mark || a->table == b->table);
     for (size_t i = 0; i < a->n_listen; i++) {
         for (size_t j = 0; j < b->n_listen; j++)
-            PROPERTY(!addr_equal(&a->listen[i], &b->listen[j]));
+            check_addresses(&a->listen[i], &b->listen[j]);
         PROPERTY(!addr_equal(&a->listen[i], &b->target_v4));
         PROPERTY(!addr_equal(&a->listen[i], &b->target_v6));
     }
@@ -21,7 +36,9 @@ static void check_config(const struct config *config)
         const struct listener_config *listener = &config->listeners[i];
 
         PROPERTY(listener->name[0] != '\0' && strlen(listener->name) <= LISTENER_NAME_MAX);
-        PROPERTY(listener->line > 0);
+        PROPERTY(listener->file && listener->line > 0);
+        for (size_t j = 1; j < listener->n_listen; j++)
+            check_addresses(&listener->listen[0], &listener->listen[j]);
         input_check_listener(listener);
         for (size_t j = 0; j < config->n_listeners; j++) {
             if (i != j)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* listening: the TCP sockets that listen in this network namespace, whoever has them. */
+/* listening: the TCP sockets of all programs that listen in this network namespace. */
 #ifndef MMPROXY_NET_LISTENING_H
 #define MMPROXY_NET_LISTENING_H
 
@@ -13,7 +13,7 @@
 struct listening {
     struct addr addr;
     bool takes_v4; /* an IPv6 socket that takes IPv4 connections too */
-    uid_t uid;     /* of who made it */
+    uid_t uid;     /* of the process that made it */
     uint32_t inode;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * config_warnings: what speaks against a configuration though nothing is wrong with it, for -n.
- * It changes nothing, needs no privilege and waits for nobody.
+ * It changes nothing, needs no privilege and does not wait.
  */
 #ifndef MMPROXY_SUPERVISOR_CONFIG_WARNINGS_H
 #define MMPROXY_SUPERVISOR_CONFIG_WARNINGS_H

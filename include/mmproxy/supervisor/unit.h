@@ -17,7 +17,7 @@ struct unit {
     int n_groups;
 };
 
-/* Asks systemd. For root alone; for anybody else, and without systemd, the user is "". */
+/* Asks systemd, if this process is root. Else, and without systemd, the user is "". */
 void unit_find(struct unit *out, const char *config_path);
 
 /*

@@ -6,6 +6,16 @@
 #include <netinet/in.h>
 #include <string.h>
 
+/* Selectors of rules that Linux has got since 6.1, and its header has not. */
+enum {
+    ATTRIBUTE_DSCP = 25,
+    ATTRIBUTE_FLOWLABEL,
+    ATTRIBUTE_FLOWLABEL_MASK,
+    ATTRIBUTE_SPORT_MASK,
+    ATTRIBUTE_DPORT_MASK,
+    ATTRIBUTE_DSCP_MASK,
+};
+
 /* libmnl's own check takes the length for a signed number, so it trusts a huge one. */
 const struct nlmsghdr *rtnlmsg_take(const void **bytes, size_t *len)
 {
@@ -64,10 +74,89 @@ static bool read_name(const struct nlattr *attr, char out[IF_NAMESIZE])
     return true;
 }
 
+/* Both ranges are two numbers, of 16 or of 32 bits, in the machine's byte order. */
+static bool read_ports(const struct nlattr *attr, uint16_t *first, uint16_t *last)
+{
+    struct fib_rule_port_range range;
+
+    if (mnl_attr_get_payload_len(attr) < sizeof(range))
+        return false;
+    memcpy(&range, mnl_attr_get_payload(attr), sizeof(range));
+    *first = range.start;
+    *last = range.end;
+    return true;
+}
+
+static bool read_uids(const struct nlattr *attr, struct rtnl_rule *out)
+{
+    struct fib_rule_uid_range range;
+
+    if (mnl_attr_get_payload_len(attr) < sizeof(range))
+        return false;
+    memcpy(&range, mnl_attr_get_payload(attr), sizeof(range));
+    out->has_uids = true;
+    out->first_uid = range.start;
+    out->last_uid = range.end;
+    return true;
+}
+
+/* The kernel tells one for every single port: all its bits count then. */
+static bool read_port_mask(const struct nlattr *attr, struct rtnl_rule *out)
+{
+    if (mnl_attr_validate(attr, MNL_TYPE_U16) < 0)
+        return false;
+    out->special |= mnl_attr_get_u16(attr) != UINT16_MAX;
+    return true;
+}
+
+static bool read_i32(const struct nlattr *attr, int32_t *out)
+{
+    uint32_t value;
+
+    if (!read_u32(attr, &value))
+        return false;
+    *out = (int32_t)value;
+    return true;
+}
+
+static bool rule_selector(const struct nlattr *attr, struct rtnl_rule *out)
+{
+    switch (mnl_attr_get_type(attr)) {
+    case FRA_GOTO:
+        return read_u32(attr, &out->goto_priority);
+    case FRA_SUPPRESS_PREFIXLEN:
+        return read_i32(attr, &out->suppress_len);
+    case FRA_SUPPRESS_IFGROUP:
+        return read_i32(attr, &out->suppress_group);
+    case FRA_UID_RANGE:
+        return read_uids(attr, out);
+    case FRA_SPORT_RANGE:
+        return read_ports(attr, &out->first_sport, &out->last_sport);
+    case FRA_DPORT_RANGE:
+        return read_ports(attr, &out->first_dport, &out->last_dport);
+    case FRA_TUN_ID:
+        out->is_tunnel = true;
+        return true;
+    case FRA_L3MDEV:
+        out->is_l3mdev = true;
+        return true;
+    case ATTRIBUTE_SPORT_MASK:
+    case ATTRIBUTE_DPORT_MASK:
+        return read_port_mask(attr, out);
+    case ATTRIBUTE_DSCP:
+    case ATTRIBUTE_FLOWLABEL:
+    case ATTRIBUTE_FLOWLABEL_MASK:
+    case ATTRIBUTE_DSCP_MASK:
+        out->special = true;
+        return true;
+    default:
+        return true;
+    }
+}
+
 static bool rule_attribute(const struct nlattr *attr, void *context)
 {
     struct rtnl_rule *out = context;
-    uint32_t value;
 
     switch (mnl_attr_get_type(attr)) {
     case FRA_PRIORITY:
@@ -93,20 +182,8 @@ static bool rule_attribute(const struct nlattr *attr, void *context)
         return read_u8(attr, &out->protocol);
     case FRA_IP_PROTO:
         return read_u8(attr, &out->ip_protocol);
-    case FRA_SUPPRESS_PREFIXLEN:
-        if (!read_u32(attr, &value))
-            return false;
-        out->suppress_len = (int32_t)value;
-        return true;
-    case FRA_UID_RANGE:
-    case FRA_SPORT_RANGE:
-    case FRA_DPORT_RANGE:
-    case FRA_TUN_ID:
-    case FRA_L3MDEV:
-        out->special = true;
-        return true;
     default:
-        return true;
+        return rule_selector(attr, out);
     }
 }
 
@@ -155,10 +232,12 @@ bool rtnlmsg_rule(const struct nlmsghdr *msg, struct rtnl_rule *out)
         .family = header->family,
         .action = header->action,
         .invert = header->flags & FIB_RULE_INVERT,
-        .special = header->tos != 0,
+        .unresolved = header->flags & FIB_RULE_UNRESOLVED,
+        .tos = header->tos,
         .table = header->table,
         .src_len = header->src_len,
         .dst_len = header->dst_len,
+        .suppress_group = -1,
         .suppress_len = -1,
     };
     return read_attributes(msg, sizeof(*header), rule_attribute, out);

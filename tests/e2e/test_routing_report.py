@@ -155,6 +155,61 @@ def test_a_rule_that_spares_the_test_client_alone_is_found(origin, config, direc
     assert routing.run(origin, "verify", path, directory).status == 0
 
 
+# Seven rules for some destinations hid the eighth, as not every destination was tried.
+def test_the_last_of_many_rules_for_some_clients_is_found(origin, config, directory):
+    path = config("fwmark")
+    set_up(origin, path, directory)
+    origin.ip(*(f"rule add priority {50 + i} to 203.0.{i}.0/24 lookup 51820" for i in range(20)),
+              "rule add priority 90 to 198.51.100.0/24 lookup 51821",
+              f"route add default via {LB4} table 51821")
+
+    report = routing.run(origin, "verify", path, directory)
+    assert report.failed() == [MARK[4]], report.text
+    at = report.lines.index(next(line for line in report.lines if line.startswith(MARK[4])))
+    assert "rule 90 (from all to 198.51.100.0/24 lookup 51821) comes before" in report.lines[at + 1]
+    routing.shell(origin, report.lines[at + 2])
+    assert routing.run(origin, "verify", path, directory).status == 0
+
+
+@pytest.mark.parametrize("rule, is_noted", [
+    ("from all lookup 52", True),
+    ("from all lookup main suppress_prefixlength 0", True),
+    ("ipproto tcp dport 443 lookup 53", True),
+    ("ipproto udp lookup 53", False),
+    ("uidrange 1000-1999 lookup 53", False),
+    ("ipproto tcp sport 80 lookup 53", False),
+    ("iif eth0 lookup 53", False),
+    ("oif eth0 lookup 53", False),
+    ("from 10.99.0.2 lookup 53", False),
+    ("fwmark 0x80000/0xff0000 lookup 53", False),
+    ("to 224.0.0.0/4 lookup 53", False)])
+def test_an_earlier_rule_for_others_is_at_most_noted(rule, is_noted, origin, config, directory):
+    path = config("fwmark")
+    set_up(origin, path, directory)
+    origin.ip(f"rule add priority 50 {rule}", "route add 100.64.0.0/10 dev eth0 table 52",
+              "route add default dev eth0 table 53")
+    report = routing.run(origin, "verify", path, directory)
+    assert report.status == 0, report.text
+    noted = [line for line in report.lines if "may not come back: rule 50 (" in line]
+    assert bool(noted) == is_noted, report.text
+    if noted:
+        assert noted[0].startswith("[ ] ") and noted[0].endswith(f": {MARK[4]} priority 49")
+
+
+@pytest.mark.parametrize("rule", [
+    "ipproto tcp sport 22 lookup 53", "uidrange 0-0 lookup 53", "iif lo lookup 53",
+    "from 127.0.0.0/8 lookup 53", "from all goto 32766", "to 10.0.0.0/8 lookup 53",
+    "not to 10.0.0.0/8 blackhole", "dport 32768-60999 lookup 53"])
+def test_an_earlier_rule_for_the_replies_is_found(rule, origin, config, directory):
+    path = config("fwmark")
+    set_up(origin, path, directory)
+    origin.ip(f"rule add priority 50 {rule}", "route add default dev eth0 table 53")
+    report = routing.run(origin, "verify", path, directory)
+    assert report.failed() == [MARK[4]], report.text
+    routing.shell(origin, f"{MARK[4]} priority 49")
+    assert routing.run(origin, "verify", path, directory).status == 0
+
+
 def test_an_earlier_rule_that_takes_nothing_is_no_failure(origin, config, directory):
     path = config("fwmark")
     set_up(origin, path, directory)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Netlink replies: the input is what a netlink socket was read into. What it says is judged. */
-#include <errno.h>
+#include <linux/fib_rules.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fuzz.h"
 #include "mmproxy/net/rtnlmsg.h"
+#include "mmproxy/routing/wanted/iptext.h"
 #include "mmproxy/routing/wanted/judge.h"
 
 enum { MESSAGES_MAX = 32, UNKNOWN_ATTRIBUTE = 0x3ffe };
@@ -30,11 +32,11 @@ static bool is_terminated(const char name[IF_NAMESIZE])
 
 static bool is_rule_equal(const struct rtnl_rule *a, const struct rtnl_rule *b)
 {
-    char text[2][JUDGE_TEXT_MAX];
+    char text[2][IPTEXT_RULE_MAX];
 
-    return strcmp(judge_format_rule(a, text[0]), judge_format_rule(b, text[1])) == 0 &&
+    return strcmp(iptext_rule(a, text[0]), iptext_rule(b, text[1])) == 0 &&
            a->priority == b->priority && a->protocol == b->protocol && a->special == b->special &&
-           a->ip_protocol == b->ip_protocol && a->suppress_len == b->suppress_len;
+           a->is_tunnel == b->is_tunnel;
 }
 
 static bool is_route_equal(const struct rtnl_route *a, const struct rtnl_route *b)
@@ -88,19 +90,13 @@ static void check_longer(const struct nlmsghdr *msg, const struct rtnl_rule *rul
 
 static void check_rule(const struct rtnl_rule *rule)
 {
-    struct wanted_item item = { .kind = WANTED_RULE, .mark = 123, .table = 100 };
-    char text[JUDGE_TEXT_MAX];
+    char text[IPTEXT_RULE_MAX];
 
     PROPERTY(rule->family == AF_INET || rule->family == AF_INET6);
     PROPERTY(rule->src_len <= bits_of(rule->family) && rule->dst_len <= bits_of(rule->family));
     PROPERTY(is_terminated(rule->iif) && is_terminated(rule->oif));
-    PROPERTY(strlen(judge_format_rule(rule, text)) > strlen("from all "));
-    PROPERTY(strlen(text) < JUDGE_TEXT_MAX - 1);
-    item.family = rule->family;
-    item.source.sa.sa_family = rule->family;
-    /* A rule that sends every reply to the table applies to each of them. */
-    if (judge_rule_serves(rule, &item))
-        PROPERTY(judge_rule_applies(rule, &item, NULL));
+    PROPERTY(strlen(iptext_rule(rule, text)) > strlen("from all "));
+    PROPERTY(strlen(text) < IPTEXT_RULE_MAX - 1); /* there is room for everything */
 }
 
 static void check_route(const struct rtnl_route *route)
@@ -142,80 +138,65 @@ static void read_message(const struct nlmsghdr *original, struct kernel *kernel)
 static void check_judgement(const struct judgement *out)
 {
     PROPERTY(memchr(out->reason, '\0', sizeof(out->reason)) != NULL);
+    PROPERTY(memchr(out->note, '\0', sizeof(out->note)) != NULL);
     PROPERTY(out->n_mends <= JUDGE_MENDS_MAX);
     PROPERTY((out->reason[0] != '\0') ==
              (out->verdict == JUDGE_SHADOWED || out->verdict == JUDGE_WRONG));
-    PROPERTY(out->reason[0] != '\0' || out->n_mends == 0);
-    PROPERTY(out->verdict != JUDGE_WRONG || out->n_mends > 0);
+    PROPERTY((out->n_mends > 0) == (out->reason[0] != '\0' || out->note[0] != '\0'));
+    PROPERTY(out->note[0] == '\0' || out->verdict == JUDGE_HOLDS);
     for (size_t i = 0; i < out->n_mends; i++) {
         PROPERTY(memchr(out->mends[i], '\0', sizeof(out->mends[i])) != NULL);
         PROPERTY(strncmp(out->mends[i], "ip ", 3) == 0);
     }
 }
 
-/* Is there a rule of that priority that may be in the way? */
-static bool is_in_the_way(const struct rtnl_rules *rules, const struct wanted_item *item,
-                          const struct judgement *judgement)
+static bool has_priority(const struct rtnl_rules *rules, uint32_t priority)
 {
-    for (size_t i = 0; i < rules->n_items && !judge_rule_serves(&rules->items[i], item); i++) {
-        if (rules->items[i].priority == judgement->priority &&
-            judge_rule_applies(&rules->items[i], item, NULL))
+    for (size_t i = 0; i < rules->n_items; i++) {
+        if (rules->items[i].priority == priority)
             return true;
     }
     return false;
 }
 
-static void check_rules(const struct rtnl_rules *rules, const struct wanted_item *item,
-                        const struct judge_probe *probes, size_t n_probes)
+static int by_priority(const void *a, const void *b)
 {
-    struct judgement out;
-    struct judgement unprobed;
-    bool is_served = false;
+    const struct rtnl_rule *left = a;
+    const struct rtnl_rule *right = b;
 
-    for (size_t i = 0; i < rules->n_items; i++)
-        is_served = is_served || judge_rule_serves(&rules->items[i], item);
-    judge_rule(item, rules, probes, n_probes, &out);
-    judge_rule(item, rules, NULL, 0, &unprobed);
-    check_judgement(&out);
-    PROPERTY(unprobed.verdict == (is_served ? JUDGE_HOLDS : JUDGE_MISSING));
-    if (out.verdict == JUDGE_SHADOWED) {
-        PROPERTY(is_served && is_in_the_way(rules, item, &out));
-        PROPERTY(out.n_mends == (out.priority > 0 ? 1 : 0));
-    } else {
-        PROPERTY(out.verdict == unprobed.verdict);
-    }
+    return (left->priority > right->priority) - (left->priority < right->priority);
 }
 
-static void check_routes(const struct rtnl_routes *routes, const struct wanted_item *item,
-                         const struct judge_probe *probes, size_t n_probes)
+static void check_rules(const struct judge_kernel *kernel, const struct wanted_item *item,
+                        const struct wanted *replies)
 {
     struct rtnl_routes none = { .items = NULL };
+    struct judge_kernel without_routes = { kernel->rules, &none };
     struct judgement out;
+    bool is_served = false;
 
-    judge_route(item, &none, probes, n_probes, &out);
-    PROPERTY(out.verdict == JUDGE_MISSING);
-    judge_route(item, routes, probes, n_probes, &out);
+    for (size_t i = 0; i < kernel->rules->n_items; i++)
+        is_served = is_served || judge_rule_serves(&kernel->rules->items[i], item);
+    judge_rule(item, kernel, replies, &out);
     check_judgement(&out);
-    PROPERTY(out.verdict != JUDGE_SHADOWED);
+    PROPERTY(!is_served || out.verdict != JUDGE_MISSING);
+    PROPERTY(out.verdict != JUDGE_SHADOWED || has_priority(kernel->rules, out.priority));
+    PROPERTY(out.verdict != JUDGE_WRONG);
+    judge_rule(item, &without_routes, replies, &out); /* only refusals and jumps are left */
+    check_judgement(&out);
 }
 
-/* The kernel's answers are routes, and what it refuses. */
-static size_t make_probes(const struct rtnl_routes *routes, sa_family_t family,
-                          struct judge_probe *probes)
+static void check_routes(const struct judge_kernel *kernel, const struct wanted_item *item)
 {
-    static const int errors[] = { 0, 0, -EINVAL, -ENETUNREACH };
-    size_t n = 0;
+    struct rtnl_routes none = { .items = NULL };
+    struct judge_kernel without_routes = { kernel->rules, &none };
+    struct judgement out;
 
-    for (size_t i = 0; i < routes->n_items; i++) {
-        const struct rtnl_route *route = &routes->items[i];
-        struct judge_probe *probe = &probes[n++];
-
-        *probe = (struct judge_probe){ .error = errors[(route->protocol ^ route->tos) % 4] };
-        probe->has_answer = probe->error != -ENETUNREACH;
-        probe->answer = *route;
-        addr_from_bytes(&probe->dst, family, route->dst, 0);
-    }
-    return n;
+    judge_route(item, &without_routes, &out);
+    PROPERTY(out.verdict == JUDGE_MISSING);
+    judge_route(item, kernel, &out);
+    check_judgement(&out);
+    PROPERTY(out.verdict != JUDGE_SHADOWED);
 }
 
 static void judge(struct kernel *kernel, size_t family)
@@ -223,17 +204,19 @@ static void judge(struct kernel *kernel, size_t family)
     static const uint32_t marks[] = { 0, 123 };
     struct rtnl_rules rules = { kernel->rules[family], kernel->n_rules[family] };
     struct rtnl_routes routes = { kernel->routes[family], kernel->n_routes[family] };
+    struct judge_kernel judged = { &rules, &routes };
     struct wanted_item item = { .family = family == 0 ? AF_INET : AF_INET6, .table = 100 };
-    struct judge_probe probes[MESSAGES_MAX];
-    size_t n_probes = make_probes(&routes, item.family, probes);
+    struct wanted_reply reply = { .table = 100 };
+    struct wanted wanted = { .replies = &reply, .n_replies = 1 };
 
-    PROPERTY(addr_parse_host(&item.source, family == 0 ? "127.0.0.1" : "::1") == NULL);
+    qsort(rules.items, rules.n_items, sizeof(*rules.items), by_priority);
+    PROPERTY(addr_parse(&reply.source, family == 0 ? "127.0.0.1:22" : "[::1]:22") == NULL);
     for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
-        item.mark = marks[i];
+        item.mark = reply.mark = marks[i];
         item.kind = WANTED_RULE;
-        check_rules(&rules, &item, probes, n_probes);
+        check_rules(&judged, &item, &wanted);
         item.kind = WANTED_ROUTE;
-        check_routes(&routes, &item, probes, n_probes);
+        check_routes(&judged, &item);
     }
 }
 

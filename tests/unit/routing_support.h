@@ -47,7 +47,7 @@ static inline struct listener_config support_listener(enum return_path return_pa
     };
 }
 
-/* An item for a target on loopback; mark 0 is a rule by source. */
+/* mark 0 is a rule by source. */
 static inline struct wanted_item support_item(enum wanted_kind kind, sa_family_t family,
                                               uint32_t mark, uint32_t table)
 {
@@ -56,7 +56,6 @@ static inline struct wanted_item support_item(enum wanted_kind kind, sa_family_t
         .family = family,
         .mark = mark,
         .table = table,
-        .source = support_addr(family == AF_INET6 ? "[::1]:22" : "127.0.0.1:22"),
     };
 }
 

@@ -98,18 +98,46 @@ static void a_mark_without_a_mask_counts_in_every_bit(void **state)
     assert_int_equal(rule.table, 100); /* from the header, as old kernels tell small ones */
 }
 
-static void selectors_that_are_not_told_apart_make_it_special(void **state)
+static void ranges_are_read(void **state)
 {
-    static const uint16_t kinds[] = { FRA_UID_RANGE, FRA_SPORT_RANGE, FRA_DPORT_RANGE, FRA_TUN_ID,
-                                      FRA_L3MDEV };
+    struct fib_rule_hdr header = { .family = AF_INET, .action = FR_ACT_GOTO, .tos = 0x10 };
+    struct fib_rule_port_range sport = { 22, 23 };
+    struct fib_rule_port_range dport = { 443, 443 };
+    struct fib_rule_uid_range uids = { 1000, 1999 };
+    struct message message;
+    struct rtnl_rule rule;
+
+    (void)state;
+    begin(&message, RTM_NEWRULE, &header, sizeof(header));
+    mnl_attr_put(message.header, FRA_SPORT_RANGE, sizeof(sport), &sport);
+    mnl_attr_put(message.header, FRA_DPORT_RANGE, sizeof(dport), &dport);
+    mnl_attr_put_u16(message.header, 28, UINT16_MAX); /* FRA_SPORT_MASK: all bits */
+    mnl_attr_put(message.header, FRA_UID_RANGE, sizeof(uids), &uids);
+    mnl_attr_put_u32(message.header, FRA_GOTO, 500);
+    assert_true(rtnlmsg_rule(message.header, &rule));
+    assert_false(rule.special);
+    assert_int_equal(rule.tos, 0x10);
+    assert_int_equal(rule.goto_priority, 500);
+    assert_int_equal(rule.first_sport, 22);
+    assert_int_equal(rule.last_sport, 23);
+    assert_int_equal(rule.first_dport, 443);
+    assert_true(rule.has_uids);
+    assert_int_equal(rule.first_uid, 1000);
+    assert_int_equal(rule.last_uid, 1999);
+    assert_int_equal(rule.suppress_group, -1);
+}
+
+/* Those that Linux has got since 6.1: DSCP, flow label, masks of ports. */
+static void selectors_that_are_not_known_make_it_special(void **state)
+{
     struct fib_rule_hdr header = { .family = AF_INET, .action = FR_ACT_TO_TBL };
     struct message message;
     struct rtnl_rule rule;
 
     (void)state;
-    for (size_t i = 0; i < COUNT(kinds); i++) {
+    for (uint16_t kind = 25; kind <= 30; kind++) {
         begin(&message, RTM_NEWRULE, &header, sizeof(header));
-        mnl_attr_put_u64(message.header, kinds[i], 0);
+        mnl_attr_put_u16(message.header, kind, 0);
         assert_true(rtnlmsg_rule(message.header, &rule));
         assert_true(rule.special);
     }
@@ -304,7 +332,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rule_is_read_with_all_its_selectors),
         cmocka_unit_test(a_mark_without_a_mask_counts_in_every_bit),
-        cmocka_unit_test(selectors_that_are_not_told_apart_make_it_special),
+        cmocka_unit_test(ranges_are_read),
+        cmocka_unit_test(selectors_that_are_not_known_make_it_special),
         cmocka_unit_test(a_route_is_read_with_gateway_and_metric),
         cmocka_unit_test(an_address_is_read_with_its_broadcast),
         cmocka_unit_test(an_address_that_is_none_is_refused),

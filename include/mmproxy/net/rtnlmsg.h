@@ -22,8 +22,13 @@ struct rtnl_rule {
     sa_family_t family;
     uint8_t action; /* FR_ACT_TO_TBL, ... */
     uint8_t protocol;
-    bool invert;  /* "not" */
-    bool special; /* a selector that is not told apart here: tos, uid, ports, tunnel, VRF */
+    bool invert;     /* "not" */
+    bool unresolved; /* a goto to a rule that does not exist: it does nothing */
+    bool special;    /* a selector that is not known here */
+    bool is_tunnel;  /* for packets of a tunnel alone */
+    bool is_l3mdev;  /* for packets of a VRF alone; the table is that of the VRF */
+    bool has_uids;   /* for sockets of these users alone */
+    uint8_t tos;     /* 0 = any */
     uint32_t priority;
     uint32_t table; /* 0 unless the action is a lookup */
     uint32_t mark;
@@ -33,7 +38,15 @@ struct rtnl_rule {
     uint8_t dst_len;
     uint8_t src[16];
     uint8_t dst[16];
-    int32_t suppress_len; /* routes with a prefix this long or shorter don't count; -1 = all do */
+    uint32_t goto_priority; /* 0 unless the action is a goto */
+    uint32_t first_uid;
+    uint32_t last_uid;
+    uint16_t first_sport; /* both 0: any */
+    uint16_t last_sport;
+    uint16_t first_dport;
+    uint16_t last_dport;
+    int32_t suppress_group; /* routes of this group of interfaces don't count; -1 = all do */
+    int32_t suppress_len;   /* routes with a prefix this long or shorter don't count; -1 = all do */
     char iif[IF_NAMESIZE];
     char oif[IF_NAMESIZE];
 };

@@ -2,6 +2,7 @@
 #include "mmproxy/routing/kernel/survey.h"
 
 #include <errno.h>
+#include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +14,7 @@
 #include "mmproxy/routing/kernel/sysctl.h"
 #include "mmproxy/routing/kernel/xtables.h"
 
-enum {
-    PROBES_MAX = 8,
-    XTABLES_BUDGET_MS = 5000, /* for all runs of iptables together */
-};
+enum { XTABLES_BUDGET_MS = 5000 }; /* for all runs of iptables together */
 
 struct addr survey_client(sa_family_t family)
 {
@@ -52,228 +50,249 @@ int survey_host(struct rtnl *rtnl, struct wanted_host *out)
     return r == -ENOMEM || r == -EIO ? r : 0;
 }
 
-static void probe(struct rtnl *rtnl, const struct wanted_item *rule, const struct addr *dst,
-                  struct judge_probe *out)
+static bool is_mark(const struct wanted_item *item)
 {
-    int r;
-
-    out->dst = *dst;
-    out->error = rtnl_lookup(rtnl, dst, &rule->source, rule->mark, &out->answer);
-    r = out->error;
-    if (r == -EINVAL)
-        r = rtnl_lookup(rtnl, dst, NULL, rule->mark, &out->answer);
-    out->has_answer = r == 0;
-    /* By mark, the source makes no difference: it was just no valid one. */
-    if (r == 0 && rule->mark != 0)
-        out->error = 0;
+    return item->kind == WANTED_SAVE_MARK || item->kind == WANTED_RESTORE_MARK;
 }
 
-/* The first address of the rule's destination prefix that can be a host. */
-static struct addr inside(const struct rtnl_rule *rule)
+static size_t index_of(sa_family_t family)
 {
-    unsigned bytes = rule->family == AF_INET6 ? 16 : 4;
-    uint8_t address[16];
-    struct addr out;
-
-    memcpy(address, rule->dst, sizeof(address));
-    if (rule->dst_len < 8 * bytes)
-        address[bytes - 1] |= 1;
-    addr_from_bytes(&out, rule->family, address, 0);
-    return out;
+    return family == AF_INET6 ? 1 : 0;
 }
 
-/* An address that a rule "not to" the test client's prefix applies to: no prefix has both. */
-static struct addr outside(const struct addr *client)
+/* Without a default route there may be one for our test client: others are asked for as well. */
+static bool lacks_route(struct rtnl *rtnl, sa_family_t family)
 {
-    uint8_t address[16];
-    struct addr out;
+    static const char *const v4[] = { "1.1.1.1",   "60.1.1.1",  "90.1.1.1",    "120.1.1.1",
+                                      "150.1.1.1", "185.1.1.1", "203.0.113.1", "198.51.100.1",
+                                      "192.0.2.1", "217.1.1.1" };
+    static const char *const v6[] = { "2001:db8::1", "2001:4860::1", "2400::1",
+                                      "2600::1",     "2800::1",      "2a00::1" };
+    const char *const *hosts = family == AF_INET6 ? v6 : v4;
+    size_t n = family == AF_INET6 ? sizeof v6 / sizeof *v6 : sizeof v4 / sizeof *v4;
 
-    memcpy(address, addr_bytes(client), addr_family(client) == AF_INET6 ? 16 : 4);
-    address[0] ^= 0x80;
-    addr_from_bytes(&out, addr_family(client), address, 0);
-    return out;
+    for (size_t i = 0; i < n; i++) {
+        struct rtnl_route route;
+        struct addr host;
+
+        if (!addr_parse_host(&host, hosts[i]) &&
+            rtnl_lookup(rtnl, &host, NULL, 0, &route) == -ENETUNREACH)
+            return true;
+    }
+    return false;
 }
 
-/* Asks for the test client, and for every part of the world that a rule treats specially. */
-static size_t probe_all(struct rtnl *rtnl, const struct wanted_item *item,
-                        const struct rtnl_rules *rules, struct judge_probe out[PROBES_MAX])
+static bool is_listed(const uint32_t *tables, size_t n, uint32_t table)
 {
-    struct addr client = survey_client(item->family);
+    for (size_t i = 0; i < n; i++) {
+        if (tables[i] == table)
+            return true;
+    }
+    return false;
+}
+
+/* How many rules matter: those up to the last one of a wanted table; all where one jumps. */
+static size_t count_rules(const struct rtnl_rules *rules, const uint32_t *wanted, size_t n_wanted)
+{
     size_t n = 0;
 
-    probe(rtnl, item, &client, &out[n++]);
-    for (size_t i = 0; i < rules->n_items && n < PROBES_MAX; i++) {
-        const struct rtnl_rule *rule = &rules->items[i];
-        struct addr dst;
-
-        if (rule->dst_len == 0 || !judge_rule_applies(rule, item, NULL))
-            continue;
-        dst = rule->invert ? outside(&client) : inside(rule);
-        probe(rtnl, item, &dst, &out[n++]);
+    for (size_t i = 0; i < rules->n_items; i++) {
+        if (rules->items[i].action == FR_ACT_GOTO)
+            return rules->n_items;
+        if (is_listed(wanted, n_wanted, rules->items[i].table))
+            n = i + 1;
     }
     return n;
 }
 
-/* The rule that leads to the route's table. */
-static const struct wanted_item *rule_to(const struct wanted *wanted,
-                                         const struct wanted_item *route)
+/* The tables of the wanted routes and of the rules that matter; a later one may be huge. */
+static size_t list_tables(uint32_t *out, const struct wanted *wanted, sa_family_t family,
+                          const struct rtnl_rules *rules)
 {
+    size_t n_rules;
+    size_t n = 0;
+
     for (size_t i = 0; i < wanted->n_items; i++) {
         const struct wanted_item *item = &wanted->items[i];
 
-        if (item->kind == WANTED_RULE && item->family == route->family &&
-            item->table == route->table)
-            return item;
+        if (item->kind == WANTED_ROUTE && item->family == family && !is_listed(out, n, item->table))
+            out[n++] = item->table;
     }
-    return NULL;
+    n_rules = count_rules(rules, out, n);
+    for (size_t i = 0; i < n_rules; i++) {
+        uint32_t table = rules->items[i].table;
+
+        if (table != 0 && !is_listed(out, n, table))
+            out[n++] = table;
+    }
+    return n;
 }
 
-static int survey_route(struct judgement *out, const struct wanted *wanted,
-                        const struct wanted_item *item, struct rtnl *rtnl)
+static int look_at_routes(struct survey_sight *sight, const struct wanted *wanted,
+                          struct rtnl *rtnl, sa_family_t family)
 {
-    const struct wanted_item *rule = rule_to(wanted, item);
-    struct addr client = survey_client(item->family);
-    struct rtnl_routes routes = { 0 };
-    struct judge_probe answer;
-    int r =
-        rtnl_dump_routes(rtnl, item->family, (struct rtnl_filter){ .table = item->table }, &routes);
+    const struct rtnl_rules *rules = &sight->rules[index_of(family)];
+    uint32_t *tables = calloc(wanted->n_items + rules->n_items + 1, sizeof *tables);
+    size_t n = tables ? list_tables(tables, wanted, family, rules) : 0;
+    int err = tables ? 0 : -ENOMEM;
 
-    if (r == 0) {
-        if (rule)
-            probe(rtnl, rule, &client, &answer);
-        judge_route(item, &routes, &answer, rule ? 1 : 0, out);
-    }
-    rtnl_routes_close(&routes);
-    return r;
+    for (size_t i = 0; err == 0 && i < n; i++)
+        err = rtnl_dump_routes(rtnl, family, (struct rtnl_filter){ .table = tables[i] },
+                               &sight->routes[index_of(family)]);
+    free(tables);
+    return err;
 }
 
-static void survey_sysctl(struct judgement *out, const struct wanted_item *item)
+static int look_at_family(struct survey_sight *sight, const struct wanted *wanted,
+                          struct rtnl *rtnl, sa_family_t family)
 {
-    const char *localnet = strstr(item->sysctl, ".route_localnet");
-    int value = 0;
-    int all = 0;
-    int r = sysctl_get(item->sysctl, &value);
+    int err = rtnl_dump_rules(rtnl, family, &sight->rules[index_of(family)]);
 
-    *out = (struct judgement){ .verdict = JUDGE_MISSING };
-    if (localnet)
-        sysctl_get("net.ipv4.conf.all.route_localnet", &all); /* either of the two is enough */
-    if (r < 0 && !all) {
-        out->verdict = JUDGE_UNKNOWN;
-        snprintf(out->reason, sizeof(out->reason), "it can't be read: %s", strerror(-r));
-    } else if (value != 0 || all != 0) {
-        out->verdict = JUDGE_HOLDS;
-    }
-}
-
-static int dump_rules(struct rtnl *rtnl, struct rtnl_rules *v4, struct rtnl_rules *v6)
-{
-    int r = rtnl_dump_rules(rtnl, AF_INET, v4);
-
-    if (r == 0)
-        r = rtnl_dump_rules(rtnl, AF_INET6, v6);
     /* A kernel without IPv6 knows nothing of its rules, and nothing of IPv6 is wanted then. */
-    return r == -EOPNOTSUPP || r == -EAFNOSUPPORT ? 0 : r;
+    if (err == -EOPNOTSUPP || err == -EAFNOSUPPORT)
+        return 0;
+    return err < 0 ? err : look_at_routes(sight, wanted, rtnl, family);
 }
 
-static int survey_item(struct survey *survey, size_t i, const struct wanted *wanted,
-                       struct rtnl *rtnl, const struct rtnl_rules *rules)
+static int look_at_sysctl(const struct wanted_item *item)
 {
-    const struct wanted_item *item = &wanted->items[i];
-    struct judge_probe probes[PROBES_MAX];
+    int value = 0;
+    int err = sysctl_get(item->sysctl, &value);
 
-    switch (item->kind) {
-    case WANTED_RULE:
-        judge_rule(item, rules, probes, probe_all(rtnl, item, rules, probes), &survey->items[i]);
-        return 0;
-    case WANTED_ROUTE:
-        return survey_route(&survey->items[i], wanted, item, rtnl);
-    case WANTED_SYSCTL:
-        survey_sysctl(&survey->items[i], item);
-        return 0;
-    case WANTED_SAVE_MARK:
-    case WANTED_RESTORE_MARK:
-        break;
+    return err < 0 ? err : value != 0;
+}
+
+static int look_at_marks(struct survey_sight *sight, const struct wanted *wanted, struct rtnl *rtnl)
+{
+    int budget_ms = XTABLES_BUDGET_MS;
+
+    /* Where nftables can't be read, iptables is still asked. */
+    if (nft_read(&sight->nft, false) == -ENOMEM)
+        return -ENOMEM;
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        const struct wanted_item *item = &wanted->items[i];
+
+        if (!is_mark(item))
+            continue;
+        if (!nftlist_has(&sight->nft, item->kind == WANTED_SAVE_MARK, item->family, item->mark))
+            sight->answers[i] = xtables_has(item, &budget_ms);
+        if (item->kind == WANTED_RESTORE_MARK)
+            sight->lacks_route[index_of(item->family)] = lacks_route(rtnl, item->family);
     }
-    survey->items[i].verdict = JUDGE_UNKNOWN;
     return 0;
+}
+
+int survey_look(struct survey_sight *sight, const struct wanted *wanted, struct rtnl *rtnl,
+                bool with_marks)
+{
+    int all_localnet = 0;
+    int err;
+
+    *sight = (struct survey_sight){ 0 };
+    sight->answers = calloc(wanted->n_items + 1, sizeof *sight->answers);
+    if (!sight->answers)
+        return -ENOMEM;
+    err = look_at_family(sight, wanted, rtnl, AF_INET);
+    if (err == 0)
+        err = look_at_family(sight, wanted, rtnl, AF_INET6);
+    for (size_t i = 0; err == 0 && i < wanted->n_items; i++) {
+        if (wanted->items[i].kind == WANTED_SYSCTL)
+            sight->answers[i] = look_at_sysctl(&wanted->items[i]);
+    }
+    sight->all_localnet =
+        sysctl_get("net.ipv4.conf.all.route_localnet", &all_localnet) == 0 && all_localnet != 0;
+    if (err == 0 && with_marks && wanted_has_marks(wanted))
+        err = look_at_marks(sight, wanted, rtnl);
+    return err;
+}
+
+void survey_forget(struct survey_sight *sight)
+{
+    for (size_t i = 0; i < 2; i++) {
+        rtnl_rules_close(&sight->rules[i]);
+        rtnl_routes_close(&sight->routes[i]);
+    }
+    nftlist_close(&sight->nft);
+    free(sight->answers);
+    *sight = (struct survey_sight){ 0 };
+}
+
+static void judge_sysctl(struct judgement *out, const struct wanted_item *item, int answer,
+                         const struct survey_sight *sight)
+{
+    /* For this one either of the two is enough. */
+    bool is_on = answer > 0 || (sight->all_localnet && strstr(item->sysctl, ".route_localnet"));
+
+    *out = (struct judgement){ .verdict = is_on ? JUDGE_HOLDS : JUDGE_MISSING };
+    if (is_on || answer == 0)
+        return;
+    out->verdict = JUDGE_UNKNOWN;
+    snprintf(out->reason, sizeof(out->reason), "it can't be read: %s", strerror(-answer));
+}
+
+static void judge_mark(struct survey *survey, struct judgement *out, const struct wanted_item *item,
+                       int answer, const struct survey_sight *sight)
+{
+    if (item->kind == WANTED_RESTORE_MARK && sight->lacks_route[index_of(item->family)])
+        survey->no_route[index_of(item->family)] = true;
+    *out = (struct judgement){ .verdict = JUDGE_HOLDS };
+    if (answer == 1 ||
+        nftlist_has(&sight->nft, item->kind == WANTED_SAVE_MARK, item->family, item->mark))
+        return;
+    out->verdict = answer == 0 || answer == -ENOENT ? JUDGE_MISSING : JUDGE_UNKNOWN;
+    if (answer == -ENOENT)
+        survey->no_iptables = true;
+    else if (answer < 0)
+        snprintf(out->reason, sizeof(out->reason), "iptables gives no answer: %s",
+                 strerror(-answer));
+}
+
+int survey_judge(struct survey *survey, const struct wanted *wanted,
+                 const struct survey_sight *sight, bool with_marks)
+{
+    *survey = (struct survey){ .items = calloc(wanted->n_items + 1, sizeof *survey->items) };
+    if (!survey->items)
+        return -ENOMEM;
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        const struct wanted_item *item = &wanted->items[i];
+        size_t family = index_of(item->family);
+        struct judge_kernel kernel = { &sight->rules[family], &sight->routes[family] };
+
+        if (item->kind == WANTED_RULE)
+            judge_rule(item, &kernel, wanted, &survey->items[i]);
+        else if (item->kind == WANTED_ROUTE)
+            judge_route(item, &kernel, &survey->items[i]);
+        else if (item->kind == WANTED_SYSCTL)
+            judge_sysctl(&survey->items[i], item, sight->answers[i], sight);
+        else if (with_marks)
+            judge_mark(survey, &survey->items[i], item, sight->answers[i], sight);
+        else
+            survey->items[i].verdict = JUDGE_UNKNOWN;
+    }
+    return 0;
+}
+
+static int look_and_judge(struct survey *survey, const struct wanted *wanted, struct rtnl *rtnl,
+                          bool with_marks)
+{
+    struct survey_sight sight;
+    int err = survey_look(&sight, wanted, rtnl, with_marks);
+
+    *survey = (struct survey){ 0 };
+    if (err == 0)
+        err = survey_judge(survey, wanted, &sight, with_marks);
+    survey_forget(&sight);
+    return err;
 }
 
 int survey_routing(struct survey *survey, const struct wanted *wanted, struct rtnl *rtnl)
 {
-    struct rtnl_rules v4 = { 0 };
-    struct rtnl_rules v6 = { 0 };
-    int r;
-
-    *survey = (struct survey){ 0 };
-    survey->items = calloc(wanted->n_items + 1, sizeof(*survey->items));
-    if (!survey->items)
-        return -ENOMEM;
-    r = dump_rules(rtnl, &v4, &v6);
-    for (size_t i = 0; r == 0 && i < wanted->n_items; i++)
-        r = survey_item(survey, i, wanted, rtnl, wanted->items[i].family == AF_INET6 ? &v6 : &v4);
-    rtnl_rules_close(&v4);
-    rtnl_rules_close(&v6);
-    return r;
-}
-
-static void survey_route_before_mark(struct survey *survey, const struct wanted_item *item,
-                                     struct rtnl *rtnl)
-{
-    struct addr client = survey_client(item->family);
-    struct rtnl_route route;
-
-    if (rtnl_lookup(rtnl, &client, NULL, 0, &route) < 0)
-        survey->no_route[item->family == AF_INET6] = true;
-}
-
-static void survey_mark(struct survey *survey, struct judgement *out,
-                        const struct wanted_item *item, const struct nftlist *nft, int *budget_ms)
-{
-    int r;
-
-    *out = (struct judgement){ .verdict = JUDGE_HOLDS };
-    if (nftlist_has(nft, item->kind == WANTED_SAVE_MARK, item->family, item->mark))
-        return;
-    r = xtables_has(item, budget_ms);
-    if (r == 1)
-        return;
-    out->verdict = r == 0 || r == -ENOENT ? JUDGE_MISSING : JUDGE_UNKNOWN;
-    if (r == -ENOENT)
-        survey->no_iptables = true;
-    else if (r < 0)
-        snprintf(out->reason, sizeof(out->reason), "iptables gives no answer: %s", strerror(-r));
-}
-
-static int survey_marks(struct survey *survey, const struct wanted *wanted, struct rtnl *rtnl)
-{
-    struct nftlist nft = { 0 };
-    int budget_ms = XTABLES_BUDGET_MS;
-    bool is_read = false;
-
-    for (size_t i = 0; i < wanted->n_items; i++) {
-        const struct wanted_item *item = &wanted->items[i];
-
-        if (item->kind != WANTED_SAVE_MARK && item->kind != WANTED_RESTORE_MARK)
-            continue;
-        /* Where nftables can't be read, iptables is still asked. */
-        if (!is_read && nft_read(&nft, false) == -ENOMEM) {
-            nftlist_close(&nft);
-            return -ENOMEM;
-        }
-        is_read = true;
-        survey_mark(survey, &survey->items[i], item, &nft, &budget_ms);
-        if (item->kind == WANTED_RESTORE_MARK)
-            survey_route_before_mark(survey, item, rtnl);
-    }
-    nftlist_close(&nft);
-    return 0;
+    return look_and_judge(survey, wanted, rtnl, false);
 }
 
 int survey_run(struct survey *survey, const struct wanted *wanted, struct rtnl *rtnl)
 {
-    int r = survey_routing(survey, wanted, rtnl);
-
-    return r < 0 ? r : survey_marks(survey, wanted, rtnl);
+    return look_and_judge(survey, wanted, rtnl, true);
 }
 
 void survey_close(struct survey *survey)

@@ -7,6 +7,7 @@
 #include "install_internal.h"
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/kernel/sysctl.h"
+#include "mmproxy/routing/wanted/iptext.h"
 
 static bool is_rule_kept(const struct rtnl_rule *rule, const struct install_keep *keep)
 {
@@ -24,8 +25,8 @@ static void sweep_rules(struct install *install, const struct install_keep *keep
                         sa_family_t family)
 {
     struct rtnl_rules rules = { 0 };
-    char line[JUDGE_TEXT_MAX + 32];
-    char text[JUDGE_TEXT_MAX];
+    char line[IPTEXT_RULE_MAX + 32];
+    char text[IPTEXT_RULE_MAX];
     int r = rtnl_dump_rules(install->rtnl, family, &rules);
 
     for (size_t i = 0; r == 0 && i < rules.n_items; i++) {
@@ -34,7 +35,7 @@ static void sweep_rules(struct install *install, const struct install_keep *keep
         if (rule->protocol != INSTALL_PROTOCOL || is_rule_kept(rule, keep))
             continue;
         snprintf(line, sizeof(line), "ip %srule del %s", family == AF_INET6 ? "-6 " : "",
-                 judge_format_rule(rule, text));
+                 iptext_rule(rule, text));
         if (rtnl_rule_remove(install->rtnl, rule) == 0)
             install_tell(install, INSTALL_REMOVED, line);
     }

@@ -30,6 +30,18 @@ static int column(const struct wanted *wanted, bool of_xtables)
     return (int)(longest / TAB + 1) * TAB;
 }
 
+/* Nothing is wrong for most hosts: one line, the commands in it. */
+static void report_note(const struct judgement *judgement, const struct report_sink *sink)
+{
+    char commands[JUDGE_TEXT_MAX * 2] = "";
+    size_t len = 0;
+
+    for (size_t i = 0; i < judgement->n_mends && len < sizeof(commands); i++)
+        len += (size_t)snprintf(commands + len, sizeof(commands) - len, "%s%s", i > 0 ? "; " : "",
+                                judgement->mends[i]);
+    report_sink_line(sink, LOG_LEVEL_NOTICE, "[ ] %s %s", judgement->note, commands);
+}
+
 static void report_item(const struct wanted_item *item, const struct judgement *judgement,
                         int width, const struct report_sink *sink)
 {
@@ -39,9 +51,12 @@ static void report_item(const struct wanted_item *item, const struct judgement *
     wanted_command(item, command);
     report_sink_line(sink, holds ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "%-*s# %s", width, command,
                      holds ? "[+] VERIFIED" : "[!] CHECK FAILED");
-    if (judgement->reason[0] != '\0')
-        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] %s%s", judgement->reason,
-                         judgement->n_mends > 0 ? "; this mends it:" : "");
+    if (judgement->note[0] != '\0')
+        report_note(judgement, sink);
+    if (judgement->reason[0] == '\0')
+        return;
+    report_sink_line(sink, LOG_LEVEL_WARNING, "[!] %s%s", judgement->reason,
+                     judgement->n_mends > 0 ? "; this mends it:" : "");
     for (size_t i = 0; i < judgement->n_mends; i++)
         report_sink_line(sink, LOG_LEVEL_WARNING, "%s", judgement->mends[i]);
 }

@@ -58,6 +58,7 @@ int wanted_add_item(struct wanted *wanted, const struct wanted_item *item)
 void wanted_close(struct wanted *wanted)
 {
     free(wanted->items);
+    free(wanted->replies);
     *wanted = (struct wanted){ 0 };
 }
 
@@ -115,7 +116,6 @@ static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
     assert(listener->return_path != RETURN_PATH_AUTO);
     if (!target || (family == AF_INET6 && !host->has_ipv6))
         return 0;
-    item.source = *target;
     item.mark = mark;
     if (listener->return_path == RETURN_PATH_CONNMARK) {
         item.kind = WANTED_SAVE_MARK;
@@ -132,6 +132,41 @@ static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
     n += sysctls_of(out + n, listener, target, host);
     assert(n <= PER_FAMILY_MAX);
     return n;
+}
+
+static bool has_reply(const struct wanted *wanted, const struct wanted_reply *reply)
+{
+    for (size_t i = 0; i < wanted->n_replies; i++) {
+        const struct wanted_reply *other = &wanted->replies[i];
+
+        if (other->mark == reply->mark && other->table == reply->table &&
+            addr_equal(&other->source, &reply->source))
+            return true;
+    }
+    return false;
+}
+
+static int add_reply(struct wanted *wanted, const struct listener_config *listener,
+                     sa_family_t family, const struct wanted_host *host)
+{
+    const struct addr *target = listener_config_target(listener, family);
+    struct wanted_reply reply = {
+        .mark = listener->return_path == RETURN_PATH_LOOPBACK ? 0 : listener->mark,
+        .table = listener->table,
+    };
+    struct wanted_reply *replies;
+
+    if (!target || (family == AF_INET6 && !host->has_ipv6))
+        return 0;
+    reply.source = *target;
+    if (has_reply(wanted, &reply))
+        return 0;
+    replies = reallocarray(wanted->replies, wanted->n_replies + 1, sizeof(*replies));
+    if (!replies)
+        return -ENOMEM;
+    replies[wanted->n_replies++] = reply;
+    wanted->replies = replies;
+    return 0;
 }
 
 /* The original tells all iptables commands first, then the routing, then (ours) sysctls. */
@@ -154,6 +189,12 @@ static int add_listener(struct wanted *wanted, const struct listener_config *lis
             if (r < 0)
                 return r;
         }
+    }
+    for (int is_v6 = 0; is_v6 <= 1; is_v6++) {
+        int r = add_reply(wanted, listener, is_v6 ? AF_INET6 : AF_INET, host);
+
+        if (r < 0)
+            return r;
     }
     return 0;
 }

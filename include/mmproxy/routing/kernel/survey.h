@@ -1,17 +1,35 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* survey: looks at this host and tells which of the wanted items hold, and why others don't. */
+/*
+ * survey: looks at this host and tells which of the wanted items hold, and why others don't.
+ * Looking and judging are apart: what was seen is data, and the judgement of it is pure.
+ */
 #ifndef MMPROXY_ROUTING_KERNEL_SURVEY_H
 #define MMPROXY_ROUTING_KERNEL_SURVEY_H
 
 #include "mmproxy/net/rtnl.h"
 #include "mmproxy/routing/wanted/judge.h"
+#include "mmproxy/routing/wanted/nftlist.h"
 #include "mmproxy/routing/wanted/wanted.h"
+
+/* What was seen. All zero is nothing. */
+struct survey_sight {
+    struct rtnl_rules rules[2]; /* [0] is IPv4, [1] IPv6 */
+    struct rtnl_routes routes[2];
+    bool lacks_route[2]; /* some public addresses have no route at all, whatever the mark */
+    struct nftlist nft;
+    /*
+     * Owned, one for each wanted item. Sysctls: the value, or -errno. Save and restore items: what
+     * xtables_has said; 0 for one that nftables has.
+     */
+    int *answers;
+    bool all_localnet; /* net.ipv4.conf.all.route_localnet is on */
+};
 
 struct survey {
     struct judgement *items; /* owned; one for each wanted item */
     /*
      * connmark marks a reply only after it got a route: these families have connmark items
-     * and no route at all. [0] is IPv4, [1] IPv6.
+     * and no route to some clients. [0] is IPv4, [1] IPv6.
      */
     bool no_route[2];
     bool no_iptables; /* there was reason to ask iptables, and it is not installed */
@@ -21,17 +39,26 @@ struct survey {
 int survey_host(struct rtnl *rtnl, struct wanted_host *out);
 
 /*
- * Judges every wanted item. It reads and runs (iptables, for save and restore items) but
- * changes nothing, and takes its time: not for the supervisor.
- * returns: 0, or -errno; survey_close is due in either case.
+ * Sees everything that the wanted items depend on; changes nothing. with_marks: save and restore
+ * items too, by nftables and by running iptables, which takes its time: not for the supervisor.
+ * returns: 0, or -errno; survey_forget is due in either case.
  */
+int survey_look(struct survey_sight *sight, const struct wanted *wanted, struct rtnl *rtnl,
+                bool with_marks);
+void survey_forget(struct survey_sight *sight);
+
+/*
+ * Pure: judges every wanted item by what survey_look saw for the same wanted; without marks save
+ * and restore items are JUDGE_UNKNOWN. returns: 0 or -ENOMEM; survey_close is due in either case.
+ */
+int survey_judge(struct survey *survey, const struct wanted *wanted,
+                 const struct survey_sight *sight, bool with_marks);
+
+/* Looks and judges, with marks. returns: 0, or -errno; survey_close is due in either case. */
 int survey_run(struct survey *survey, const struct wanted *wanted, struct rtnl *rtnl);
 void survey_close(struct survey *survey);
 
-/*
- * Judges rules, routes and sysctls alone, and never waits; the other items' verdict is
- * JUDGE_UNKNOWN. returns: as survey_run.
- */
+/* The same without marks: never waits. */
 int survey_routing(struct survey *survey, const struct wanted *wanted, struct rtnl *rtnl);
 
 /* An address that no client has: 192.0.2.1 or 2001:db8::1, port 0. */

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * judge: does what the kernel has do what is wanted? Pure: rules, routes and the kernel's own
- * answers come in, verdicts and the commands that mend come out. What counts is the effect,
- * not the spelling.
+ * judge: does what the kernel has do what is wanted? Pure: rules and routes come in, verdicts
+ * and the commands that mend come out. What counts is the effect, not the spelling.
+ *
+ * It follows the kernel's way through all rules for the replies to every client at once, as a
+ * set of addresses. Three kinds of clients are looked at in turn:
+ *
+ * - Public addresses. A rule or route that takes replies to any of them is a fault.
+ * - The addresses that a rule itself names (`to PREFIX`), private ones too: a fault as well.
+ * - All others, such as private networks that a table has routes to. Most hosts have no clients
+ *   there: it is noted and no fault. The same goes for a rule that may or may not apply.
  */
 #ifndef MMPROXY_ROUTING_WANTED_JUDGE_H
 #define MMPROXY_ROUTING_WANTED_JUDGE_H
@@ -18,44 +25,32 @@ enum judge_verdict {
     JUDGE_UNKNOWN,  /* could not be looked at */
 };
 
-enum { JUDGE_MENDS_MAX = 4, JUDGE_TEXT_MAX = 256 };
+enum { JUDGE_MENDS_MAX = 6, JUDGE_TEXT_MAX = 640 };
 
 struct judgement {
     enum judge_verdict verdict;
-    uint32_t priority;                           /* SHADOWED: of the rule that is in the way */
-    char reason[JUDGE_TEXT_MAX];                 /* "" where it holds or is simply missing */
-    char mends[JUDGE_MENDS_MAX][JUDGE_TEXT_MAX]; /* commands, in this order */
+    uint32_t priority;           /* SHADOWED: of the rule that is in the way */
+    char reason[JUDGE_TEXT_MAX]; /* "" where it holds or is simply missing */
+    /* HOLDS: which clients' replies go elsewhere all the same, and why; "" where none do. */
+    char note[JUDGE_TEXT_MAX];
+    char mends[JUDGE_MENDS_MAX][JUDGE_TEXT_MAX]; /* commands, in this order; of reason or note */
     size_t n_mends;
 };
 
-/*
- * What the kernel says about a reply to dst from the item's source. -EINVAL is what a
- * loopback source gets that would leave this host (or a source that is not this host's):
- * answer is then that without the source.
- */
-struct judge_probe {
-    struct addr dst;
-    int error; /* 0 or -errno */
-    bool has_answer;
-    struct rtnl_route answer;
+/* What the kernel has, of the item's family. */
+struct judge_kernel {
+    const struct rtnl_rules *rules;   /* in the order of evaluation */
+    const struct rtnl_routes *routes; /* of every table that rules up to the item's lead to */
 };
 
-/* rules: of the item's family, in the order of evaluation. */
-void judge_rule(const struct wanted_item *item, const struct rtnl_rules *rules,
-                const struct judge_probe *probes, size_t n_probes, struct judgement *out);
+/* replies: those of other marks, tables or families do not count. */
+void judge_rule(const struct wanted_item *item, const struct judge_kernel *kernel,
+                const struct wanted *replies, struct judgement *out);
 
-/* routes: of the item's family, those of other tables do not count. */
-void judge_route(const struct wanted_item *item, const struct rtnl_routes *routes,
-                 const struct judge_probe *probes, size_t n_probes, struct judgement *out);
+void judge_route(const struct wanted_item *item, const struct judge_kernel *kernel,
+                 struct judgement *out);
 
-/* Does this rule alone send the item's replies to the item's table? */
+/* Does this rule alone send the replies of all targets that the item may be for to its table? */
 bool judge_rule_serves(const struct rtnl_rule *rule, const struct wanted_item *item);
-
-/* Could this rule apply to a reply of the item to dst (NULL: to some address)? */
-bool judge_rule_applies(const struct rtnl_rule *rule, const struct wanted_item *item,
-                        const struct addr *dst);
-
-/* As ip(8) writes it: "not from all fwmark 0xca6c lookup 51820"; returns buf. */
-const char *judge_format_rule(const struct rtnl_rule *rule, char buf[JUDGE_TEXT_MAX]);
 
 #endif

@@ -39,13 +39,22 @@ struct wanted_item {
     uint32_t mark;                  /* 0: a rule by source prefix (loopback), or not of use */
     uint32_t table;                 /* rules and routes */
     char sysctl[WANTED_SYSCTL_MAX]; /* as sysctl(8) writes it, '/' for a '.' in a name */
-    struct addr source;             /* of the replies: the first target that asked for it */
+};
+
+/* What comes back from a target: which rules apply to it? */
+struct wanted_reply {
+    struct addr source; /* the target */
+    uint32_t mark;      /* as the item of its rule has it */
+    uint32_t table;
+    uint32_t uid; /* of the service's socket; 0 where it is not known */
 };
 
 /* All zero is empty. */
 struct wanted {
     struct wanted_item *items; /* owned; in the order of the report */
     size_t n_items;
+    struct wanted_reply *replies; /* owned; of everything that wanted_add was called for */
+    size_t n_replies;
 };
 
 /* What the wanted state depends on besides the configuration. */
@@ -61,12 +70,12 @@ struct wanted_host {
  */
 int wanted_add(struct wanted *wanted, const struct config *config, const struct wanted_host *host);
 
-/* Adds one item unless its equal is in. returns: 0 or -ENOMEM. */
+/* Adds one item unless its equal is in; no reply with it. returns: 0 or -ENOMEM. */
 int wanted_add_item(struct wanted *wanted, const struct wanted_item *item);
 
 void wanted_close(struct wanted *wanted);
 
-/* The same need? The source does not count: it is an example. */
+/* The same need? */
 bool wanted_item_equal(const struct wanted_item *a, const struct wanted_item *b);
 bool wanted_has(const struct wanted *wanted, const struct wanted_item *item);
 

@@ -16,6 +16,7 @@ import pytest
 
 from lib import conf, daemon, routing
 from lib.conn import connect
+from lib.manual_clock import ManualClock
 from lib.target import EchoTarget, Target
 from lib.topology import LOOPBACK_OF, ORIGIN_OF, Topology
 
@@ -86,6 +87,14 @@ def launch(directory):
     yield start
     for each in started:
         each.close()
+
+
+@pytest.fixture
+def clock(launch, directory):
+    """For a daemon started with env=clock.environment; it runs again when that is to end."""
+    made = ManualClock(directory)
+    yield made
+    made.run()
 
 
 @pytest.fixture

@@ -201,21 +201,24 @@ def test_pending_sessions_of_a_killed_worker_do_not_count_for_ever(serve, dial):
 # --- deadlines
 
 
-def test_deadlines_hold_under_load(net, serve, dial, echo):
+def test_deadlines_hold_under_load(net, launch, directory, dial, echo):
     """Of headers that don't come and of a target that says nothing, while others talk."""
     net.origin.run("nft", "-f", "-", input="table inet silence { chain in { type filter hook "
                    "input priority 0; meta nfproto ipv6 tcp dport 22 drop; }; }")
-    gateway = serve(settings={"workers": 2}, client_port="any", header_timeout=1,
-                    connect_timeout=1)
+    gateway = launch(net.origin, "-c", conf.write(directory, [
+        conf.listener(client_port="any", header_timeout=1, connect_timeout=1),
+        conf.listener(name="patient", listen="0.0.0.0:8080", client_port="any")], workers=2))
+    gateway.wait_listening(*conf.LISTEN)
     echo()
-    chatter = Chatter(net.lb, ORIGIN4, [conf.PORT])
-    waiting = [dial() for _ in range(300)]
-    for number, peer in enumerate(waiting):
-        peer.send((b"", head()[:20], head(CLIENT6))[number % 3])
+    chatter = Chatter(net.lb, ORIGIN4, [8080])
+    waiting = []
+    for number in range(300):
+        waiting.append(dial())
+        waiting[-1].send((b"", head()[:20], head(CLIENT6))[number % 3])
     for peer in waiting:
         peer.expect_end(RST)
+    until(lambda: chatter.sessions or chatter.failures, "others to talk")
     assert not chatter.stop()
-    assert chatter.sessions > 0
     gateway.wait_line(lines.told("?", "not complete within 1 s"))
     gateway.wait_line(lines.told("-", r"to \[::1\]:22 failed: Connection timed out"))
     until(lambda: not net.origin.ss("-tn", "state", "syn-sent"), "the connects to be given up")

@@ -12,7 +12,7 @@ import pytest
 from lib import header, lines, proc
 from lib.conn import FIN, RST
 from lib.topology import CLIENT4, ORIGIN4
-from lib.wait import DEADLINE, until
+from lib.wait import together, until
 
 HEAD = header.v1(CLIENT4, 51234)
 SOURCE = f"{CLIENT4}:51234"
@@ -43,13 +43,9 @@ def test_64_mib_both_ways_at_once(serve, target, session):
     gateway = serve()
     peer, conn = session(target(), HEAD)
     digests = {}
-    jobs = [threading.Thread(target=job, args=(*args, digests))
-            for job, args in ((_send_random, (peer, "up")), (_receive, (conn, "up")),
-                              (_send_random, (conn, "down")), (_receive, (peer, "down")))]
-    for job in jobs:
-        job.start()
-    for job in jobs:
-        job.join()
+    jobs = ((_send_random, (peer, "up")), (_receive, (conn, "up")),
+            (_send_random, (conn, "down")), (_receive, (peer, "down")))
+    together(lambda job: job[0](*job[1], digests), jobs)
     assert digests["sent up"] == digests["received up"]
     assert digests["sent down"] == digests["received down"]
     gateway.wait_line(lines.disconnected(peer.local, SOURCE, PIECES * PIECE, PIECES * PIECE))
@@ -236,9 +232,11 @@ def test_busy_session_does_not_starve_another(serve, target, session):
     jobs = [threading.Thread(target=job) for job in (pour, drink)]
     for job in jobs:
         job.start()
-    for _ in range(50):
-        calm.trip(calm_conn)
-    stop.set()
+    try:
+        for _ in range(50):
+            calm.trip(calm_conn)
+    finally:
+        stop.set()
     jobs[0].join()
     busy.finish()
     jobs[1].join()
@@ -280,27 +278,30 @@ def test_client_that_leaves_while_the_target_is_silent(net, serve, dial, target,
     left.trip(conn)
 
 
-def test_idle_timeout_ends_a_session_without_a_byte(serve, target, session):
-    gateway = serve(idle_timeout=1)
+def test_idle_timeout_ends_a_session_without_a_byte(serve, target, session, clock):
+    gateway = serve(idle_timeout=60, options={"env": clock.environment})
+    clock.stop()
     peer, conn = session(target(), HEAD)
     peer.trip(conn)
+    until(lambda: clock.forward(20) or not peer.is_quiet(), "the session to end")
     peer.end()
     conn.end()
     assert "idle" in gateway.wait_line(lines.disconnected(peer.local, SOURCE, 4, 4))[1]
 
 
-def test_idle_timeout_spares_a_session_with_bytes_one_way(serve, target, session):
-    serve(idle_timeout=2)
+def test_idle_timeout_spares_a_session_with_bytes_one_way(serve, target, session, clock):
+    serve(idle_timeout=60, options={"env": clock.environment})
     service = target()
+    clock.stop()
     busy, busy_conn = session(service, HEAD)
     idle, _ = session(service, header.v1(CLIENT4, 51235))
-    idle.sock.settimeout(0.1)
 
     def is_idle_over():
         busy.trip(busy_conn, b"x")
+        clock.forward(20)
         return not idle.is_quiet()
 
-    until(is_idle_over, "the idle session to end", DEADLINE)
+    until(is_idle_over, "the idle session to end")
     busy.trip(busy_conn)
 
 

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from lib import conf, fast_clock, header, proc
+from lib import conf, header, proc
 from lib.chatter import next_client
 from lib.reloading import FAILED, RELOADED, Reloader, client_sessions
 from lib.stopped_child import stop_next_child
@@ -16,6 +16,7 @@ from lib.wait import until
 
 GOES_ON = "[!] reload failed: generation 1 goes on with the configuration it has"
 UNPRIVILEGED = 24680
+START_TIMEOUT_S = 10
 AMBIENT = "+net_raw,+net_admin,+net_bind_service"
 
 
@@ -201,10 +202,15 @@ def test_worker_killed_at_its_start(failing):
     gateway.expect_survival()
 
 
-def test_worker_not_ready_in_time(failing, directory):
-    gateway = failing(options={"env": fast_clock.environment(directory, 20)})
+def test_worker_not_ready_in_time(failing, clock):
+    gateway = failing(options={"env": clock.environment})
     gateway.write([conf.listener(), web()], workers=2)
     gateway.hold_worker()
+    clock.stop()
+    clock.forward(START_TIMEOUT_S - 1)
+    assert not gateway.gateway.find(re.escape(GOES_ON))
+    clock.forward(1)
+    clock.run()
     gateway.gateway.wait_line(re.escape(GOES_ON))
     assert gateway.gateway.find(re.escape(
         "[!] generation 2 could not start: its workers are not ready in time"))

@@ -16,6 +16,9 @@ def listener(**keys):
         "allowed_subnets": "lb.subnets",
         "target_v4": f"127.0.0.1:{SERVICE_PORT}",
         "target_v6": f"[::1]:{SERVICE_PORT}",
+        # A test that says nothing of them is not about them, however slow the machine.
+        "header_timeout": 60,
+        "connect_timeout": 60,
     }
     return {key: value for key, value in (usual | keys).items() if value is not None}
 

@@ -3,6 +3,7 @@
 
 import ctypes
 import os
+import re
 import signal
 import socket
 import stat
@@ -99,6 +100,18 @@ def copy(pidfd, number):
     return socket.socket(fileno=_libc.syscall(PIDFD_GETFD, pidfd, number, 0))
 
 
+def watched(pid):
+    """Inodes of what the process's event loop waits for."""
+    found = set()
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
+                found |= {int(each, 16) for each in re.findall(r"(?m)^tfd:.* ino:([0-9a-f]+)", file.read())}
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return found
+
+
 def sockets(pid):
     """Copies of its sockets, to be closed by the caller: options show how it set them."""
     copies = []
@@ -124,6 +137,12 @@ def ignores(pid, number):
         return bool(int(status(pid)["SigIgn"], 16) & 1 << number - 1)
     except (OSError, KeyError):
         return False  # gone meanwhile
+
+
+def stop(pid):
+    """Returns when it has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: _stat(pid)[0] == "T", f"process {pid} to stop")
 
 
 def kill(pid):

@@ -15,6 +15,11 @@
 
 #include "mmproxy/jail/filter.h"
 
+/* Of Linux 6.3. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
 #define IS(i, v)                                                \
     {                                                           \
         .index = (i), .test = FILTER_IS, .value = (uint32_t)(v) \
@@ -22,6 +27,10 @@
 #define HAS(i, v)                                                \
     {                                                            \
         .index = (i), .test = FILTER_HAS, .value = (uint32_t)(v) \
+    }
+#define LACKS(i, v)                                                \
+    {                                                              \
+        .index = (i), .test = FILTER_LACKS, .value = (uint32_t)(v) \
     }
 #define ABOVE(i, v)                                                \
     {                                                              \
@@ -91,7 +100,10 @@ static const struct filter_line lines[] = {
     { .call = "fanotify_init", .why = "no watching of all files" },
     { .call = "mknod", .why = "no devices", .error = EPERM },
     { .call = "mknodat", .why = "the same", .error = EPERM },
-    { .call = "memfd_create", .why = "no program without a file", .error = EPERM },
+    { .call = "memfd_create",
+      .why = "no program without a file; shared memory that none can be run from is no program",
+      .args = { LACKS(1, MFD_NOEXEC_SEAL) },
+      .error = EPERM },
     { .call = "memfd_secret", .why = "the same", .error = EPERM },
 
     /* Namespaces: all are as they were given. */

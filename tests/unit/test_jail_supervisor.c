@@ -15,7 +15,7 @@
 static long argument(const struct filter_line *line, unsigned index)
 {
     for (size_t i = 0; i < FILTER_ARGS_MAX && line->args[i].test != FILTER_ANY; i++)
-        if (line->args[i].index == index)
+        if (line->args[i].index == index && line->args[i].test != FILTER_LACKS)
             return (long)line->args[i].value + (line->args[i].test == FILTER_ABOVE);
     return 0;
 }

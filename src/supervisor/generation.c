@@ -105,7 +105,7 @@ static void on_message(struct process *process, enum worker_message message)
         return;
     process->state = PROCESS_SERVING;
     if (process->generation->state == GENERATION_SERVING)
-        process_send(process, WORKER_SERVE);
+        process_send(process, process->generation->serve_message);
     else
         check_ready(process->generation);
 }
@@ -239,12 +239,14 @@ static void send_to_all(struct generation *generation, enum worker_message messa
     check_gone(generation);
 }
 
-void generation_serve(struct generation *generation)
+void generation_serve(struct generation *generation, bool is_alone)
 {
     struct process *process;
 
+    generation->serve_message = is_alone ? WORKER_SERVE : WORKER_SERVE_BESIDE;
     TAILQ_FOREACH (process, &generation->processes, link)
-        process_send(process, WORKER_SERVE);
+        if (process->state == PROCESS_SERVING)
+            process_send(process, generation->serve_message);
 }
 
 void generation_drain(struct generation *generation)
@@ -255,6 +257,11 @@ void generation_drain(struct generation *generation)
 void generation_stop(struct generation *generation)
 {
     send_to_all(generation, WORKER_STOP);
+}
+
+void generation_leave_alone(struct generation *generation)
+{
+    send_to_all(generation, WORKER_LEAVE_ALONE);
 }
 
 void generation_kill(struct generation *generation)
@@ -341,6 +348,16 @@ unsigned generation_sessions(const struct generation *generation)
     TAILQ_FOREACH (process, &generation->processes, link)
         sessions += atomic_load(
             &counters_worker(generation->start.spec.counters, process->worker_id)->sessions);
+    return sessions;
+}
+
+unsigned generation_list_sessions(const struct generation_list *list)
+{
+    const struct generation *generation;
+    unsigned sessions = 0;
+
+    TAILQ_FOREACH (generation, list, link)
+        sessions += generation_sessions(generation);
     return sessions;
 }
 

@@ -21,72 +21,85 @@ struct transition {
 /* clang-format off */
 #define REMEMBER           { .answer = REMEMBERED }
 #define GO(next_, ...)     { .answer = TAKEN, .next = (next_), .steps = { __VA_ARGS__ } }
-#define TELL_AND_LISTEN_NO_MORE DO_TELL_STOPPING, DO_ROLL_BACK, DO_KILL_BINARY, DO_CLOSE_PORTS
+#define STOP               GO(LIFE_STOPPING, DO_TELL_STOPPING, DO_ROLL_BACK, DO_KILL_BINARY, \
+                              DO_CLOSE_PORTS, DO_RETIRE_ALL, DO_GRANT_TIME, DO_END_IF_ALONE)
+#define ABANDON            GO(LIFE_ENDED, DO_ROLL_BACK, DO_KILL_BINARY, DO_ABANDON, DO_END)
 
 /*
- * Two things about the order of steps. The return path comes before the fork: workers hold the
- * claim to it for as long as they live, and nobody waits for it. SERVE comes before RETIRE:
- * whoever dies in between, somebody accepts.
+ * What the order of steps is about. The return path comes before the fork: workers hold the claim
+ * to it for as long as they live, and nobody waits for it. Serving comes before retiring: whoever
+ * dies in between, somebody accepts. While two processes have the listening sockets, neither shuts
+ * them down: that begins before START_BINARY and ends with NEW_FAILED or ANSWERED.
  */
 static const struct transition table[LIFE_STATES][LIFE_EVENTS] = {
 [LIFE_STARTING] = {
     [ON_BEGIN]      = GO(LIFE_STARTING, DO_PREPARE),
     [ON_HUP]        = REMEMBER,
     [ON_USR2]       = GO(LIFE_STARTING, DO_REFUSE_USR2),
-    [ON_TERM]       = GO(LIFE_STOPPING, TELL_AND_LISTEN_NO_MORE, DO_GRANT_TIME, DO_END_IF_ALONE),
+    [ON_TERM]       = STOP,
     [ON_PREPARED]   = GO(LIFE_STARTING, DO_OPEN_LOG, DO_SET_UP_RETURN, DO_FORK),
-    [ON_READY]      = GO(LIFE_SERVING, DO_PROMOTE, DO_SERVE, DO_CHECK_TARGETS, DO_TELL_LOADED),
-    [ON_FAILED]     = GO(LIFE_KILLING, DO_FAIL_START, DO_ROLL_BACK, DO_END_IF_ALONE) },
+    [ON_READY]      = GO(LIFE_SERVING, DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_CHECK_TARGETS,
+                         DO_TELL_LOADED),
+    [ON_FAILED]     = GO(LIFE_KILLING, DO_FAIL_START, DO_ROLL_BACK, DO_KILL, DO_END_IF_ALONE) },
 [LIFE_TAKING_OVER] = {
     [ON_BEGIN]      = GO(LIFE_TAKING_OVER, DO_PREPARE),
     [ON_HUP]        = REMEMBER,
     [ON_USR2]       = GO(LIFE_TAKING_OVER, DO_REFUSE_USR2),
-    [ON_TERM]       = GO(LIFE_STOPPING, DO_TELL_STOPPING, DO_ROLL_BACK, DO_LET_GO, DO_GRANT_TIME,
-                         DO_END_IF_ALONE),
+    [ON_TERM]       = GO(LIFE_STOPPING, DO_ROLL_BACK, DO_LET_GO, DO_GRANT_TIME, DO_END_IF_ALONE),
     [ON_PREPARED]   = GO(LIFE_TAKING_OVER, DO_OPEN_LOG, DO_SET_UP_RETURN, DO_FORK),
-    [ON_READY]      = GO(LIFE_SERVING, DO_PROMOTE, DO_ANNOUNCE, DO_SERVE, DO_CHECK_TARGETS,
+    [ON_READY]      = GO(LIFE_ANNOUNCED, DO_PROMOTE, DO_SERVE_BESIDE, DO_ANNOUNCE),
+    [ON_OLD_GONE]   = GO(LIFE_KILLING, DO_ROLL_BACK, DO_LET_GO, DO_FAIL_START, DO_END_IF_ALONE),
+    [ON_FAILED]     = GO(LIFE_KILLING, DO_FAIL_START, DO_ROLL_BACK, DO_LET_GO, DO_END_IF_ALONE) },
+[LIFE_ANNOUNCED] = {
+    [ON_HUP]        = REMEMBER,
+    [ON_USR1]       = REMEMBER,
+    [ON_USR2]       = REMEMBER,
+    [ON_TERM]       = REMEMBER,
+    [ON_ANSWERED]   = GO(LIFE_SERVING, DO_BE_MAIN, DO_COMMIT_PORTS, DO_SERVE, DO_CHECK_TARGETS,
                          DO_TELL_LOADED),
-    [ON_FAILED]     = GO(LIFE_KILLING, DO_FAIL_START, DO_ROLL_BACK, DO_END_IF_ALONE) },
+    [ON_OLD_GONE]   = GO(LIFE_STOPPING, DO_LET_GO, DO_FAIL_START, DO_RETIRE_ALL, DO_GRANT_TIME) },
 [LIFE_SERVING] = {
     [ON_HUP]        = GO(LIFE_LOADING, DO_TELL_LOADING, DO_PREPARE),
-    [ON_USR2]       = GO(LIFE_REPLACING, DO_START_BINARY),
-    [ON_TERM]       = GO(LIFE_STOPPING, TELL_AND_LISTEN_NO_MORE, DO_RETIRE_ALL, DO_GRANT_TIME,
-                         DO_END_IF_ALONE),
+    [ON_USR1]       = ABANDON,
+    [ON_USR2]       = GO(LIFE_REPLACING, DO_SERVE_BESIDE, DO_START_BINARY),
+    [ON_TERM]       = STOP,
     [ON_GONE]       = GO(LIFE_SERVING, DO_SET_UP_RETURN) },
 [LIFE_LOADING] = {
     [ON_HUP]        = REMEMBER,
+    [ON_USR1]       = ABANDON,
     [ON_USR2]       = REMEMBER,
-    [ON_TERM]       = GO(LIFE_STOPPING, TELL_AND_LISTEN_NO_MORE, DO_RETIRE_ALL, DO_GRANT_TIME,
-                         DO_END_IF_ALONE),
+    [ON_TERM]       = STOP,
     [ON_PREPARED]   = GO(LIFE_LOADING, DO_SET_UP_RETURN, DO_FORK),
     [ON_UNCHANGED]  = GO(LIFE_SERVING, DO_SET_UP_RETURN, DO_CHECK_TARGETS, DO_TELL_UNCHANGED),
-    [ON_READY]      = GO(LIFE_SERVING, DO_PROMOTE, DO_SERVE, DO_RETIRE, DO_CHECK_TARGETS,
-                         DO_TELL_LOADED),
+    [ON_READY]      = GO(LIFE_SERVING, DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_RETIRE,
+                         DO_CHECK_TARGETS, DO_TELL_LOADED),
     [ON_FAILED]     = GO(LIFE_SERVING, DO_ROLL_BACK, DO_SET_UP_RETURN, DO_TELL_FAILED),
     [ON_GONE]       = GO(LIFE_LOADING, DO_SET_UP_RETURN) },
 [LIFE_REPLACING] = {
     [ON_HUP]        = REMEMBER,
+    [ON_USR1]       = ABANDON,
     [ON_USR2]       = GO(LIFE_REPLACING, DO_REFUSE_USR2),
-    [ON_TERM]       = GO(LIFE_STOPPING, TELL_AND_LISTEN_NO_MORE, DO_RETIRE_ALL, DO_GRANT_TIME,
-                         DO_END_IF_ALONE),
-    [ON_NEW_READY]  = GO(LIFE_LEAVING, DO_HAND_OVER, DO_RETIRE_ALL, DO_TELL_UPGRADED),
-    [ON_NEW_FAILED] = GO(LIFE_SERVING, DO_TELL_UPGRADE_FAILED),
+    [ON_TERM]       = STOP,
+    [ON_NEW_READY]  = GO(LIFE_LEAVING, DO_RETIRE_ALL, DO_HAND_OVER, DO_TELL_UPGRADED),
+    [ON_NEW_FAILED] = GO(LIFE_SERVING, DO_SERVE, DO_TELL_UPGRADE_FAILED),
     [ON_GONE]       = GO(LIFE_REPLACING, DO_SET_UP_RETURN) },
 [LIFE_LEAVING] = {
     [ON_HUP]        = GO(LIFE_LEAVING, DO_PASS_HUP_ON),
     [ON_USR2]       = GO(LIFE_LEAVING, DO_REFUSE_USR2),
     [ON_TERM]       = GO(LIFE_STOPPING, DO_GRANT_TIME),
+    [ON_PULLED]     = GO(LIFE_RESETTING, DO_RESET),
     [ON_GONE]       = GO(LIFE_LEAVING, DO_SET_UP_RETURN, DO_END_IF_ALONE),
     [ON_ALONE]      = GO(LIFE_ENDED, DO_END) },
 [LIFE_STOPPING] = {
     [ON_USR2]       = GO(LIFE_STOPPING, DO_REFUSE_USR2),
     [ON_TERM]       = GO(LIFE_RESETTING, DO_RESET),
+    [ON_PULLED]     = GO(LIFE_RESETTING, DO_RESET),
     [ON_TIMER]      = GO(LIFE_RESETTING, DO_RESET),
     [ON_GONE]       = GO(LIFE_STOPPING, DO_END_IF_ALONE),
     [ON_ALONE]      = GO(LIFE_ENDED, DO_END) },
 [LIFE_RESETTING] = {
-    [ON_TERM]       = GO(LIFE_KILLING, DO_KILL),
-    [ON_TIMER]      = GO(LIFE_KILLING, DO_KILL),
+    [ON_TERM]       = GO(LIFE_KILLING, DO_KILL, DO_END_IF_ALONE),
+    [ON_TIMER]      = GO(LIFE_KILLING, DO_KILL, DO_END_IF_ALONE),
     [ON_GONE]       = GO(LIFE_RESETTING, DO_END_IF_ALONE),
     [ON_ALONE]      = GO(LIFE_ENDED, DO_END) },
 [LIFE_KILLING] = {

@@ -146,6 +146,7 @@ void load_fork(struct supervisor *supervisor)
         .loop = supervisor->loop,
         .spec.counters = supervisor->counters,
         .spec.jail = load->jail,
+        .spec.leash = supervisor->leashes.end,
         .leave = supervisor->leave,
         .context = supervisor,
         .prepare = confine_worker,
@@ -183,15 +184,17 @@ void load_open_log(struct supervisor *supervisor)
 
 void load_promote(struct supervisor *supervisor)
 {
-    const struct config *config = supervisor->next->config;
-
     supervisor->load.replaced = supervisor->current ? supervisor->current->number : 0;
     supervisor->previous = supervisor->current;
     supervisor->current = supervisor->next;
     supervisor->next = NULL;
-    open_log(config);
+    open_log(supervisor->current->config);
     confine_tell(&supervisor->current->start.spec);
-    sockets_commit(&supervisor->sockets, config);
+}
+
+void load_commit_ports(struct supervisor *supervisor)
+{
+    sockets_commit(&supervisor->sockets, supervisor->current->config);
 }
 
 void load_roll_back(struct supervisor *supervisor)

@@ -70,9 +70,11 @@ static _Noreturn void be_preflight(struct supervisor *supervisor)
 
     supervisor->leave(supervisor);
     sockets_close(&supervisor->sockets);
+    close(supervisor->leashes.end);
     (void)signal(SIGTERM, SIG_DFL);
     (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGUSR1, SIG_IGN);
     (void)signal(SIGUSR2, SIG_IGN);
     (void)signal(SIGCHLD, SIG_DFL);
     sigemptyset(&none);

@@ -182,7 +182,7 @@ void process_send(struct process *process, enum worker_message message)
         process->due += try_to_send(process, message) == 0;
         return;
     }
-    if (message == WORKER_DRAIN || message == WORKER_STOP)
+    if (message == WORKER_DRAIN || message == WORKER_STOP || message == WORKER_LEAVE_ALONE)
         process->state = PROCESS_DRAINING;
     process->owed = message;
     send_owed(process);

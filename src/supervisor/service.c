@@ -55,6 +55,14 @@ static socklen_t manager_address(struct sockaddr_un *addr)
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
 }
 
+/* Before and after this process is the main one: a manager hears no other. */
+static bool is_muted;
+
+void service_mute(bool on)
+{
+    is_muted = on;
+}
+
 static bool send_state(int manager, struct msghdr *message, enum urgency urgency)
 {
     struct timeval patience = { .tv_usec = PATIENCE_MS * 1000 };
@@ -78,7 +86,7 @@ static bool notify(const char *state, int fd, enum urgency urgency)
     struct iovec text = { .iov_base = (void *)(uintptr_t)state, .iov_len = strlen(state) };
     struct msghdr message = { .msg_name = &addr, .msg_iov = &text, .msg_iovlen = 1 };
 
-    message.msg_namelen = manager_address(&addr);
+    message.msg_namelen = is_muted ? 0 : manager_address(&addr);
     if (message.msg_namelen == 0)
         return false;
     if (fd >= 0) {
@@ -223,17 +231,26 @@ static void store_name(const struct addr *addr, char name[STORE_NAME_LEN])
             *c = '_';
 }
 
-bool service_keep_socket(int fd, const struct addr *addr)
+bool service_has_store(void)
+{
+    /* Set by systemd 254 and later, and by our unit for the earlier ones. */
+    return getenv("FDSTORE") && service_has_manager();
+}
+
+void service_keep_socket(int fd, const struct addr *addr)
 {
     char name[STORE_NAME_LEN];
     char state[STORE_NAME_LEN + 32];
 
-    /* Set by systemd 254 and later, and by our unit for the earlier ones. */
-    if (!getenv("FDSTORE"))
-        return false;
     store_name(addr, name);
     (void)snprintf(state, sizeof state, "FDSTORE=1\nFDNAME=%s", name);
-    return notify(state, fd, URGENT);
+    (void)notify(state, fd, URGENT);
+}
+
+void service_keep_leash(int fd)
+{
+    if (service_has_store())
+        (void)notify("FDSTORE=1\nFDNAME=" STORE_PREFIX "leash", fd, URGENT);
 }
 
 void service_forget_socket(const struct addr *addr)

@@ -32,7 +32,7 @@ static void on_readable(void *context)
 
 int signals_open(struct signals *signals, struct ev_loop *loop)
 {
-    static const int heard[] = { SIGHUP, SIGTERM, SIGINT, SIGUSR2, SIGCHLD };
+    static const int heard[] = { SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGCHLD };
     sigset_t set;
 
     sigemptyset(&set);

@@ -83,9 +83,11 @@ static int open_one(struct sockets *sockets, const struct config *config,
     if (fd < 0)
         return fd;
     *socket = (struct listen_socket){ .addr = *addr, .fd = fd, .is_new = true };
-    /* Stored before any worker inherits it: they have to know. */
-    socket->is_stored = service_keep_socket(fd, addr);
+    /* Decided before any worker inherits it: they have to know. */
+    socket->is_stored = service_has_store();
     socket->is_kept_outside = socket->is_stored;
+    if (socket->is_stored)
+        service_keep_socket(fd, addr);
     sockets->n++;
     return 0;
 }
@@ -132,13 +134,6 @@ int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside, bool is
     return 0;
 }
 
-/* For good: workers that still have it find it shut, unless others have a use for it. */
-static void shut_down(const struct listen_socket *socket)
-{
-    if (!socket->is_kept_outside)
-        (void)shutdown(socket->fd, SHUT_RD);
-}
-
 static void remove_at(struct sockets *sockets, size_t i)
 {
     close(sockets->all[i].fd);
@@ -167,6 +162,15 @@ static void tell(const char *text, const char *event, const struct addr *addr, c
               name[0] ? " (" : "", name, name[0] ? ")" : "");
 }
 
+/* For good, in every process that has it; one of a manager's own is its own business. */
+static void shut_down(const struct listen_socket *socket)
+{
+    if (socket->is_stored)
+        service_forget_socket(&socket->addr);
+    if (socket->is_stored || !socket->is_kept_outside)
+        (void)shutdown(socket->fd, SHUT_RD);
+}
+
 static void drop(const struct listen_socket *socket)
 {
     char text[ADDR_STRLEN];
@@ -177,10 +181,7 @@ static void drop(const struct listen_socket *socket)
                     addr_format(&socket->addr, text));
     else
         tell("[-] No longer listening on", "not_listening", &socket->addr, "");
-    if (socket->is_stored)
-        service_forget_socket(&socket->addr);
-    if (socket->is_stored || !socket->is_kept_outside)
-        (void)shutdown(socket->fd, SHUT_RD);
+    shut_down(socket);
 }
 
 void sockets_drop_unwanted(struct sockets *sockets, const struct config *config)
@@ -217,6 +218,21 @@ void sockets_shut_down(struct sockets *sockets)
     for (size_t i = 0; i < sockets->n; i++)
         shut_down(&sockets->all[i]);
     sockets_close(sockets);
+}
+
+void sockets_abandon(struct sockets *sockets)
+{
+    for (size_t i = 0; i < sockets->n; i++)
+        if (!sockets->all[i].is_kept_outside)
+            (void)shutdown(sockets->all[i].fd, SHUT_RD);
+    sockets_close(sockets);
+}
+
+void sockets_store(struct sockets *sockets)
+{
+    for (size_t i = 0; i < sockets->n; i++)
+        if (sockets->all[i].is_stored && sockets->all[i].is_new)
+            service_keep_socket(sockets->all[i].fd, &sockets->all[i].addr);
 }
 
 void sockets_close(struct sockets *sockets)

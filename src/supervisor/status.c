@@ -58,6 +58,18 @@ static void add_draining(struct line *line, const struct supervisor *supervisor)
             generations == 1 ? "s" : "", sessions, plural(sessions));
 }
 
+/* Those after SIGUSR2 tell how many sessions they have; those before a restart can't. */
+static void add_earlier(struct line *line, const struct supervisor *supervisor)
+{
+    size_t n = supervisor->leashes.n_earlier;
+    unsigned sessions = supervisor->takeover.sessions;
+
+    if (n > 0)
+        add(line, "; %zu earlier process%s drain%s", n, n == 1 ? "" : "es", n == 1 ? "s" : "");
+    if (n > 0 && supervisor->takeover.channel >= 0)
+        add(line, ", %u session%s", sessions, plural(sessions));
+}
+
 static void add_last_load(struct line *line, const struct status *status)
 {
     char when[32] = "";
@@ -105,6 +117,7 @@ void status_tell(struct supervisor *supervisor)
     else
         add(&line, has_served(supervisor) ? "stopping" : "starting");
     add_draining(&line, supervisor);
+    add_earlier(&line, supervisor);
     if (supervisor->current)
         add_last_load(&line, &supervisor->status);
     if (supervisor->current)

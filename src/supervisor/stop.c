@@ -31,14 +31,10 @@ static void set_timer(struct supervisor *supervisor, double delay_s)
     ev_timer_start(supervisor->loop, &supervisor->stop_timer);
 }
 
+/* Here and, as far as we know, in earlier processes. */
 static unsigned sessions_left(const struct supervisor *supervisor)
 {
-    const struct generation *generation;
-    unsigned sessions = 0;
-
-    TAILQ_FOREACH (generation, &supervisor->draining, link)
-        sessions += generation_sessions(generation);
-    return sessions;
+    return generation_list_sessions(&supervisor->draining) + supervisor->takeover.sessions;
 }
 
 static void on_stop_timer(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -68,7 +64,8 @@ void stop_retire(struct supervisor *supervisor)
 
 void stop_retire_all(struct supervisor *supervisor)
 {
-    supervisor->drain_timeout_ms = supervisor->current->config->drain_timeout_ms;
+    if (supervisor->current)
+        supervisor->drain_timeout_ms = supervisor->current->config->drain_timeout_ms;
     retire(supervisor, &supervisor->current);
 }
 
@@ -92,17 +89,19 @@ void stop_reset(struct supervisor *supervisor)
     if (sessions > 0)
         log_notice("drain", "[!] resetting the sessions that are left: %u", sessions);
     for_each_generation(supervisor, generation_stop);
+    leash_pull_all(&supervisor->leashes);
     set_timer(supervisor, RESET_GRACE_S);
 }
 
 void stop_kill(struct supervisor *supervisor)
 {
     for_each_generation(supervisor, generation_kill);
+    leash_drop_all(&supervisor->leashes); /* what did not obey is out of our reach */
 }
 
 void stop_end_if_alone(struct supervisor *supervisor)
 {
-    if (TAILQ_EMPTY(&supervisor->draining))
+    if (TAILQ_EMPTY(&supervisor->draining) && supervisor->leashes.n_earlier == 0)
         lifecycle_report(&supervisor->life, ON_ALONE);
 }
 
@@ -135,6 +134,17 @@ void stop_init(struct supervisor *supervisor)
     supervisor->stop_timer.data = supervisor;
     ev_timer_init(&supervisor->drain_news, on_news, NEWS_EVERY_S, NEWS_EVERY_S);
     supervisor->drain_news.data = supervisor;
+}
+
+void stop_abandon(struct supervisor *supervisor)
+{
+    struct generation *generation;
+
+    stop_retire_all(supervisor);
+    log_notice("drain", "[+] leaving: sessions that go on without this process: %u",
+               sessions_left(supervisor));
+    TAILQ_FOREACH (generation, &supervisor->draining, link)
+        generation_leave_alone(generation);
 }
 
 void stop_generation_gone(struct generation *generation)

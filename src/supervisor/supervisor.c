@@ -19,6 +19,7 @@
 #include "mmproxy/supervisor/state.h"
 #include "mmproxy/supervisor/status.h"
 #include "mmproxy/supervisor/stop.h"
+#include "mmproxy/supervisor/takeover.h"
 #include "mmproxy/supervisor/upgrade.h"
 
 static void refuse_connections(struct supervisor *supervisor)
@@ -26,19 +27,42 @@ static void refuse_connections(struct supervisor *supervisor)
     sockets_shut_down(&supervisor->sockets);
 }
 
-static void let_go_of_ports(struct supervisor *supervisor)
+/* A process that came to nothing: all of it stays with the old one. */
+static void let_go(struct supervisor *supervisor)
 {
     sockets_close(&supervisor->sockets);
+    leash_drop_all(&supervisor->leashes);
 }
 
 static void serve(struct supervisor *supervisor)
 {
-    generation_serve(supervisor->current);
+    generation_serve(supervisor->current, true);
+}
+
+static void serve_beside(struct supervisor *supervisor)
+{
+    generation_serve(supervisor->current, false);
+}
+
+static void be_main(struct supervisor *supervisor)
+{
+    service_mute(false);
+    sockets_store(&supervisor->sockets);
+    service_keep_leash(supervisor->leashes.pull);
+}
+
+static void abandon(struct supervisor *supervisor)
+{
+    stop_abandon(supervisor);
+    sockets_abandon(&supervisor->sockets);
+    return_path_leave(supervisor);
 }
 
 static void fail_start(struct supervisor *supervisor)
 {
-    supervisor->exit_status = supervisor->load.exit_status;
+    int status = supervisor->load.exit_status;
+
+    supervisor->exit_status = status != EX_OK ? status : EX_OSERR;
 }
 
 static void tell_stopping(struct supervisor *supervisor)
@@ -60,7 +84,9 @@ static void take_step(void *context, enum life_step step)
         [DO_SET_UP_RETURN] = return_path_update,
         [DO_FORK] = load_fork,
         [DO_PROMOTE] = load_promote,
+        [DO_COMMIT_PORTS] = load_commit_ports,
         [DO_SERVE] = serve,
+        [DO_SERVE_BESIDE] = serve_beside,
         [DO_RETIRE] = stop_retire,
         [DO_CHECK_TARGETS] = preflight_start,
         [DO_ROLL_BACK] = load_roll_back,
@@ -76,14 +102,16 @@ static void take_step(void *context, enum life_step step)
         [DO_REFUSE_USR2] = upgrade_refuse,
         [DO_TELL_UPGRADED] = upgrade_tell_done,
         [DO_TELL_UPGRADE_FAILED] = upgrade_tell_failed,
-        [DO_ANNOUNCE] = upgrade_announce,
-        [DO_LET_GO] = let_go_of_ports,
+        [DO_ANNOUNCE] = takeover_announce,
+        [DO_BE_MAIN] = be_main,
+        [DO_LET_GO] = let_go,
         [DO_TELL_STOPPING] = tell_stopping,
         [DO_CLOSE_PORTS] = refuse_connections,
         [DO_RETIRE_ALL] = stop_retire_all,
         [DO_GRANT_TIME] = stop_grant_time,
         [DO_RESET] = stop_reset,
         [DO_KILL] = stop_kill,
+        [DO_ABANDON] = abandon,
         [DO_END_IF_ALONE] = stop_end_if_alone,
         [DO_END] = end,
     };
@@ -94,10 +122,29 @@ static void take_step(void *context, enum life_step step)
 static void on_signal(void *context, int number)
 {
     struct supervisor *supervisor = context;
+    enum life_event event = ON_TERM;
 
-    lifecycle_report(&supervisor->life, number == SIGHUP    ? ON_HUP
-                                        : number == SIGUSR2 ? ON_USR2
-                                                            : ON_TERM);
+    if (number == SIGHUP)
+        event = ON_HUP;
+    else if (number == SIGUSR1)
+        event = ON_USR1;
+    else if (number == SIGUSR2)
+        event = ON_USR2;
+    lifecycle_report(&supervisor->life, event);
+}
+
+static void on_pulled(void *context)
+{
+    struct supervisor *supervisor = context;
+
+    lifecycle_report(&supervisor->life, ON_PULLED);
+}
+
+static void on_earlier_gone(void *context)
+{
+    struct supervisor *supervisor = context;
+
+    lifecycle_report(&supervisor->life, ON_GONE);
 }
 
 static void on_generation_ready(struct generation *generation)
@@ -156,19 +203,25 @@ static void raise_descriptor_limit(void)
         log_warning("start", "[!] the limit of open files stays as it is: %s", strerror(errno));
 }
 
+static int take_one(struct supervisor *supervisor, int fd, size_t i)
+{
+    if (leash_is(fd))
+        return leash_adopt(&supervisor->leashes, fd);
+    if (takeover_is(supervisor))
+        return sockets_adopt(&supervisor->sockets, fd, takeover_socket_is_kept(i),
+                             takeover_socket_is_stored(i));
+    return sockets_adopt(&supervisor->sockets, fd, true, service_is_stored(i));
+}
+
 /* From a service manager, which keeps a copy, or from the process that this one replaces. */
-static void take_sockets(struct supervisor *supervisor)
+static void take_descriptors(struct supervisor *supervisor)
 {
     int first;
     int n = service_sockets(&first);
     int n_missing = 0;
 
     for (int fd = first; fd < first + n; fd++) {
-        size_t i = (size_t)(fd - first);
-        int err = upgrade_is_under_way(supervisor)
-                      ? sockets_adopt(&supervisor->sockets, fd, upgrade_socket_is_kept(i),
-                                      upgrade_socket_is_stored(i))
-                      : sockets_adopt(&supervisor->sockets, fd, true, service_is_stored(i));
+        int err = take_one(supervisor, fd, (size_t)(fd - first));
         if (err == 0)
             continue;
         if (err == -EBADF && n_missing++ > 0)
@@ -185,7 +238,7 @@ static void take_sockets(struct supervisor *supervisor)
 static int supervisor_open(struct supervisor *supervisor)
 {
     /* First of all: a descriptor that was promised but not handed over would be one of ours. */
-    take_sockets(supervisor);
+    take_descriptors(supervisor);
     supervisor->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     supervisor->counters = counters_new();
     if (!supervisor->loop || !supervisor->counters) {
@@ -198,6 +251,14 @@ static int supervisor_open(struct supervisor *supervisor)
         return EX_OSERR;
     }
     raise_descriptor_limit();
+    err = leash_open(&supervisor->leashes, supervisor->loop);
+    if (err < 0) {
+        log_error("start", "mmproxy: no pipe can be had: %s", strerror(-err));
+        return EX_OSERR;
+    }
+    if (!takeover_is(supervisor))
+        service_keep_leash(supervisor->leashes.pull);
+    takeover_open(supervisor);
     err = return_path_open(supervisor);
     if (err < 0)
         log_warning("start", "[!] the return path can't be managed: %s", strerror(-err));
@@ -213,6 +274,8 @@ static void supervisor_close(struct supervisor *supervisor)
     preflight_close(supervisor);
     return_path_close(supervisor);
     upgrade_close(supervisor);
+    takeover_close(supervisor);
+    leash_close(&supervisor->leashes);
     sockets_close(&supervisor->sockets);
     counters_free(supervisor->counters);
     signals_close(&supervisor->signals, supervisor->loop);
@@ -231,6 +294,8 @@ static void leave(void *context)
     signals_leave(&supervisor->signals);
     return_path_leave(supervisor);
     upgrade_close(supervisor);
+    takeover_close(supervisor);
+    leash_leave(&supervisor->leashes);
     if (supervisor->next)
         generation_leave(supervisor->next);
     if (supervisor->current)
@@ -253,12 +318,18 @@ static void supervisor_init(struct supervisor *supervisor, const struct cmdline 
                      .on_signal = on_signal,
                      .on_child = on_child,
                      .context = supervisor },
+        .leashes = { .end = -1,
+                     .pull = -1,
+                     .on_pulled = on_pulled,
+                     .on_gone = on_earlier_gone,
+                     .context = supervisor },
     };
     TAILQ_INIT(&supervisor->draining);
     upgrade_init(supervisor, argv);
-    lifecycle_init(&supervisor->life,
-                   upgrade_is_under_way(supervisor) ? LIFE_TAKING_OVER : LIFE_STARTING, take_step,
-                   supervisor);
+    takeover_init(supervisor);
+    service_mute(takeover_is(supervisor)); /* the old process is the main one still */
+    lifecycle_init(&supervisor->life, takeover_is(supervisor) ? LIFE_TAKING_OVER : LIFE_STARTING,
+                   take_step, supervisor);
 }
 
 int supervisor_run(const struct cmdline *cmdline, char *const argv[])

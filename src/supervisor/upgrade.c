@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,16 +16,12 @@
 #include "mmproxy/supervisor/process.h"
 #include "mmproxy/supervisor/service.h"
 
-/* The environment variable that names the descriptor on which the new process says READY. */
-#define READY_FD_VARIABLE "MMPROXY_UPGRADE_FD"
-/* A character for each socket handed over: has a service manager a copy, and is it from us? */
-#define KEPT_VARIABLE "MMPROXY_UPGRADE_KEPT"
-
-enum { IS_OURS_ALONE = '0', IS_KEPT = '1', IS_STORED = '2' };
+#include "handover.h"
 
 enum {
     READY_TIMEOUT_S = 30,
-    FIRST_SOCKET = 3, /* as sd_listen_fds(3) has it */
+    SESSIONS_EVERY_S = 1, /* how often the new process is told of sessions here */
+    FIRST_SOCKET = 3,     /* as sd_listen_fds(3) has it */
 };
 
 static char binary[PATH_MAX];
@@ -38,51 +35,23 @@ void upgrade_init(struct supervisor *supervisor, char *const argv[])
         binary[len] = '\0';
     else
         (void)snprintf(binary, sizeof binary, "%s", argv[0]);
-    supervisor->upgrade.argv = argv;
-    supervisor->upgrade.ready_fd = -1;
-    supervisor->upgrade.tell_fd = -1;
-
-    const char *variable = getenv(READY_FD_VARIABLE);
-    int fd = variable ? atoi(variable) : -1;
-    if (fd >= FIRST_SOCKET && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
-        supervisor->upgrade.tell_fd = fd;
-    (void)unsetenv(READY_FD_VARIABLE);
+    supervisor->upgrade = (struct upgrade){ .argv = argv, .channel = -1, .end_fd = -1 };
 }
 
-bool upgrade_is_under_way(const struct supervisor *supervisor)
+static int set_kinds(const struct sockets *sockets)
 {
-    return supervisor->upgrade.tell_fd >= 0;
-}
-
-static int keeper(size_t i)
-{
-    const char *kept = getenv(KEPT_VARIABLE);
-
-    return kept && i < strlen(kept) ? kept[i] : IS_OURS_ALONE;
-}
-
-bool upgrade_socket_is_kept(size_t i)
-{
-    return keeper(i) != IS_OURS_ALONE;
-}
-
-bool upgrade_socket_is_stored(size_t i)
-{
-    return keeper(i) == IS_STORED;
-}
-
-static int set_kept(const struct sockets *sockets)
-{
-    char *kept = calloc(sockets->n + 1, 1);
-    if (!kept)
+    char *kinds = calloc(sockets->n + 1, 1);
+    if (!kinds)
         return -ENOMEM;
 
     for (size_t i = 0; i < sockets->n; i++) {
         const struct listen_socket *socket = &sockets->all[i];
-        kept[i] = socket->is_stored ? IS_STORED : socket->is_kept_outside ? IS_KEPT : IS_OURS_ALONE;
+        kinds[i] = socket->is_stored         ? IS_STORED
+                   : socket->is_kept_outside ? IS_KEPT
+                                             : IS_OURS_ALONE;
     }
-    int err = setenv(KEPT_VARIABLE, kept, 1) < 0 ? -errno : 0;
-    free(kept);
+    int err = setenv(HANDOVER_KINDS, kinds, 1) < 0 ? -errno : 0;
+    free(kinds);
     return err;
 }
 
@@ -94,46 +63,87 @@ static void set_number(const char *variable, long number)
     (void)setenv(variable, text, 1);
 }
 
-/* Puts the descriptors where the new process looks for them; all others close on exec. */
-static int lay_out(const struct sockets *sockets, int ready_fd)
-{
-    int above = FIRST_SOCKET + (int)sockets->n + 1;
+/* What the new process gets: listening sockets, then leashes, ours among them, then the channel. */
+struct parcel {
+    int *fds;
+    size_t n;
+};
 
-    /* Out of the way first: the places may be taken by one another. */
-    int moved = fcntl(ready_fd, F_DUPFD_CLOEXEC, above);
-    if (moved < 0)
-        return -errno;
-    for (size_t i = 0; i < sockets->n; i++) {
-        sockets->all[i].fd = fcntl(sockets->all[i].fd, F_DUPFD_CLOEXEC, above);
-        if (sockets->all[i].fd < 0)
-            return -errno;
-    }
-    for (size_t i = 0; i < sockets->n; i++)
-        if (dup2(sockets->all[i].fd, FIRST_SOCKET + (int)i) < 0)
-            return -errno;
-    return dup2(moved, above - 1) < 0 ? -errno : above - 1;
+static int pack(struct parcel *out, const struct supervisor *supervisor, int channel)
+{
+    const struct leash *leash;
+
+    out->n = 0;
+    out->fds = calloc(supervisor->sockets.n + supervisor->leashes.n_earlier + 2, sizeof *out->fds);
+    if (!out->fds)
+        return -ENOMEM;
+    for (size_t i = 0; i < supervisor->sockets.n; i++)
+        out->fds[out->n++] = supervisor->sockets.all[i].fd;
+    LIST_FOREACH (leash, &supervisor->leashes.earlier, link)
+        out->fds[out->n++] = leash->fd;
+    if (supervisor->leashes.pull >= 0)
+        out->fds[out->n++] = supervisor->leashes.pull;
+    out->fds[out->n++] = channel;
+    return 0;
 }
 
-static _Noreturn void be_new_binary(const struct supervisor *supervisor, int ready_fd)
+/* Puts the descriptors where the new process looks for them; all others close on exec. */
+static int lay_out(const struct parcel *parcel)
 {
+    int above = FIRST_SOCKET + (int)parcel->n;
+
+    /* Out of the way first: the places may be taken by one another. */
+    for (size_t i = 0; i < parcel->n; i++) {
+        parcel->fds[i] = fcntl(parcel->fds[i], F_DUPFD_CLOEXEC, above);
+        if (parcel->fds[i] < 0)
+            return -errno;
+    }
+    for (size_t i = 0; i < parcel->n; i++)
+        if (dup2(parcel->fds[i], FIRST_SOCKET + (int)i) < 0)
+            return -errno;
+    return 0;
+}
+
+static void set_variables(const struct parcel *parcel)
+{
+    set_number("LISTEN_FDS", (long)parcel->n - 1);
+    set_number("LISTEN_PID", (long)getpid());
+    if (getenv("WATCHDOG_PID"))
+        set_number("WATCHDOG_PID", (long)getpid());
+    (void)unsetenv("LISTEN_FDNAMES");
+    set_number(HANDOVER_CHANNEL, FIRST_SOCKET + (long)parcel->n - 1);
+}
+
+static _Noreturn void be_new_binary(const struct supervisor *supervisor, int channel)
+{
+    struct parcel parcel;
     sigset_t none;
 
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    ready_fd = lay_out(&supervisor->sockets, ready_fd);
-    int err = ready_fd < 0 ? ready_fd : set_kept(&supervisor->sockets);
+    int err = pack(&parcel, supervisor, channel);
+    if (err == 0)
+        err = lay_out(&parcel);
+    if (err == 0)
+        err = set_kinds(&supervisor->sockets);
     if (err == 0) {
-        set_number("LISTEN_FDS", (long)supervisor->sockets.n);
-        set_number("LISTEN_PID", (long)getpid());
-        if (getenv("WATCHDOG_PID"))
-            set_number("WATCHDOG_PID", (long)getpid());
-        (void)unsetenv("LISTEN_FDNAMES");
-        set_number(READY_FD_VARIABLE, ready_fd);
+        set_variables(&parcel);
         execv(binary, supervisor->upgrade.argv);
         err = -errno;
     }
     log_error("upgrade", "[!] %s can't be started: %s", binary, strerror(-err));
     _exit(EXIT_FAILURE);
+}
+
+static void stop_watching(struct supervisor *supervisor)
+{
+    struct upgrade *upgrade = &supervisor->upgrade;
+
+    ev_timer_stop(supervisor->loop, &upgrade->timeout);
+    reader_close(&upgrade->end, supervisor->loop);
+    if (upgrade->end_fd >= 0)
+        close(upgrade->end_fd);
+    upgrade->end_fd = -1;
 }
 
 static void failed(struct supervisor *supervisor, const char *why)
@@ -143,21 +153,19 @@ static void failed(struct supervisor *supervisor, const char *why)
     lifecycle_report(&supervisor->life, ON_NEW_FAILED);
 }
 
-static void on_ready(void *context)
+static void on_message(void *context)
 {
     struct supervisor *supervisor = context;
-    char byte;
+    struct handover_message message;
 
-    ssize_t n = read(supervisor->upgrade.ready_fd, &byte, 1);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n <= 0)
-        failed(supervisor, "ended before it was ready");
-    else
+    ssize_t n = recv(supervisor->upgrade.channel, &message, sizeof message, MSG_DONTWAIT);
+    if (n == sizeof message && message.kind == HANDOVER_READY)
         lifecycle_report(&supervisor->life, ON_NEW_READY);
+    else if (n == 0)
+        failed(supervisor, "ended before it was ready");
 }
 
-/* Its end of the pipe may still be open in workers that it has forked. */
+/* Its end of the channel may still be open in workers that it has forked. */
 static void on_end(void *context)
 {
     struct supervisor *supervisor = context;
@@ -183,7 +191,7 @@ static void watch(struct supervisor *supervisor)
     upgrade->end_fd = (int)syscall(SYS_pidfd_open, upgrade->pid, 0);
     if (upgrade->end_fd >= 0)
         reader_open(&upgrade->end, supervisor->loop, upgrade->end_fd, on_end, supervisor);
-    reader_open(&upgrade->ready, supervisor->loop, upgrade->ready_fd, on_ready, supervisor);
+    reader_open(&upgrade->reader, supervisor->loop, upgrade->channel, on_message, supervisor);
     ev_timer_init(&upgrade->timeout, on_timeout, READY_TIMEOUT_S, 0.);
     upgrade->timeout.data = supervisor;
     ev_now_update(supervisor->loop);
@@ -196,7 +204,7 @@ static int start(struct supervisor *supervisor)
     struct upgrade *upgrade = &supervisor->upgrade;
     int ends[2];
 
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
         return -errno;
     upgrade->pid = process_fork_beside();
     if (upgrade->pid == 0)
@@ -207,7 +215,7 @@ static int start(struct supervisor *supervisor)
         close(ends[0]);
         return -err;
     }
-    upgrade->ready_fd = ends[0];
+    upgrade->channel = ends[0];
     return 0;
 }
 
@@ -231,17 +239,49 @@ void upgrade_start(struct supervisor *supervisor)
 
 void upgrade_abort(struct supervisor *supervisor)
 {
-    if (supervisor->upgrade.ready_fd < 0)
+    if (supervisor->upgrade.channel < 0)
         return;
     (void)kill(supervisor->upgrade.pid, SIGKILL);
     upgrade_close(supervisor);
 }
 
+/* returns: 0 or -errno. */
+static int tell(const struct supervisor *supervisor, enum handover_kind kind)
+{
+    struct handover_message message = {
+        .kind = kind,
+        .sessions = generation_list_sessions(&supervisor->draining) + supervisor->takeover.sessions,
+    };
+
+    return send(supervisor->upgrade.channel, &message, sizeof message,
+                MSG_NOSIGNAL | MSG_DONTWAIT) < 0
+               ? -errno
+               : 0;
+}
+
+static void on_time_to_tell(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    struct supervisor *supervisor = timer->data;
+
+    (void)revents;
+    int err = tell(supervisor, HANDOVER_SESSIONS);
+    if (err < 0 && err != -EAGAIN)
+        ev_timer_stop(loop, timer); /* it is gone */
+}
+
 void upgrade_hand_over(struct supervisor *supervisor)
 {
-    service_main_pid(supervisor->upgrade.pid);
-    upgrade_close(supervisor);
+    struct upgrade *upgrade = &supervisor->upgrade;
+
+    service_main_pid(upgrade->pid);
+    service_mute(true);
     sockets_close(&supervisor->sockets);
+    leash_drop_all(&supervisor->leashes);
+    stop_watching(supervisor);
+    reader_close(&upgrade->reader, supervisor->loop);
+    (void)tell(supervisor, HANDOVER_DONE);
+    ev_timer_init(&upgrade->timeout, on_time_to_tell, 0., SESSIONS_EVERY_S);
+    ev_timer_start(supervisor->loop, &upgrade->timeout);
 }
 
 void upgrade_pass_on_hup(struct supervisor *supervisor)
@@ -269,32 +309,14 @@ void upgrade_tell_failed(struct supervisor *supervisor)
                   supervisor->upgrade.failure, supervisor->current->number);
 }
 
-void upgrade_announce(struct supervisor *supervisor)
-{
-    int fd = supervisor->upgrade.tell_fd;
-    if (fd < 0)
-        return;
-
-    (void)!write(fd, "R", 1);
-    close(fd);
-    supervisor->upgrade.tell_fd = -1;
-}
-
 void upgrade_close(struct supervisor *supervisor)
 {
     struct upgrade *upgrade = &supervisor->upgrade;
 
-    if (upgrade->tell_fd >= 0)
-        close(upgrade->tell_fd);
-    upgrade->tell_fd = -1;
-    if (upgrade->ready_fd < 0)
+    if (upgrade->channel < 0)
         return;
-    reader_close(&upgrade->ready, supervisor->loop);
-    ev_timer_stop(supervisor->loop, &upgrade->timeout);
-    close(upgrade->ready_fd);
-    upgrade->ready_fd = -1;
-    reader_close(&upgrade->end, supervisor->loop);
-    if (upgrade->end_fd >= 0)
-        close(upgrade->end_fd);
-    upgrade->end_fd = -1;
+    stop_watching(supervisor);
+    reader_close(&upgrade->reader, supervisor->loop);
+    close(upgrade->channel);
+    upgrade->channel = -1;
 }

@@ -2,6 +2,7 @@
 #include "mmproxy/worker/worker.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +63,7 @@ static void drain(struct worker *worker)
     if (worker->draining)
         return;
     worker->draining = true;
-    worker->serving = false;
+    worker->has_ports_alone = false;
     for_each_listener(worker, listener_stop);
     close_sockets(worker);
     end_if_drained(worker);
@@ -84,32 +85,56 @@ static int send_message(struct worker *worker, enum worker_message message)
 }
 
 /*
- * The ports must be free for the next start, even while sessions go on here. Only who serves
- * may see to that: the sockets of one that has not begun or drains may be those of another
- * mmproxy, before an upgrade has succeeded or after it.
+ * The ports must be free for the next start, even while sessions go on here. Only a worker that
+ * serves alone may see to that: the sockets of one that has not begun may be those of another
+ * mmproxy, before an upgrade has succeeded.
  */
 static void free_ports(const struct worker *worker)
 {
-    for (size_t i = 0; i < worker->spec->n_sockets && worker->serving; i++)
+    for (size_t i = 0; i < worker->spec->n_sockets && worker->has_ports_alone; i++)
         if (!worker->spec->sockets[i].is_kept_outside)
             (void)shutdown(worker->spec->sockets[i].fd, SHUT_RD);
 }
 
 static void on_orphaned(struct worker *worker)
 {
-    log_warning("worker", "[!] the supervisor has died: serving %u sessions to their end",
-                worker->n_sessions);
+    if (!worker->is_left_alone)
+        log_warning("worker", "[!] the supervisor has died: serving %u sessions to their end",
+                    worker->n_sessions);
     ev_io_stop(worker->loop, &worker->channel_io);
     free_ports(worker);
     drain(worker);
 }
 
-static void serve(struct worker *worker)
+static void serve(struct worker *worker, bool has_ports_alone)
 {
     if (worker->draining)
         return;
-    worker->serving = true;
+    worker->has_ports_alone = has_ports_alone;
     for_each_listener(worker, listener_serve);
+}
+
+static void obey(struct worker *worker, char message)
+{
+    switch (message) {
+    case WORKER_PING:
+        (void)send_message(worker, WORKER_ALIVE);
+        break;
+    case WORKER_SERVE:
+    case WORKER_SERVE_BESIDE:
+        serve(worker, message == WORKER_SERVE);
+        break;
+    case WORKER_LEAVE_ALONE:
+        worker->is_left_alone = true;
+        drain(worker);
+        break;
+    case WORKER_DRAIN:
+        drain(worker);
+        break;
+    case WORKER_STOP:
+        stop(worker);
+        break;
+    }
 }
 
 static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
@@ -125,14 +150,19 @@ static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
         return;
     if (n <= 0)
         on_orphaned(worker);
-    else if (message == WORKER_PING)
-        (void)send_message(worker, WORKER_ALIVE);
-    else if (message == WORKER_SERVE)
-        serve(worker);
-    else if (message == WORKER_DRAIN)
-        drain(worker);
-    else if (message == WORKER_STOP)
-        stop(worker);
+    else
+        obey(worker, message);
+}
+
+/* Pulled, or nobody is left who could pull: in both cases there is nothing more to hear. */
+static void on_leash(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct pollfd leash = { .fd = io->fd, .events = POLLIN };
+
+    (void)revents;
+    ev_io_stop(loop, io);
+    if (poll(&leash, 1, 0) > 0 && (leash.revents & POLLIN))
+        stop(io->data);
 }
 
 static void update_locals(struct worker *worker)
@@ -215,6 +245,10 @@ static void open_watchers(struct worker *worker)
     /* Before listeners: a connection that comes after the order to drain is not ours. */
     ev_set_priority(&worker->channel_io, EV_MAXPRI);
     ev_io_start(worker->loop, &worker->channel_io);
+    ev_io_init(&worker->leash_io, on_leash, worker->spec->leash, EV_READ);
+    worker->leash_io.data = worker;
+    if (worker->spec->leash >= 0)
+        ev_io_start(worker->loop, &worker->leash_io);
     ev_io_init(&worker->locals_io, on_locals, locals_fd(worker->locals), EV_READ);
     ev_set_priority(&worker->locals_io, EV_MAXPRI); /* a claim is judged by what holds by then */
     worker->locals_io.data = worker;

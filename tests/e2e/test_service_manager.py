@@ -13,7 +13,7 @@ import pytest
 
 from lib import conf, daemon, header, manager, proc
 from lib.chatter import next_client
-from lib.conn import FIN, connect
+from lib.conn import FIN, RST, connect
 from lib.reloading import FAILED, RELOADED, Reloader, client_sessions
 from lib.topology import ORIGIN4
 from lib.wait import until
@@ -48,8 +48,9 @@ def watching(directory):
 @pytest.fixture
 def managed(net, launch, directory, watching):
     """managed(env={...}, prefix=[...], listeners=[...]): a daemon that has said READY."""
-    def start(listeners=None, env=None, prefix=()):
-        path = conf.write(directory, listeners or [conf.listener()], workers=2)
+    def start(listeners=None, env=None, prefix=(), settings=None):
+        path = conf.write(directory, listeners or [conf.listener()],
+                          **{"workers": 2} | (settings or {}))
         gateway = launch(net.origin, "-c", path, env=watching.environment | (env or {}),
                          prefix=prefix)
         message = watching.wait("READY")
@@ -191,7 +192,7 @@ def test_sockets_are_kept_over_a_restart_with_their_queue(net, managed, watching
     assert watching.wait("FDSTOREREMOVE", "1").fields["FDNAME"] == "mmproxy-0.0.0.0_2222"
     gateway.wait_line(RELOADED)
     assert not net.origin.is_listening(2222)
-    gateway.signal(signal.SIGTERM)
+    gateway.signal(signal.SIGUSR1)  # as the unit's ExecStop does where a start follows
     assert gateway.wait_exit() == 0
     waiting = [connect(net.lb, ORIGIN4, 2223) for _ in range(50)]
     for number, conn in enumerate(waiting):
@@ -248,10 +249,133 @@ def test_upgrade_tells_the_new_main_process(managed, watching):
     gateway.signal(signal.SIGUSR2)
     new = int(watching.wait("MAINPID").fields["MAINPID"])
     assert new != gateway.pid and proc.is_alive(new)
+    assert watching.wait("READY").pid == new
     until(lambda: not gateway.is_running(), "the old process to end")
     os.kill(new, signal.SIGTERM)
     assert watching.wait("STOPPING").pid == new
     until(lambda: not proc.is_alive(new), "the new process to end")
+
+
+# --- stop, restart, and who is heard
+
+
+def _restart(launch, net, directory, watching, gateway, kept):
+    """As systemd does by our unit: SIGUSR1, SIGTERM, then a start with what is in the store."""
+    gateway.signal(signal.SIGUSR1)
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit() == 0
+    again = launch(net.origin, "-c", directory / "mmproxy.conf",
+                   env=watching.environment | {"FDSTORE": "16"},
+                   prefix=manager.handing_over_store(kept))
+    watching.wait("READY")
+    return again
+
+
+@pytest.fixture
+def stored(managed, watching):
+    """stored(**settings): a daemon, and what it has put into the manager's store at its start."""
+    kept = []
+
+    def start(**keys):
+        gateway = managed(env={"FDSTORE": "16"}, **keys)
+        kept.extend(watching.store)
+        return gateway, kept
+
+    yield start
+    for fd, _ in kept:
+        os.close(fd)
+
+
+def _finish(peer, conn):
+    conn.close()
+    peer.expect_end(FIN)
+    peer.close()
+
+
+def test_restart_refuses_nobody_and_old_sessions_go_on(net, stored, launch, watching, directory,
+                                                       session, target):
+    service = target()
+    gateway, kept = stored()
+    old = session(service, head())
+    gateway.signal(signal.SIGUSR1)
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit() == 0
+    waiting = connect(net.lb, ORIGIN4, 2222)  # between stop and start
+    again = launch(net.origin, "-c", directory / "mmproxy.conf",
+                   env=watching.environment | {"FDSTORE": "16"},
+                   prefix=manager.handing_over_store(kept))
+    watching.wait("READY")
+    waiting.close()
+    old[0].trip(old[1])
+    peer, conn = session(service, head())
+    peer.trip(conn)
+    watching.wait_status(lambda s: "; 1 earlier process drains" in s)
+    _finish(*old)
+    watching.wait_status(lambda s: "earlier" not in s)
+    _finish(peer, conn)
+    assert not again.find(r".*supervisor has died.*")
+
+
+@pytest.mark.parametrize("death", ("restart", "kill -9"))
+def test_stop_ends_the_sessions_of_earlier_processes_within_drain_timeout(
+        net, stored, launch, watching, directory, session, target, death):
+    service = target()
+    gateway, kept = stored(settings={"drain_timeout": 2})
+    gateway.may_lose_workers = True
+    orphans = gateway.workers()
+    old = [session(service, head()) for _ in range(2)]
+    if death == "kill -9":
+        proc.kill(gateway.pid)
+        gateway.wait_line(r"\[!\] the supervisor has died: .*")
+        again = launch(net.origin, "-c", directory / "mmproxy.conf",
+                       env=watching.environment | {"FDSTORE": "16"},
+                       prefix=manager.handing_over_store(kept))
+        watching.wait("READY")
+    else:
+        again = _restart(launch, net, directory, watching, gateway, kept)
+    again.signal(signal.SIGTERM)
+    until(lambda: not net.origin.is_listening(2222), "new connections to be refused")
+    old[0][0].trip(old[0][1])
+    assert again.is_running()  # the return path stays in place
+    _finish(*old[0])
+    for each in old[1]:
+        each.expect_end(RST)
+    assert again.wait_exit() == 0
+    until(lambda: not any(map(proc.is_alive, orphans)), "the orphans to end")
+
+
+def test_stop_refuses_at_once_what_the_manager_has_in_its_store(net, stored, watching, session,
+                                                                target):
+    gateway, _ = stored()
+    peer, conn = session(target(), head())
+    gateway.signal(signal.SIGTERM)
+    until(lambda: not net.origin.is_listening(2222), "new connections to be refused")
+    assert watching.wait("FDSTOREREMOVE").fields["FDNAME"].startswith("mmproxy-")
+    peer.trip(conn)
+    _finish(peer, conn)
+    assert gateway.wait_exit() == 0
+
+
+def test_only_the_main_process_tells_anything_over_upgrades(managed, watching, session, target):
+    """A manager logs what it hears from another; and the sessions of the old one are told of."""
+    service = target()
+    target(version=6)
+    gateway = managed(env={"FDSTORE": "16"})
+    main, pairs = gateway.pid, []
+    for sessions in (1, 2):
+        pairs.append(session(service, head()))
+        os.kill(main, signal.SIGUSR2)
+        while "MAINPID" not in (message := watching.next()).fields:
+            assert message.pid == main, message.text
+        main = int(message.fields["MAINPID"])
+        while f", {sessions} session" not in (message := watching.next()).text:
+            assert message.pid == main, message.text
+    for pair in pairs:
+        _finish(*pair)
+    while "earlier" in (message := watching.wait("STATUS")).text:
+        assert message.pid == main
+    os.kill(main, signal.SIGTERM)
+    until(lambda: not proc.is_alive(main), "the last one to end")
 
 
 # --- sockets that it hands over

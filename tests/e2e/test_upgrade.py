@@ -281,3 +281,61 @@ def test_filters_do_not_pile_up_over_upgrades(upgradable, echo, dial):
     assert proc.status(service.pid)["Seccomp_filters"] == first
     for _ in range(8):
         _expect_served(dial)
+
+
+def test_sigterm_after_an_upgrade_ends_the_sessions_of_the_old_process_too(upgradable, target,
+                                                                           session):
+    """A service manager sends it to the main process alone."""
+    service = upgradable(settings={"drain_timeout": 2})
+    behind = target()
+    pairs = []
+    for _ in range(3):
+        pairs.append([session(behind, head()) for _ in range(2)])
+        service.upgrade()
+    service.signal(signal.SIGTERM)
+    for (peer, conn), (left_peer, left_conn) in pairs:
+        peer.trip(conn)
+        conn.close()
+        peer.expect_end(FIN)
+        peer.close()
+        left_peer.trip(left_conn)
+    for _, left in pairs:
+        for each in left:
+            each.expect_end(RST)
+    for pid in service.pids:
+        service.wait_gone(pid)
+
+
+def test_second_sigterm_after_an_upgrade_ends_the_old_process_at_once(upgradable, target, session):
+    service = upgradable(settings={"drain_timeout": 600})
+    peer, conn = session(target(), head())
+    service.upgrade()
+    service.signal(signal.SIGTERM)
+    service.gateway.wait_line(r"\[\+\] stopping: 600 s for the sessions that are left: 1")
+    peer.trip(conn)
+    service.signal(signal.SIGTERM)
+    peer.expect_end(RST)
+    for pid in service.pids:
+        service.wait_gone(pid)
+
+
+def test_old_process_killed_while_the_new_one_starts(upgradable, net, launch, directory, target,
+                                                     session):
+    """Neither is left, the port is free, and the session goes on."""
+    service = upgradable()
+    service.gateway.may_lose_workers = True
+    behind = target()
+    peer, conn = session(behind, head())
+    old = service.pid
+    new = stop_next_child(old, lambda: service.signal(signal.SIGUSR2))
+    worker = stop_next_child(new.pid, new.resume)
+    proc.kill(old)
+    until(lambda: not proc.is_alive(old), "the old process to be gone")
+    worker.resume()
+    service.gateway.wait_line(r"\[!\] the old process ended before it had handed over")
+    service.wait_gone(new.pid)
+    again = launch(net.origin, "-c", directory / "mmproxy.conf")
+    again.wait_listening(*conf.LISTEN)
+    other, other_conn = session(behind, head())
+    other.trip(other_conn)
+    peer.trip(conn)

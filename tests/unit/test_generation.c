@@ -150,6 +150,7 @@ static void start(int (*prepare)(const struct worker_spec *spec))
         .loop = world.loop,
         .leave = leave,
         .spec.counters = world.counters,
+        .spec.leash = -1,
         .prepare = prepare,
     };
 
@@ -245,7 +246,7 @@ static void nobody_is_served_before_the_owner_says_so(void **state)
     (void)has_answered();
     turn_until(has_answered); /* the loops of the workers have turned since */
     assert_true(support_is_ready(world.sockets.all[0].fd, POLLIN, 0));
-    generation_serve(world.generation);
+    generation_serve(world.generation, true);
     assert_int_equal(send(fd, "no header", 9, MSG_NOSIGNAL), 9);
     support_wait(fd, POLLHUP); /* reset */
     close(fd);
@@ -289,7 +290,7 @@ static void a_worker_that_dies_is_replaced_by_one_that_serves(void **state)
     (void)state;
     start(no_jail);
     turn_until(is_ready);
-    generation_serve(world.generation);
+    generation_serve(world.generation, true);
     pid_t victim = first_process()->pid;
     unsigned id = first_process()->worker_id;
     atomic_store(&counters_worker(world.counters, id)->sessions, 7);

@@ -77,24 +77,26 @@ static size_t position(enum life_step step)
  * Every state and every event: the state that follows by its letter; "." ignored, "?" remembered.
  */
 static const char letters[LIFE_STATES] = {
-    [LIFE_STARTING] = 's',  [LIFE_TAKING_OVER] = 'o', [LIFE_SERVING] = 'v',  [LIFE_LOADING] = 'l',
-    [LIFE_REPLACING] = 'r', [LIFE_LEAVING] = 'e',     [LIFE_STOPPING] = 'p', [LIFE_RESETTING] = 't',
-    [LIFE_KILLING] = 'k',   [LIFE_ENDED] = 'x',
+    [LIFE_STARTING] = 's',  [LIFE_TAKING_OVER] = 'o', [LIFE_ANNOUNCED] = 'a', [LIFE_SERVING] = 'v',
+    [LIFE_LOADING] = 'l',   [LIFE_REPLACING] = 'r',   [LIFE_LEAVING] = 'e',   [LIFE_STOPPING] = 'p',
+    [LIFE_RESETTING] = 't', [LIFE_KILLING] = 'k',     [LIFE_ENDED] = 'x',
 };
 
 /* clang-format off */
 static const char *const outcomes[LIFE_STATES] = {
-    /* BEGIN HUP USR2 TERM | PREPARED UNCHANGED READY FAILED | NEW_READY NEW_FAILED | GONE ALONE TIMER */
-    [LIFE_STARTING]    = "s?sp" "s.vk" ".." "...",
-    [LIFE_TAKING_OVER] = "o?op" "o.vk" ".." "...",
-    [LIFE_SERVING]     = ".lrp" "...." ".." "v..",
-    [LIFE_LOADING]     = ".??p" "lvvv" ".." "l..",
-    [LIFE_REPLACING]   = ".?rp" "...." "ev" "r..",
-    [LIFE_LEAVING]     = ".eep" "...." ".." "ex.",
-    [LIFE_STOPPING]    = "..pt" "...." ".." "pxt",
-    [LIFE_RESETTING]   = "...k" "...." ".." "txk",
-    [LIFE_KILLING]     = "...." "...." ".." "kx.",
-    [LIFE_ENDED]       = "...." "...." ".." "...",
+    /* BEGIN HUP USR1 USR2 TERM | PREPARED UNCHANGED READY FAILED | NEW_READY NEW_FAILED ANSWERED
+       OLD_GONE | PULLED GONE ALONE TIMER */
+    [LIFE_STARTING]    = "s?.sp" "s.vk" "...." "....",
+    [LIFE_TAKING_OVER] = "o?.op" "o.ak" "...k" "....",
+    [LIFE_ANNOUNCED]   = ".????" "...." "..vp" "....",
+    [LIFE_SERVING]     = ".lxrp" "...." "...." ".v..",
+    [LIFE_LOADING]     = ".?x?p" "lvvv" "...." ".l..",
+    [LIFE_REPLACING]   = ".?xrp" "...." "ev.." ".r..",
+    [LIFE_LEAVING]     = ".e.ep" "...." "...." "tex.",
+    [LIFE_STOPPING]    = "...pt" "...." "...." "tpxt",
+    [LIFE_RESETTING]   = "....k" "...." "...." ".txk",
+    [LIFE_KILLING]     = "....." "...." "...." ".kx.",
+    [LIFE_ENDED]       = "....." "...." "...." "....",
 };
 /* clang-format on */
 
@@ -146,6 +148,11 @@ static void sigterm_again_and_again_ends_every_state(void **state)
         begin_in((enum life_state)s);
         for (int i = 0; i < 3; i++)
             report(ON_TERM);
+        if (s == LIFE_ANNOUNCED) { /* the answer is on its way; then the first of them counts */
+            report(ON_ANSWERED);
+            expect_state(LIFE_STOPPING);
+            continue;
+        }
         expect_state(LIFE_KILLING);
         report(ON_ALONE);
         expect_state(LIFE_ENDED);
@@ -162,7 +169,7 @@ static void a_start_goes_through_all_its_steps(void **state)
     report(ON_BEGIN);
     EXPECT(DO_PREPARE, DO_OPEN_LOG, DO_SET_UP_RETURN, DO_FORK);
     report(ON_READY);
-    EXPECT(DO_PROMOTE, DO_SERVE, DO_CHECK_TARGETS, DO_TELL_LOADED);
+    EXPECT(DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_CHECK_TARGETS, DO_TELL_LOADED);
     expect_state(LIFE_SERVING);
 }
 
@@ -171,7 +178,7 @@ static void a_start_that_fails_waits_for_its_workers_only(void **state)
     (void)state;
     begin_in(LIFE_STARTING);
     report(ON_FAILED);
-    EXPECT(DO_FAIL_START, DO_ROLL_BACK, DO_END_IF_ALONE);
+    EXPECT(DO_FAIL_START, DO_ROLL_BACK, DO_KILL, DO_END_IF_ALONE);
     report(ON_GONE);
     EXPECT(DO_END_IF_ALONE);
     report(ON_ALONE);
@@ -207,8 +214,8 @@ static void sighups_during_a_load_are_one_load_after_it(void **state)
         report(ON_HUP);
     EXPECT_NONE();
     report(ON_READY);
-    EXPECT(DO_PROMOTE, DO_SERVE, DO_RETIRE, DO_CHECK_TARGETS, DO_TELL_LOADED, DO_TELL_LOADING,
-           DO_PREPARE);
+    EXPECT(DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_RETIRE, DO_CHECK_TARGETS, DO_TELL_LOADED,
+           DO_TELL_LOADING, DO_PREPARE);
     expect_state(LIFE_LOADING);
     report(ON_UNCHANGED);
     expect_state(LIFE_SERVING);
@@ -224,7 +231,7 @@ static void sigusr2_during_a_load_waits_for_the_loads_that_are_wanted(void **sta
     report(ON_FAILED);
     EXPECT(DO_ROLL_BACK, DO_SET_UP_RETURN, DO_TELL_FAILED, DO_TELL_LOADING, DO_PREPARE);
     report(ON_UNCHANGED);
-    EXPECT(DO_SET_UP_RETURN, DO_CHECK_TARGETS, DO_TELL_UNCHANGED, DO_START_BINARY);
+    EXPECT(DO_SET_UP_RETURN, DO_CHECK_TARGETS, DO_TELL_UNCHANGED, DO_SERVE_BESIDE, DO_START_BINARY);
     expect_state(LIFE_REPLACING);
 }
 
@@ -243,13 +250,13 @@ static void sighup_during_an_upgrade_reaches_the_one_that_serves_then(void **sta
     begin_in(LIFE_REPLACING);
     report(ON_HUP);
     report(ON_NEW_READY);
-    EXPECT(DO_HAND_OVER, DO_RETIRE_ALL, DO_TELL_UPGRADED, DO_PASS_HUP_ON);
+    EXPECT(DO_RETIRE_ALL, DO_HAND_OVER, DO_TELL_UPGRADED, DO_PASS_HUP_ON);
     expect_state(LIFE_LEAVING);
 
     begin_in(LIFE_REPLACING);
     report(ON_HUP);
     report(ON_NEW_FAILED);
-    EXPECT(DO_TELL_UPGRADE_FAILED, DO_TELL_LOADING, DO_PREPARE);
+    EXPECT(DO_SERVE, DO_TELL_UPGRADE_FAILED, DO_TELL_LOADING, DO_PREPARE);
     expect_state(LIFE_LOADING);
 }
 
@@ -303,11 +310,73 @@ static void what_was_remembered_is_forgotten_at_the_end(void **state)
 
 static void sockets_of_an_old_process_are_not_shut_down_by_the_new_one(void **state)
 {
+    static const enum life_state states[] = { LIFE_TAKING_OVER, LIFE_TAKING_OVER, LIFE_TAKING_OVER,
+                                              LIFE_ANNOUNCED };
+    static const enum life_event ends[] = { ON_TERM, ON_FAILED, ON_OLD_GONE, ON_OLD_GONE };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        begin_in(states[i]);
+        report(ends[i]);
+        assert_int_equal(position(DO_CLOSE_PORTS), SIZE_MAX);
+        assert_true(position(DO_LET_GO) != SIZE_MAX);
+    }
+}
+
+/* Neither may shut the sockets down, nor tell a manager anything, while the other one serves. */
+static void two_processes_have_the_ports_until_the_old_one_has_answered(void **state)
+{
     (void)state;
     begin_in(LIFE_TAKING_OVER);
+    report(ON_READY);
+    EXPECT(DO_PROMOTE, DO_SERVE_BESIDE, DO_ANNOUNCE);
+    report(ON_ANSWERED);
+    EXPECT(DO_BE_MAIN, DO_COMMIT_PORTS, DO_SERVE, DO_CHECK_TARGETS, DO_TELL_LOADED);
+    expect_state(LIFE_SERVING);
+    report(ON_OLD_GONE); /* its last session has ended */
+    EXPECT_NONE();
+
+    report(ON_USR2);
+    EXPECT(DO_SERVE_BESIDE, DO_START_BINARY);
+    report(ON_NEW_FAILED);
+    EXPECT(DO_SERVE, DO_TELL_UPGRADE_FAILED);
+}
+
+static void signals_before_the_old_process_has_answered_are_remembered(void **state)
+{
+    (void)state;
+    begin_in(LIFE_ANNOUNCED);
     report(ON_TERM);
-    assert_int_equal(position(DO_CLOSE_PORTS), SIZE_MAX);
-    assert_true(position(DO_LET_GO) != SIZE_MAX);
+    EXPECT_NONE();
+    report(ON_ANSWERED);
+    assert_true(position(DO_SERVE) < position(DO_CLOSE_PORTS));
+    expect_state(LIFE_STOPPING);
+}
+
+static void a_later_process_ends_what_is_here(void **state)
+{
+    (void)state;
+    begin_in(LIFE_LEAVING);
+    report(ON_PULLED);
+    EXPECT(DO_RESET);
+    report(ON_TIMER);
+    EXPECT(DO_KILL, DO_END_IF_ALONE);
+    expect_state(LIFE_KILLING);
+}
+
+static void a_restart_leaves_at_once_with_nothing_half_done(void **state)
+{
+    static const enum life_state states[] = { LIFE_SERVING, LIFE_LOADING, LIFE_REPLACING };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+        begin_in(states[i]);
+        report(ON_USR1);
+        EXPECT(DO_ROLL_BACK, DO_KILL_BINARY, DO_ABANDON, DO_END);
+        report(ON_TERM); /* which a service manager sends all the same */
+        EXPECT_NONE();
+        expect_state(LIFE_ENDED);
+    }
 }
 
 static void no_drain_timeout_resets_at_once(void **state)
@@ -358,6 +427,10 @@ int main(void)
         cmocka_unit_test(ready_after_an_abort_is_ignored),
         cmocka_unit_test(what_was_remembered_is_forgotten_at_the_end),
         cmocka_unit_test(sockets_of_an_old_process_are_not_shut_down_by_the_new_one),
+        cmocka_unit_test(two_processes_have_the_ports_until_the_old_one_has_answered),
+        cmocka_unit_test(signals_before_the_old_process_has_answered_are_remembered),
+        cmocka_unit_test(a_later_process_ends_what_is_here),
+        cmocka_unit_test(a_restart_leaves_at_once_with_nothing_half_done),
         cmocka_unit_test(no_drain_timeout_resets_at_once),
         cmocka_unit_test(generations_that_have_gone_take_their_return_path_along),
     };

@@ -46,6 +46,7 @@ struct generation {
     uint64_t draining_since_ms;
     uint64_t next_news_ms; /* for the owner: age at which its draining is told of next */
     bool is_killed;
+    enum worker_message serve_message; /* for workers that become ready later */
     unsigned deaths_in_a_row; /* of workers that did not live long: the measure of back-off */
     unsigned round;           /* of starts: a death of the latest begins a new one */
     const char *failure;      /* after on_failed: why; static */
@@ -54,6 +55,8 @@ struct generation {
     /* STARTING: until on_failed. SERVING: until missing ones are tried. DRAINING: on_gone. */
     ev_timer timer;
 };
+
+TAILQ_HEAD(generation_list, generation);
 
 /*
  * Makes a generation and forks its workers, which accept nothing before generation_serve. Takes
@@ -67,14 +70,20 @@ int generation_new(struct generation **out, struct config *config, const struct 
 /* Its processes must be gone. Takes NULL. */
 void generation_free(struct generation *generation);
 
-/* After on_ready: it may accept connections now. */
-void generation_serve(struct generation *generation);
+/*
+ * After on_ready: it may accept connections now. May be called again. is_alone: nobody else has
+ * the listening sockets, so that its workers may shut them down where the supervisor dies.
+ */
+void generation_serve(struct generation *generation, bool is_alone);
 
 /* No more connections; on_gone follows, not before the caller's next turn of the loop. */
 void generation_drain(struct generation *generation);
 
 /* Resets the sessions that are left; on_gone follows soon. */
 void generation_stop(struct generation *generation);
+
+/* No more connections, and the supervisor is about to exit: its workers go on alone. */
+void generation_leave_alone(struct generation *generation);
 
 /* Kills what is left of it, for workers that do not listen; on_gone follows. */
 void generation_kill(struct generation *generation);
@@ -84,6 +93,9 @@ bool generation_reaped(struct generation *generation, pid_t pid, int status);
 
 /* Sessions of its workers at the moment. */
 unsigned generation_sessions(const struct generation *generation);
+
+/* The same, of all in a list. */
+unsigned generation_list_sessions(const struct generation_list *list);
 
 /*
  * For a service manager's watchdog: asks all serving workers whether they live.

@@ -15,6 +15,7 @@
 enum life_state {
     LIFE_STARTING,    /* the first load is under way; nothing serves */
     LIFE_TAKING_OVER, /* the same, started by an old process (SIGUSR2), which goes on serving */
+    LIFE_ANNOUNCED,   /* serves beside the old process, which has been told and has yet to answer */
     LIFE_SERVING,     /* a generation serves, and nothing else is under way */
     LIFE_LOADING,     /* a generation serves, and another load is under way */
     LIFE_REPLACING,   /* a generation serves, and a new binary starts */
@@ -29,6 +30,7 @@ enum life_state {
 enum life_event {
     ON_BEGIN,      /* the process has all that it needs to load its configuration */
     ON_HUP,        /* SIGHUP */
+    ON_USR1,       /* SIGUSR1 */
     ON_USR2,       /* SIGUSR2 */
     ON_TERM,       /* SIGTERM, SIGINT */
     ON_PREPARED,   /* a load: the configuration is good, its addresses are open */
@@ -37,7 +39,10 @@ enum life_event {
     ON_FAILED,     /* a load: it can't take effect; why has been logged */
     ON_NEW_READY,  /* the new binary serves */
     ON_NEW_FAILED, /* it could not be started, ended, or took too long */
-    ON_GONE,       /* the last worker of a generation that drained has exited */
+    ON_ANSWERED,   /* the old process has handed over to this one */
+    ON_OLD_GONE,   /* the old process has ended */
+    ON_PULLED,     /* a later process ends the sessions here (leash.h) */
+    ON_GONE,       /* a generation that drained, or an earlier process, and all its workers */
     ON_ALONE,      /* DO_END_IF_ALONE: nothing is left to wait for */
     ON_TIMER,      /* the time that sessions or workers had is over */
     LIFE_EVENTS
@@ -50,8 +55,10 @@ enum life_step {
     DO_OPEN_LOG,      /* at a start: log as the configuration says; at a reload PROMOTE does */
     DO_SET_UP_RETURN, /* the return path: what all living generations and the next one need */
     DO_FORK,          /* start the next generation's workers: READY, FAILED */
-    DO_PROMOTE,       /* the next generation's configuration counts: log, listening sockets */
-    DO_SERVE,         /* the generation accepts connections */
+    DO_PROMOTE,       /* the next generation's configuration is the one that counts */
+    DO_COMMIT_PORTS,  /* listening sockets as it says; those that it does not name are shut down */
+    DO_SERVE,         /* the generation accepts connections; its ports are its own */
+    DO_SERVE_BESIDE,  /* the same; they are another process's too */
     DO_RETIRE,        /* the one before it, if there is one, accepts no more and drains */
     DO_CHECK_TARGETS, /* in a process of their own */
     DO_ROLL_BACK,     /* the load under way, if there is one, leaves nothing */
@@ -68,16 +75,18 @@ enum life_step {
     DO_REFUSE_USR2,
     DO_TELL_UPGRADED,
     DO_TELL_UPGRADE_FAILED,
-    DO_ANNOUNCE, /* in the new process: tells the old one that it serves */
-    DO_LET_GO,   /* in the new process: the listening sockets stay the old one's */
+    DO_ANNOUNCE, /* in the new process: tells the old one that it serves: ANSWERED, OLD_GONE */
+    DO_BE_MAIN,  /* in the new process: from now on the service manager hears of this one */
+    DO_LET_GO,   /* in the new process: sockets and earlier sessions stay the old one's business */
     /* The end. */
     DO_TELL_STOPPING,
     DO_CLOSE_PORTS,  /* new connections are refused */
     DO_RETIRE_ALL,   /* no generation accepts any more; all drain */
     DO_GRANT_TIME,   /* drain_timeout begins: TIMER */
     DO_RESET,        /* the sessions that are left: TIMER */
-    DO_KILL,         /* the workers that are left */
-    DO_END_IF_ALONE, /* ALONE, where no generation is left */
+    DO_KILL,         /* the workers that are left; earlier processes are not waited for any more */
+    DO_ABANDON,      /* sessions go on without this process; ports, where a manager keeps them */
+    DO_END_IF_ALONE, /* ALONE, where no generation and no earlier process is left */
     DO_END,
     LIFE_STEPS
 };

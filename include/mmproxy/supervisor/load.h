@@ -29,6 +29,9 @@ void load_generation_failed(struct generation *generation);
 /* The next generation's configuration is the one that counts; the one before it is previous. */
 void load_promote(struct supervisor *supervisor);
 
+/* Listening sockets that it does not name are shut down; those that stay are as it says. */
+void load_commit_ports(struct supervisor *supervisor);
+
 /* Ends a load that is under way, with nothing of it left but workers to be reaped. */
 void load_roll_back(struct supervisor *supervisor);
 

@@ -41,10 +41,20 @@ void service_close(void);
 void service_main_pid(pid_t pid);
 
 /*
- * Has the manager keep a copy of a listening socket, so that a restart loses no queued
- * connection. returns: whether it was asked to.
+ * Nothing is told while this is on: it is another process that is the main one, and a manager
+ * logs what it hears from others.
  */
-bool service_keep_socket(int fd, const struct addr *addr);
+void service_mute(bool on);
+
+/* Does the manager keep descriptors over a restart? */
+bool service_has_store(void);
+
+/* Has it keep a copy of a listening socket, so that a restart loses no queued connection. */
+void service_keep_socket(int fd, const struct addr *addr);
+
+/* ... or of a leash's writing end (leash.h); it goes from there by itself with its last reader. */
+void service_keep_leash(int fd);
+
 void service_forget_socket(const struct addr *addr);
 
 #endif

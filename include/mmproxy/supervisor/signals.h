@@ -10,7 +10,7 @@
 struct signals {
     int fd; /* of signalfd(2); -1 = not open */
     struct reader reader;
-    void (*on_signal)(void *context, int number);           /* SIGHUP, SIGTERM, SIGINT or SIGUSR2 */
+    void (*on_signal)(void *context, int number);           /* none of SIGCHLD */
     void (*on_child)(void *context, pid_t pid, int status); /* one that has been reaped */
     void *context;
 };

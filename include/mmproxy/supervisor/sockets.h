@@ -17,7 +17,7 @@ struct listen_socket {
     int fd;
     bool is_new;          /* opened for a configuration that has not been committed */
     bool is_adopted;      /* came from outside, and no commit has had a use for it yet */
-    bool is_kept_outside; /* a service manager has a copy: not shut down at the end, only closed */
+    bool is_kept_outside; /* a service manager has a copy: it goes on listening without us */
     bool is_stored;       /* ... and it has it from us: shut down when no listener wants it */
 };
 
@@ -63,6 +63,12 @@ void sockets_commit(struct sockets *sockets, const struct config *config);
 
 /* Like sockets_commit with a configuration that listens nowhere; for the end. */
 void sockets_shut_down(struct sockets *sockets);
+
+/* Instead, where another start follows: what a service manager has goes on listening. */
+void sockets_abandon(struct sockets *sockets);
+
+/* Before sockets_commit: the service manager would not take the new ones before. */
+void sockets_store(struct sockets *sockets);
 
 /* Closes without shutting down: for a forked process that does not need them. */
 void sockets_close(struct sockets *sockets);

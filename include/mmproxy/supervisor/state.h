@@ -9,6 +9,7 @@
 
 #include "mmproxy/config/cmdline.h"
 #include "mmproxy/supervisor/generation.h"
+#include "mmproxy/supervisor/leash.h"
 #include "mmproxy/supervisor/lifecycle.h"
 #include "mmproxy/supervisor/reader.h"
 #include "mmproxy/supervisor/signals.h"
@@ -16,8 +17,6 @@
 
 struct managed;
 struct preflight_results;
-
-TAILQ_HEAD(generation_list, generation);
 
 /* A load from PREPARE to PROMOTE or ROLL_BACK; see load.h. */
 struct load {
@@ -29,17 +28,24 @@ struct load {
     ev_timer retry;        /* active: they are tried again */
 };
 
-/* See upgrade.h; one process may be both, one after the other. */
+/* The old process's side of SIGUSR2; see upgrade.h. */
 struct upgrade {
     char *const *argv;
-    int tell_fd;  /* new process: where READY is told; -1 = it was not started by an old one */
-    int ready_fd; /* old process: where READY is heard; -1 = no upgrade is under way */
-    pid_t pid;    /* old process: the new one, which is no child of its */
-    int end_fd;   /* old process: pidfd of the new one; -1 = the kernel has none */
+    int channel;         /* to the new process; -1 = there is none */
+    pid_t pid;           /* the new process, which is no child of this one */
+    int end_fd;          /* its pidfd, until it is ready; -1 = the kernel has none */
     const char *failure; /* of the latest; NULL: it has been logged */
-    struct reader ready;
+    struct reader reader;
     struct reader end;
-    ev_timer timeout;
+    ev_timer timeout; /* until it is ready; then: the number of sessions here is told */
+};
+
+/* The new process's side; see takeover.h. */
+struct takeover {
+    int channel; /* to the old process; -1 = there is none, or none any more */
+    struct reader reader;
+    bool is_done;      /* it has handed over */
+    unsigned sessions; /* that the old process says go on there */
 };
 
 /* What the service manager is told; see status.h. */
@@ -71,6 +77,8 @@ struct supervisor {
     struct preflight_results *checking; /* what that process fills in */
     struct preflight_results *checked;  /* of the last that came to its end; NULL = none has */
     struct upgrade upgrade;
+    struct takeover takeover;
+    struct leashes leashes;
     struct status status;
     int exit_status;
     ev_timer watchdog;

@@ -16,14 +16,20 @@ void stop_retire_all(struct supervisor *supervisor);
 /* Tells how long the sessions that are left may take. Reports TIMER when that is over. */
 void stop_grant_time(struct supervisor *supervisor);
 
-/* Resets the sessions that are left. Reports TIMER when their workers should be gone. */
+/*
+ * Resets the sessions that are left, those of earlier processes too. Reports TIMER when their
+ * workers should be gone.
+ */
 void stop_reset(struct supervisor *supervisor);
 
 /* Kills the workers that are left. */
 void stop_kill(struct supervisor *supervisor);
 
-/* Reports ALONE where no generation is left. */
+/* Reports ALONE where no generation is left, and no earlier process. */
 void stop_end_if_alone(struct supervisor *supervisor);
+
+/* This process is about to exit; its workers serve their sessions to the end. */
+void stop_abandon(struct supervisor *supervisor);
 
 /* A generation's on_gone. Frees it and reports GONE. */
 void stop_generation_gone(struct generation *generation);

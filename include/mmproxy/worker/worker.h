@@ -18,12 +18,14 @@
 
 /* One byte each way on the channel between supervisor and worker. */
 enum worker_message {
-    WORKER_READY = 'R', /* up: everything is open, the jail is closed */
-    WORKER_ALIVE = 'A', /* up: the answer to PING */
-    WORKER_SERVE = 'G', /* down: accept connections from now on */
-    WORKER_PING = 'P',  /* down: is the loop still turning? */
-    WORKER_DRAIN = 'D', /* down: accept no more, exit when the last session has ended */
-    WORKER_STOP = 'S',  /* down: reset the sessions that are left, exit */
+    WORKER_READY = 'R',        /* up: everything is open, the jail is closed */
+    WORKER_ALIVE = 'A',        /* up: the answer to PING */
+    WORKER_SERVE = 'G',        /* down: accept connections from now on */
+    WORKER_SERVE_BESIDE = 'B', /* down: the same; the ports are another mmproxy's too */
+    WORKER_PING = 'P',         /* down: is the loop still turning? */
+    WORKER_DRAIN = 'D',        /* down: accept no more, exit when the last session has ended */
+    WORKER_LEAVE_ALONE = 'L',  /* down: the same; the supervisor is about to exit */
+    WORKER_STOP = 'S',         /* down: reset the sessions that are left, exit */
 };
 
 struct worker_socket {
@@ -43,6 +45,7 @@ struct worker_spec {
     unsigned worker_id;  /* its own, in the counters */
     unsigned generation; /* from 1 */
     int channel;         /* its end; end of file there means that the supervisor died */
+    int leash;           /* readable: reset all sessions and exit; never read. -1 = none */
 };
 
 struct listener;
@@ -58,9 +61,11 @@ struct worker {
     struct listener *listeners;             /* one per listener of the configuration */
     LIST_HEAD(, session) sessions;
     unsigned n_sessions;
-    bool serving; /* from SERVE to DRAIN or STOP */
+    bool has_ports_alone; /* from SERVE to DRAIN or STOP */
+    bool is_left_alone;   /* the end of the supervisor is no news */
     bool draining;
     ev_io channel_io;
+    ev_io leash_io;
     ev_io locals_io;
     ev_timer locals_timer;    /* active: the addresses are to be read again then */
     bool locals_failed;       /* they could not be read, and that has been told */

@@ -25,6 +25,7 @@ class Manager:
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         os.chmod(self._path, 0o777)
         self.environment = {"NOTIFY_SOCKET": str(self._path)}
+        self.store = []  # (descriptor, name) of those that wait() has passed over
 
     def next(self, deadline=None):
         self._sock.settimeout(deadline or DEADLINE)
@@ -44,6 +45,7 @@ class Manager:
             message = self.next()
             if key in message.fields and value in (None, message.fields[key]):
                 return message
+            self.store += [(fd, message.fields["FDNAME"]) for fd in message.fds]
 
     def wait_status(self, matches):
         """The first status that the function is content with."""
@@ -82,14 +84,21 @@ for i, fd in enumerate(above):
     os.dup2(fd, 3 + i, inheritable=True)
 os.closerange(3 + len(fds), 200)
 os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(fds))}
-os.execv(sys.argv[2], sys.argv[2:])
+if sys.argv[2]:
+    os.environ["LISTEN_FDNAMES"] = sys.argv[2]
+os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
-def handing_over(fds):
+def handing_over(fds, names=()):
     """What to start a daemon through that is to get copies of these sockets of the test's."""
     numbers = ",".join(map(str, [os.getpid(), *fds]))
-    return ["/usr/bin/python3", "-c", _HAND_OVER, numbers]
+    return ["/usr/bin/python3", "-c", _HAND_OVER, numbers, ":".join(names)]
+
+
+def handing_over_store(store):
+    """The same with what is in a manager's store."""
+    return handing_over([fd for fd, _ in store], [name for _, name in store])
 
 
 def as_watched():

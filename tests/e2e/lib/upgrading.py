@@ -14,12 +14,12 @@ UPGRADED = r"\[\+\] upgraded: process ([0-9]+) serves, process [0-9]+ drains"
 class Upgradable:
     """A daemon run from a copy of the binary that may be replaced, and all its successors."""
 
-    def __init__(self, net, launch, directory, listeners=None, **options):
+    def __init__(self, net, launch, directory, listeners=None, settings=None, **options):
         self.path = directory / "mmproxy"
         shutil.copy(daemon.BINARY, self.path)
         self.pids = []
         self.gateway = launch(net.origin, "-c", conf.write(
-            directory, listeners or [conf.listener()], workers=2), prefix=[
+            directory, listeners or [conf.listener()], **{"workers": 2} | (settings or {})), prefix=[
                 "sh", "-c", f"shift; exec {self.path} \"$@\"", "sh"], **options)
         self.gateway.wait_listening(*conf.LISTEN)
         self.gateway.wait_workers(2)

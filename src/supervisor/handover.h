@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* handover: what an old process (upgrade.c) and a new one (takeover.c) say to each other. */
+#ifndef SUPERVISOR_HANDOVER_H
+#define SUPERVISOR_HANDOVER_H
+
+#include <stdint.h>
+
+/* The environment variable that names the new process's end of the channel. */
+#define HANDOVER_CHANNEL "MMPROXY_UPGRADE_FD"
+/* A character for each socket handed over: has a service manager a copy, and is it from us? */
+#define HANDOVER_KINDS "MMPROXY_UPGRADE_KEPT"
+
+enum { IS_OURS_ALONE = '0', IS_KEPT = '1', IS_STORED = '2' };
+
+/* The channel is a pair of SOCK_SEQPACKET sockets; end of file means that the other has died. */
+enum handover_kind {
+    HANDOVER_READY = 'R',    /* new to old: this one serves, beside you */
+    HANDOVER_DONE = 'D',     /* old to new: you are the main process, the sockets are yours alone */
+    HANDOVER_SESSIONS = 'S', /* old to new, from time to time: so many go on here, or before here */
+};
+
+struct handover_message {
+    uint32_t kind;
+    uint32_t sessions;
+};
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/supervisor/leash.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void on_end(void *context)
+{
+    struct leashes *leashes = context;
+    struct pollfd end = { .fd = leashes->end, .events = POLLIN };
+
+    bool is_pulled = poll(&end, 1, 0) > 0 && (end.revents & POLLIN);
+    reader_close(&leashes->end_reader, leashes->loop); /* it stays as it is */
+    if (is_pulled)
+        leashes->on_pulled(leashes->context);
+}
+
+bool leash_is(int fd)
+{
+    struct stat info;
+
+    return fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode) &&
+           (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY;
+}
+
+static void drop(struct leash *leash)
+{
+    LIST_REMOVE(leash, link);
+    leash->owner->n_earlier--;
+    if (leash->owner->loop)
+        reader_close(&leash->reader, leash->owner->loop);
+    close(leash->fd);
+    free(leash);
+}
+
+/* Nobody can write to us: what there is to hear of a writing end is that all readers are gone. */
+static void on_gone(void *context)
+{
+    struct leash *leash = context;
+    struct leashes *leashes = leash->owner;
+
+    drop(leash);
+    leashes->on_gone(leashes->context);
+}
+
+int leash_open(struct leashes *leashes, struct ev_loop *loop)
+{
+    struct leash *leash;
+    int ends[2];
+
+    leashes->loop = loop;
+    LIST_FOREACH (leash, &leashes->earlier, link)
+        reader_open(&leash->reader, loop, leash->fd, on_gone, leash);
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -errno;
+    leashes->end = ends[0];
+    leashes->pull = ends[1];
+    reader_open(&leashes->end_reader, loop, leashes->end, on_end, leashes);
+    return 0;
+}
+
+int leash_adopt(struct leashes *leashes, int fd)
+{
+    struct leash *leash = calloc(1, sizeof *leash);
+    if (!leash)
+        return -ENOMEM;
+
+    leash->fd = fd;
+    leash->owner = leashes;
+    LIST_INSERT_HEAD(&leashes->earlier, leash, link);
+    leashes->n_earlier++;
+    return 0;
+}
+
+void leash_pull_all(struct leashes *leashes)
+{
+    struct leash *leash;
+
+    LIST_FOREACH (leash, &leashes->earlier, link)
+        (void)!write(leash->fd, "S", 1);
+}
+
+void leash_drop_all(struct leashes *leashes)
+{
+    while (!LIST_EMPTY(&leashes->earlier))
+        drop(LIST_FIRST(&leashes->earlier));
+}
+
+void leash_leave(struct leashes *leashes)
+{
+    struct leash *leash;
+
+    LIST_FOREACH (leash, &leashes->earlier, link)
+        close(leash->fd);
+    if (leashes->pull >= 0)
+        close(leashes->pull);
+}
+
+void leash_close(struct leashes *leashes)
+{
+    leash_drop_all(leashes);
+    if (leashes->end < 0)
+        return;
+    reader_close(&leashes->end_reader, leashes->loop);
+    close(leashes->end);
+    if (leashes->pull >= 0)
+        close(leashes->pull);
+    leashes->end = leashes->pull = -1;
+}

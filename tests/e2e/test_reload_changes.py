@@ -10,7 +10,7 @@ import pytest
 from lib import conf, header, lines, proc
 from lib.chatter import next_client
 from lib.conn import FIN, RST, connect
-from lib.reloading import Reloader, client_sessions
+from lib.reloading import FAILED, Reloader, client_sessions
 from lib.topology import LB4, ORIGIN4, STRANGER4
 from lib.wait import until
 
@@ -212,6 +212,28 @@ def test_mark_and_table(net, reloader, session, target):
         peer.close()
         until(lambda: not net.origin.ss("-tn", "state", "established", "dport", "= :22"),
               "the session's end")
+
+
+def test_file_added_to_include_dir_and_removed(net, serve, directory, echo):
+    """The file that everybody's configuration comes from stays as it is."""
+    echo()
+    folder = directory / "mmproxy.d"
+    folder.mkdir()
+    folder.chmod(0o755)
+    changing = Reloader(serve(settings={"include_dir": "mmproxy.d"}), directory)
+    added = folder / "web.conf"
+    added.write_text(conf.render([web(allowed_subnets=[LB4])]))
+    changing.hup()
+    changing.gateway.wait_listening("0.0.0.0:8080", name="web")
+    _expect_served(net, 8080)
+    added.write_text("listeners = (\n  { name = web; }\n);\n")
+    changing.hup(FAILED)
+    changing.gateway.wait_line(rf'.*{re.escape(str(added))}:2: "web" needs quotes.*')
+    _expect_served(net, 8080)
+    added.unlink()
+    changing.hup()
+    changing.gateway.wait_line(re.escape("[-] No longer listening on 0.0.0.0:8080"))
+    _expect_served(net)
 
 
 def test_log_settings(reloader, session, target):

@@ -69,7 +69,7 @@ static bool find(const struct addr *addr, struct listening *out)
 static void every_socket_that_listens_is_found(void **state)
 {
     static const char *const hosts[] = { "127.0.0.1", "::1" };
-    struct listening socket;
+    struct listening socket = { 0 };
 
     (void)state;
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
@@ -94,7 +94,7 @@ static void a_socket_for_both_families_is_known_as_such(void **state)
 {
     int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int off = 0;
-    struct listening found;
+    struct listening found = { 0 };
     struct addr addr;
 
     (void)state;

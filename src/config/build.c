@@ -113,8 +113,13 @@ static void load_subnets(struct config *config, struct draft **sorted, size_t n,
     }
 }
 
-void build_listeners(struct config *config, struct draft *drafts, size_t n_drafts, bool is_lenient,
-                     struct mistakes *mistakes)
+static bool has_subnets(const struct draft *draft)
+{
+    return draft->allowed_path || draft->allowed_array;
+}
+
+void build_listeners(struct config *config, struct draft *drafts, size_t n_drafts,
+                     struct draft *defaults, bool is_lenient, struct mistakes *mistakes)
 {
     struct draft **sorted = calloc(n_drafts + 1, sizeof *sorted);
     size_t n_sorted = 0;
@@ -126,10 +131,11 @@ void build_listeners(struct config *config, struct draft *drafts, size_t n_draft
         free(sorted);
         return;
     }
-    for (size_t i = 0; i < n_drafts; i++) {
-        if (drafts[i].allowed_path || drafts[i].allowed_array)
+    if (defaults && has_subnets(defaults))
+        sorted[n_sorted++] = defaults;
+    for (size_t i = 0; i < n_drafts; i++)
+        if (has_subnets(&drafts[i]))
             sorted[n_sorted++] = &drafts[i];
-    }
     qsort(sorted, n_sorted, sizeof(struct draft *), by_subnets_and_line);
     load_subnets(config, sorted, n_sorted, is_lenient, mistakes);
     free(sorted);

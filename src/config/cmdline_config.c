@@ -169,7 +169,7 @@ static struct config *config_of_options(const struct cmdline *cmdline,
         *is_usage_error = assembly.mistakes.n_errors > 0;
     }
     if (assembly.mistakes.n_errors == 0)
-        build_listeners(assembly.config, &assembly.draft, 1, true, &assembly.mistakes);
+        build_listeners(assembly.config, &assembly.draft, 1, NULL, true, &assembly.mistakes);
     if (assembly.mistakes.n_errors == 0 && build_resolve(assembly.config) != 0)
         mistakes_add(&assembly.mistakes, true, 0, "mmproxy: out of memory");
     mistakes_flush(&assembly.mistakes, sink);

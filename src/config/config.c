@@ -102,7 +102,8 @@ static void read_tree(struct load *load)
     read_included(load, config_setting_get_member(root, SOURCE_INCLUDED));
     across_check(load->drafts, load->n_drafts, &load->mistakes);
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the drafts are config_load's to free */
-    build_listeners(load->config, load->drafts, load->n_drafts, false, &load->mistakes);
+    build_listeners(load->config, load->drafts, load->n_drafts, &load->defaults, false,
+                    &load->mistakes);
 }
 
 /* returns: false after a mistake was reported. */

@@ -141,6 +141,23 @@ static void subnets_may_stand_in_the_configuration_itself(void **state)
     config_free(config);
 }
 
+static void subnets_in_defaults_that_no_listener_has_are_checked_too(void **state)
+{
+    static const struct mistake_case cases[] = {
+        { "an array", "defaults: {\n allowed_subnets = [ \"x\" ] };\nlisteners = ( );",
+          "t.conf:2: \"x\": not an IPv4 or IPv6 address\n" },
+        { "a file", "defaults: {\n allowed_subnets = \"no.subnets\" };",
+          "t.conf:2: cannot read no.subnets: No such file or directory\n" },
+        { "once, for all that have them",
+          "defaults: {\n allowed_subnets = [ \"x\" ] };\nlisteners = ( { name = \"a\"; listen = "
+          "\"0.0.0.0:1\"; target_v4 = \"127.0.0.1:2\" } );",
+          "t.conf:2: \"x\": not an IPv4 or IPv6 address\n" },
+    };
+
+    (void)state;
+    CHECK_MISTAKES(cases);
+}
+
 static void mistakes_in_an_array_of_subnets_have_their_own_line(void **state)
 {
     static const struct mistake_case cases[] = {
@@ -250,6 +267,7 @@ int main(void)
         cmocka_unit_test(every_bad_line_of_a_subnets_file_is_told),
         cmocka_unit_test(behind_twenty_bad_lines_the_rest_is_counted),
         cmocka_unit_test(subnets_may_stand_in_the_configuration_itself),
+        cmocka_unit_test(subnets_in_defaults_that_no_listener_has_are_checked_too),
         cmocka_unit_test(mistakes_in_an_array_of_subnets_have_their_own_line),
         cmocka_unit_test(a_subnet_that_lets_everybody_in_is_warned_of),
         cmocka_unit_test(listeners_with_one_subnets_file_share_what_it_says),

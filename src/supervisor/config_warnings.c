@@ -227,11 +227,19 @@ static void check_target(const struct locals *locals, const struct listener_conf
     const struct addr *target = listener_config_target(listener, family);
     char text[ADDR_STRLEN];
 
-    if (!target || addr_is_loopback(target) || locals_contain(locals, target))
+    if (!target || addr_is_loopback(target))
         return;
-    warn(sink, listener,
-         "target %s is not an address of this host: the service's replies would not come back here",
-         addr_format(target, text));
+    addr_format(target, text);
+    if (!locals_contain(locals, target))
+        warn(sink, listener,
+             "target %s is not an address of this host: the service's replies would not come back "
+             "here",
+             text);
+    else if (listener->return_path == RETURN_PATH_LOOPBACK)
+        warn(sink, listener,
+             "target %s is not on loopback: return_path \"loopback\" does not bring its replies "
+             "back",
+             text);
 }
 
 static void check_targets(const struct config *config, const struct config_sink *sink)

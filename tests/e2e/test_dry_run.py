@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from lib import conf, daemon
-from lib.topology import LB4
+from lib.topology import LB4, ORIGIN4
 
 UNPRIVILEGED = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
                 "--inh-caps=-all", "--bounding-set=-all")
@@ -69,6 +69,14 @@ def test_target_that_is_not_on_this_host_is_warned_of(net, directory):
     assert _dry_run(path, directory, net.origin) == (
         f'{path}:2: listener "ssh": target 198.51.100.77:22 is not an address of this host: the '
         "service's replies would not come back here\n")
+
+
+def test_target_that_the_return_path_does_not_serve_is_warned_of(net, directory):
+    path = conf.write(directory, [conf.listener(target_v4=f"{ORIGIN4}:22",
+                                                return_path="loopback")])
+    assert _dry_run(path, directory, net.origin) == (
+        f'{path}:2: listener "ssh": target {ORIGIN4}:22 is not on loopback: return_path "loopback" '
+        "does not bring its replies back\n")
 
 
 @pytest.fixture

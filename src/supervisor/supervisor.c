@@ -240,7 +240,7 @@ static int supervisor_open(struct supervisor *supervisor)
     /* First of all: a descriptor that was promised but not handed over would be one of ours. */
     take_descriptors(supervisor);
     supervisor->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
-    supervisor->counters = counters_new();
+    supervisor->counters = counters_new(COUNTERS_WORKERS, COUNTERS_LISTENERS);
     if (!supervisor->loop || !supervisor->counters) {
         log_error("start", "mmproxy: no event loop or no memory to start with");
         return EX_OSERR;

@@ -26,29 +26,45 @@ struct counters {
     size_t head_size;
     size_t worker_size;
     struct clients_secret secret;
+    unsigned max_workers;
+    unsigned max_listeners;
     /* What the supervisor alone knows. */
-    void *names;                              /* a tree of claims, for tsearch(3) */
-    struct claim *claims[COUNTERS_LISTENERS]; /* the same by number; NULL = free */
-    unsigned first_free;                      /* no number below it is free */
-    bool is_worker[COUNTERS_WORKERS];
+    void *names;           /* a tree of claims, for tsearch(3) */
+    struct claim **claims; /* the same by number; NULL = free */
+    unsigned first_free;   /* no number below it is free */
+    bool *is_worker;       /* by number */
 };
 
 static size_t size_of(const struct counters *counters)
 {
-    return counters->head_size + COUNTERS_WORKERS * counters->worker_size;
+    return counters->head_size + counters->max_workers * counters->worker_size;
 }
 
-struct counters *counters_new(void)
+static int allocate(struct counters *counters)
+{
+    struct clients_secret *secret = &counters->secret;
+
+    counters->head_size = shared_whole_pages(sizeof(struct head));
+    counters->worker_size =
+        shared_whole_pages(sizeof(struct counters_worker) +
+                           counters->max_listeners * sizeof(struct counters_listener));
+    counters->head = shared_new(size_of(counters));
+    counters->claims = calloc(counters->max_listeners, sizeof(struct claim *));
+    counters->is_worker = calloc(counters->max_workers, sizeof *counters->is_worker);
+    if (!counters->head || !counters->claims || !counters->is_worker)
+        return -ENOMEM;
+    return getrandom(secret, sizeof *secret, 0) < (ssize_t)sizeof *secret ? -EIO : 0;
+}
+
+struct counters *counters_new(unsigned workers, unsigned listeners)
 {
     struct counters *counters = calloc(1, sizeof *counters);
     if (!counters)
         return NULL;
 
-    struct clients_secret *secret = &counters->secret;
-    counters->head_size = shared_whole_pages(sizeof(struct head));
-    counters->worker_size = shared_whole_pages(sizeof(struct counters_worker));
-    counters->head = shared_new(size_of(counters));
-    if (!counters->head || getrandom(secret, sizeof *secret, 0) < (ssize_t)sizeof *secret) {
+    counters->max_workers = workers;
+    counters->max_listeners = listeners;
+    if (allocate(counters) < 0) {
         counters_free(counters);
         return NULL;
     }
@@ -65,8 +81,10 @@ void counters_free(struct counters *counters)
     if (!counters)
         return;
     tdestroy(counters->names, leave_alone);
-    for (size_t i = 0; i < COUNTERS_LISTENERS; i++)
+    for (size_t i = 0; counters->claims && i < counters->max_listeners; i++)
         free(counters->claims[i]);
+    free(counters->claims);
+    free(counters->is_worker);
     shared_free(counters->head, size_of(counters));
     free(counters);
 }
@@ -86,7 +104,7 @@ static int by_name(const void *a, const void *b)
 
 static unsigned first_free(const struct counters *counters, unsigned from)
 {
-    while (from < COUNTERS_LISTENERS && counters->claims[from])
+    while (from < counters->max_listeners && counters->claims[from])
         from++;
     return from;
 }
@@ -94,7 +112,7 @@ static unsigned first_free(const struct counters *counters, unsigned from)
 static int add_name(struct counters *counters, const char *name)
 {
     unsigned listener = first_free(counters, counters->first_free);
-    if (listener == COUNTERS_LISTENERS)
+    if (listener == counters->max_listeners)
         return -ENOSPC;
 
     struct claim *claim = calloc(1, sizeof *claim);
@@ -137,7 +155,7 @@ void counters_release_listener(struct counters *counters, unsigned listener)
 
 static void note_workers(struct counters *counters)
 {
-    unsigned n = COUNTERS_WORKERS;
+    unsigned n = counters->max_workers;
 
     while (n > 0 && !counters->is_worker[n - 1])
         n--;
@@ -146,7 +164,7 @@ static void note_workers(struct counters *counters)
 
 int counters_claim_worker(struct counters *counters)
 {
-    for (unsigned i = 0; i < COUNTERS_WORKERS; i++) {
+    for (unsigned i = 0; i < counters->max_workers; i++) {
         if (counters->is_worker[i])
             continue;
         counters->is_worker[i] = true;

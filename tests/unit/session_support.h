@@ -45,7 +45,7 @@ static inline struct subnets *support_subnet(const char *text)
 /* Timeouts are so long that none ends while a test runs. */
 static inline void world_open(struct world *world)
 {
-    struct counters *counters = counters_new();
+    struct counters *counters = counters_new(2, 2);
 
     assert_non_null(counters);
     memset(world, 0, sizeof *world);

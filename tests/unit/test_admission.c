@@ -9,7 +9,15 @@
 
 #include "mmproxy/worker/admission.h"
 
-enum { PROCESSES = 4, ROUNDS = 10 * 1000, RACES = 300, KILLS = 200, SESSIONS = 32 };
+enum {
+    WORKERS = 4,
+    LISTENERS = 2,
+    PROCESSES = 4,
+    ROUNDS = 10 * 1000,
+    RACES = 300,
+    KILLS = 200,
+    SESSIONS = 32
+};
 
 static struct {
     struct counters *counters;
@@ -28,7 +36,7 @@ static int set_up(void **state)
 
     (void)state;
     memset(&world, 0, sizeof world);
-    world.counters = counters_new();
+    world.counters = counters_new(WORKERS, LISTENERS);
     world.allowed = subnets_new();
     assert_int_equal(prefix_parse(&prefix, "192.0.2.0/24", &reason), PREFIX_OK);
     assert_int_equal(subnets_add(world.allowed, &prefix), 0);

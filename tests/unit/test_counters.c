@@ -6,12 +6,14 @@
 
 #include "mmproxy/worker/counters.h"
 
+enum { WORKERS = 4, LISTENERS = 8 };
+
 static struct counters *counters;
 
 static int open_counters(void **state)
 {
     (void)state;
-    counters = counters_new();
+    counters = counters_new(WORKERS, LISTENERS);
     return counters ? 0 : -1;
 }
 
@@ -36,6 +38,11 @@ static unsigned claim_listener(const char *name)
 
     assert_return_code(listener, -listener);
     return (unsigned)listener;
+}
+
+static size_t worker_size(void)
+{
+    return sizeof(struct counters_worker) + LISTENERS * sizeof(struct counters_listener);
 }
 
 static struct counters_listener *of(unsigned worker, unsigned listener)
@@ -93,11 +100,11 @@ static void the_next_worker_with_the_number_begins_with_zeros(void **state)
     unsigned worker = claim_worker();
 
     (void)state;
-    memset(counters_worker(counters, worker), 0xff, sizeof(struct counters_worker));
+    memset(counters_worker(counters, worker), 0xff, worker_size());
     counters_release_worker(counters, worker);
     assert_int_equal(claim_worker(), worker);
     const uint8_t *bytes = (const uint8_t *)counters_worker(counters, worker);
-    for (size_t i = 0; i < sizeof(struct counters_worker); i++)
+    for (size_t i = 0; i < worker_size(); i++)
         assert_int_equal(bytes[i], 0);
     assert_int_equal(counters_sessions(counters, listener), 0);
 }
@@ -110,7 +117,7 @@ static void a_hijacked_worker_s_garbage_ends_with_it(void **state)
     unsigned good = claim_worker();
 
     (void)state;
-    memset(counters_worker(counters, evil), 0xff, sizeof(struct counters_worker));
+    memset(counters_worker(counters, evil), 0xff, worker_size());
     atomic_store(&of(good, ssh)->sessions, 1);
     assert_true(counters_sessions(counters, ssh) > UINT32_MAX); /* it does not wrap round */
     /* Listeners come and go as ever, while it is there. */
@@ -149,7 +156,7 @@ static void a_worker_can_write_no_pages_but_its_own(void **state)
     (void)state;
     for (unsigned i = 0; i < COUNT(pages); i++)
         pages[i] = (uint8_t *)counters_worker(counters, claim_worker());
-    size_t last = sizeof(struct counters_worker) - 1;
+    size_t last = worker_size() - 1;
     assert_int_equal(end_of_intruder(1, pages[1]), 0);
     assert_int_equal(end_of_intruder(1, pages[1] + last), 0);
     assert_int_equal(end_of_intruder(1, pages[0]), SIGSEGV);
@@ -222,6 +229,9 @@ static void two_generations_of_the_largest_configuration_fit(void **state)
     char name[16];
 
     (void)state;
+    counters_free(counters);
+    counters = counters_new(COUNTERS_WORKERS, COUNTERS_LISTENERS);
+    assert_non_null(counters);
     for (unsigned i = 0; i < 2 * CONFIG_LISTENERS_MAX; i++) {
         snprintf(name, sizeof name, "l%u", i);
         assert_int_equal(claim_listener(name), i);

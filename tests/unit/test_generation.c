@@ -9,7 +9,7 @@
 #include "mmproxy/net/sock.h"
 #include "mmproxy/supervisor/generation.h"
 
-enum { WORKERS = 2 };
+enum { WORKERS = 2, COUNTERS = 8, LISTENERS = 4 };
 
 static struct world {
     struct ev_loop *loop;
@@ -122,7 +122,7 @@ static int set_up(void **state)
     world.descriptors = support_descriptors("");
     world.first = getpid();
     world.loop = ev_loop_new(EVBACKEND_EPOLL);
-    world.counters = counters_new();
+    world.counters = counters_new(COUNTERS, LISTENERS);
     int listening = support_listen(0);
     struct addr addr = support_name(listening);
     world.config = make_config(&addr);
@@ -274,7 +274,7 @@ static void workers_that_can_t_start_are_a_failure_to_be_cleared_away(void **sta
 static void a_start_without_room_for_its_workers_fails_and_says_why(void **state)
 {
     (void)state;
-    for (int i = 0; i < COUNTERS_WORKERS - 1; i++) /* of generations that drain */
+    for (int i = 0; i < COUNTERS - 1; i++) /* of generations that drain */
         assert_int_equal(counters_claim_worker(world.counters), i);
     start(no_jail);
     turn_until(has_failed);

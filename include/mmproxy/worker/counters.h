@@ -19,9 +19,9 @@
 #include "mmproxy/worker/reason.h"
 
 /*
- * Address space is reserved for so many; memory is taken only for those in use. Two generations
- * can have entirely different listeners, and four can have all the workers that there may be. A
- * 32-bit process has less address space: 64 workers take a quarter of a GiB of it.
+ * What the supervisor has room for: two generations can have entirely different listeners, and four
+ * can have all the workers that there may be. This takes 18 GB of address space; memory is taken
+ * only for what is in use. A 32-bit process has less: 64 workers take a quarter of a GiB of it.
  */
 enum {
     COUNTERS_LISTENERS = 2 * CONFIG_LISTENERS_MAX,
@@ -46,7 +46,7 @@ struct counters_worker {
     _Atomic uint32_t sessions;  /* at the moment, of all listeners */
     _Atomic uint32_t forbidden; /* what the jail ended the worker for; see jail/trap.h */
     struct clients clients;
-    struct counters_listener listeners[COUNTERS_LISTENERS];
+    struct counters_listener listeners[]; /* by their number; those that are not claimed too */
 };
 
 struct counters;
@@ -54,8 +54,11 @@ struct counters;
 /* What an errno of the functions below means, as a sentence. */
 const char *counters_strerror(int error);
 
-/* returns: NULL when memory is short. */
-struct counters *counters_new(void);
+/*
+ * For so many workers and listeners at once: COUNTERS_WORKERS and COUNTERS_LISTENERS, but for
+ * tests. returns: NULL when memory is short.
+ */
+struct counters *counters_new(unsigned workers, unsigned listeners);
 void counters_free(struct counters *counters);
 
 /*

@@ -119,15 +119,15 @@ static int give_up_privileges(const struct jail *jail, struct jail_failure *fail
  * itself they name an address. splice would read a log file, or a terminal's keys. So they are
  * denied on the descriptors that it was given.
  */
-static int deny_on_given(int channel)
+static int deny_on_given(int channel, int leash)
 {
     static const char *const calls[] = { "bind", "connect", "splice" };
     enum { N_CALLS = sizeof calls / sizeof *calls };
-    int fds[] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, channel, -1, -1 };
+    int fds[] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, channel, leash, -1, -1 };
     struct filter_line lines[N_CALLS * sizeof fds / sizeof *fds];
     struct filter_table table = { .lines = lines };
 
-    log_descriptors(&fds[4]);
+    log_descriptors(&fds[5]);
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
         struct filter_line line = { .args = { { .index = 0, .test = FILTER_IS } } };
         if (fds[i] < 0)
@@ -141,17 +141,17 @@ static int deny_on_given(int channel)
     return filter_deny(&table);
 }
 
-static int close_filter(int channel, _Atomic uint32_t *tell)
+static int close_filter(int channel, int leash, _Atomic uint32_t *tell)
 {
     struct filter_table tables[] = { filter_worker_calls(), filter_instrument_calls() };
 
     int err = trap_set(tell);
     if (err == 0)
-        err = deny_on_given(channel);
+        err = deny_on_given(channel, leash);
     return err < 0 ? err : filter_allow(tables, sizeof tables / sizeof *tables);
 }
 
-int jail_close(const struct jail *jail, int channel, _Atomic uint32_t *tell,
+int jail_close(const struct jail *jail, int channel, int leash, _Atomic uint32_t *tell,
                struct jail_failure *failure)
 {
     /* One thread needs one arena; under pressure malloc would make more, with mprotect. */
@@ -165,7 +165,7 @@ int jail_close(const struct jail *jail, int channel, _Atomic uint32_t *tell,
     err = jail->keeps_ports ? 0 : ports_leave_to_kernel();
     if (err < 0)
         return failed(failure, "give up the choice of ports (Landlock)", err);
-    err = close_filter(channel, tell);
+    err = close_filter(channel, leash, tell);
     return err < 0 ? failed(failure, "filter system calls (seccomp)", err) : 0;
 }
 

@@ -8,7 +8,7 @@ import pytest
 
 from lib import conf, daemon, header, proc, routing
 from lib.conn import connect
-from lib.reloading import Reloader
+from lib.reloading import UNCHANGED, Reloader
 from lib.stopped_child import stop_next_child
 from lib.target import EchoTarget
 from lib.topology import CLIENT_OF, ORIGIN_OF
@@ -195,6 +195,43 @@ def test_a_drained_session_keeps_its_return_path(method, origin, plain_net, dire
     assert "mmproxy" not in origin.run("nft", "list", "tables")
     gateway.stop()
     assert routing.snapshot(origin) == before
+
+
+@pytest.mark.usefixtures("services")
+def test_killed_supervisor_s_first_sessions_keep_their_return_path_from_another_mark(
+        origin, plain_net, directory, start):
+    """The workers of the first generation hold the claim too."""
+    gateway = start(write(directory, conf.listener(return_path="fwmark", mark=7, table=1007)))
+    gateway.wait_listening(*conf.LISTEN)
+    gateway.may_lose_workers = True
+    kept = session(plain_net, 4, 50000)
+    gateway.signal(signal.SIGKILL)
+    gateway.wait_line(r"\[!\] the supervisor has died: .*")
+    again = start(write(directory, conf.listener(return_path="fwmark", mark=8, table=1008)))
+    again.wait_listening(*conf.LISTEN)
+    session(plain_net, 4, 50001).close()
+    assert any("1007" in line for line in routing.own(origin))
+    kept.send(b"still here")
+    assert kept.recv(10) == b"still here"
+    kept.close()
+    until(lambda: not any("1007" in line for line in routing.own(origin)), "it to be gone")
+    again.stop()
+
+
+@pytest.mark.usefixtures("services")
+def test_reload_without_a_change_sets_up_what_the_host_needs_by_now(origin, plain_net, directory,
+                                                                    start):
+    """IPv6 that was enabled after the start."""
+    origin.sysctl("net.ipv6.conf.all.disable_ipv6", 1)
+    gateway = start(write(directory, conf.listener(listen="0.0.0.0:2222", return_path="loopback")))
+    gateway.wait_listening("0.0.0.0:2222")
+    assert len(routing.own(origin)) == 2
+    origin.sysctl("net.ipv6.conf.all.disable_ipv6", 0)
+    Reloader(gateway, directory).hup(UNCHANGED)
+    assert len(routing.own(origin)) == 4
+    until(lambda: "::1" in origin.run("ip", "-6", "address", "show", "dev", "lo"), "an address")
+    gateway.stop()
+    assert not routing.own(origin)
 
 
 def test_stop_with_a_session_drains_with_its_return_path(origin, plain_net, services, directory,

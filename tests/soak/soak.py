@@ -12,6 +12,7 @@ import time
 from lib import attack_waves, conf, daemon, footprint, hostile
 from lib.topology import ORIGIN4, ORIGIN6, Topology
 
+import deaths
 import kills
 import sessions
 from changes import Changes, usual_listeners
@@ -238,6 +239,13 @@ def run_kills(count, directory):
     return not failures
 
 
+def run_deaths(count, directory):
+    failures = deaths.run(count, directory)
+    show("failures", failures)
+    print(f"soak: {count} deaths of supervisors and workers, {len(failures)} failures")
+    return not failures
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tools/soak", description=__doc__)
     parser.add_argument("minutes", nargs="?", type=float, default=30,
@@ -246,8 +254,11 @@ def main():
                         help="only N hostile connections, and good clients among them")
     parser.add_argument("--kills", metavar="N", type=int,
                         help="only N kills of workers while they count sessions")
+    parser.add_argument("--deaths", metavar="N", type=int,
+                        help="only N kills of supervisors and workers, in reloads and upgrades")
     args = parser.parse_args()
-    if args.minutes <= 0 or (args.kills is not None and args.kills < 1) or (args.hostile is not None and args.hostile < 100):
+    if args.minutes <= 0 or any(
+            number is not None and number < 1 for number in (args.kills, args.deaths)) or (args.hostile is not None and args.hostile < 100):
         parser.error("minutes are more than none, hostile connections 100 at least, kills 1")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -256,6 +267,7 @@ def main():
         directory.chmod(0o1777)
         is_well = (run_attack(args.hostile, directory) if args.hostile is not None
                    else run_kills(args.kills, directory) if args.kills is not None
+                   else run_deaths(args.deaths, directory) if args.deaths is not None
                    else run_soak(args.minutes, directory))
     return 0 if is_well else 1
 

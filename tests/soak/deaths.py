@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+Supervisors and workers that are killed in every phase of reloads and upgrades, and started again
+as a service manager does: held sessions go on, and in the end nothing is left.
+"""
+
+import collections
+import os
+import random
+import re
+import shutil
+import signal
+import time
+
+from lib import conf, daemon, manager, proc, routing
+from lib.chatter import Chatter, next_client
+from lib.conn import connect
+from lib.header import v1
+from lib.target import EchoTarget
+from lib.topology import ORIGIN4, Topology
+from lib.wait import until
+
+HELD = 12
+WORKERS = 2
+TOLD_EVERY = 50
+SERVED_WITHIN = 1
+LONGEST_PAUSE = 0.06  # a reload or an upgrade is over by then
+SETTINGS = {"workers": WORKERS, "routing": "managed", "drain_timeout": 600,
+            "log": {"level": "notice"}}
+
+
+class Gateway:
+    """All processes of one mmproxy, with this class as their service manager."""
+
+    def __init__(self, net, directory, has_store):
+        self.net, self.directory = net, directory
+        self.has_store = has_store
+        self.runtime = directory / "run"
+        self.manager = manager.Manager(directory)
+        self.store = {}
+        self.main = None
+        self.daemons = []
+        self._numbers = iter(range(1, 1_000_000))
+        self.change()
+
+    def change(self):
+        conf.write(self.directory, [conf.listener(keepalive=next(self._numbers),
+                                                  listen="0.0.0.0:2222")], **SETTINGS)
+
+    def start(self):
+        env = self.manager.environment | {"RUNTIME_DIRECTORY": str(self.runtime)}
+        prefix = ()
+        if self.has_store:
+            env["FDSTORE"] = "64"
+            prefix = manager.handing_over_store([(fd, name) for fd, name in self.store.items()])
+        started = daemon.Daemon(self.net.origin, ["-c", self.directory / "mmproxy.conf"],
+                                self.directory, prefix=prefix, env=env)
+        started.may_lose_workers = True
+        self.daemons.append(started)
+        self.main = started.pid
+
+    def hear(self):
+        """What the processes have told their manager meanwhile."""
+        while True:
+            try:
+                message = self.manager.next(0.001)
+            except TimeoutError:
+                return
+            self._take(message)
+
+    def _take(self, message):
+        if "MAINPID" in message.fields:
+            self.main = int(message.fields["MAINPID"])
+        name = message.fields.get("FDNAME")
+        if "FDSTOREREMOVE" in message.fields:
+            for fd in [fd for fd, stored in self.store.items() if stored == name]:
+                os.close(fd)
+                del self.store[fd]
+        self.store |= {fd: name for fd in message.fds}
+
+    def processes(self):
+        """All living ones: pid → may it be a supervisor?"""
+        found = {}
+        for entry in os.listdir("/proc"):
+            try:
+                if entry.isdigit() and os.path.samefile(f"/proc/{entry}/exe", daemon.BINARY):
+                    found[int(entry)] = not proc.ignores(int(entry), signal.SIGTERM)
+            except OSError:
+                continue
+        return {pid: kind for pid, kind in found.items() if proc.is_alive(pid)}
+
+    def workers(self):
+        return [pid for pid, is_supervisor in self.processes().items() if not is_supervisor]
+
+    def close(self):
+        for pid in self.processes():
+            proc.kill(pid)
+        for each in self.daemons:
+            each.close()
+        for fd in self.store:
+            os.close(fd)
+        self.manager.close()
+
+
+class Run:
+    def __init__(self, count, directory, has_store):
+        self.count = count
+        self.net = Topology()
+        routing.create_mangle(self.net.origin)
+        self.before = routing.snapshot(self.net.origin)
+        self.service = EchoTarget(self.net.origin, "127.0.0.1", conf.SERVICE_PORT)
+        self.gateway = Gateway(self.net, directory, has_store)
+        self.generator = random.Random(count)
+        self.failures = []
+        self.kinds = collections.Counter()
+        self.worst = 0
+        self.held = []  # (connection, the worker that has it)
+        self.killed = set()
+
+    # --- held sessions
+
+    def _session(self):
+        """A session that has been served, or None."""
+        try:
+            conn = connect(self.net.lb, ORIGIN4, 2222)
+        except OSError:
+            return None
+        try:
+            conn.sock.settimeout(1)
+            conn.send(v1(*next_client()) + b"?")
+            if conn.recv(1) == b"?":
+                conn.sock.settimeout(30)
+                return conn
+        except (OSError, AssertionError):
+            pass
+        conn.close()
+        return None
+
+    def _hold_more(self):
+        owners = None
+        while len(self.held) < HELD and (conn := self._session()):
+            owners = {int(m[1]): int(m[2]) for line in self.net.origin.ss(
+                "-tnp", "state", "established", "sport", "= :2222")
+                if (m := re.search(r":([0-9]+) +users:.*?pid=([0-9]+)", line))}
+            if conn.port in owners:
+                self.held.append((conn, owners[conn.port]))
+            else:
+                conn.close()
+
+    def _look_after_held(self, number, what):
+        for pair in list(self.held):
+            conn, worker = pair
+            try:
+                conn.send(b"x")
+                is_well = conn.recv(1) == b"x"
+            except (OSError, AssertionError):
+                is_well = False
+            if is_well:
+                continue
+            if worker not in self.killed:
+                self.failures.append(f"{number}: a session of worker {worker} was cut off by {what}")
+            conn.close()
+            self.held.remove(pair)
+
+    # --- one death
+
+    def _phase(self):
+        """Something that is under way, or nothing."""
+        kind = self.generator.choice(("at rest", "reload", "reload", "upgrade", "upgrade"))
+        try:
+            if kind == "reload":
+                self.gateway.change()
+                os.kill(self.gateway.main, signal.SIGHUP)
+            elif kind == "upgrade":
+                os.kill(self.gateway.main, signal.SIGUSR2)
+        except ProcessLookupError:
+            pass
+        time.sleep(self.generator.random() ** 2 * LONGEST_PAUSE)
+        return kind
+
+    def _victims(self):
+        """One of all, or all workers and the supervisor of one moment."""
+        processes = self.gateway.processes()
+        supervisors = [pid for pid, kind in processes.items() if kind]
+        workers = [pid for pid, kind in processes.items() if not kind]
+        kind = self.generator.choice(("main", "main", "supervisor", "worker", "worker", "several"))
+        if kind == "main":
+            return kind, [self.gateway.main]
+        if kind == "several":
+            return kind, [self.gateway.main, *self.generator.sample(workers, len(workers) // 2)]
+        chosen = supervisors if kind == "supervisor" else workers
+        return kind, [self.generator.choice(chosen)] if chosen else []
+
+    def _is_served(self):
+        conn = self._session()
+        if conn:
+            conn.close()
+        return bool(conn)
+
+    def _die(self, number):
+        phase = self._phase()
+        kind, victims = self._victims()
+        what = f"{phase}, {kind}"
+        self.kinds[what] += 1
+        self.killed.update(victims)
+        for pid in victims:
+            proc.kill(pid)
+        began = time.monotonic()
+        self.gateway.hear()
+        until(lambda: not any(map(proc.is_alive, victims)), "them to be gone")
+        self.gateway.hear()
+        if not proc.is_alive(self.gateway.main):
+            self.gateway.start()
+            began = time.monotonic()
+        if not self._wait_served():
+            self.failures.append(f"{number}: nobody serves after {what}\n"
+                                 + "\n".join(self.gateway.daemons[-1].lines[-20:]))
+        self.worst = max(self.worst, time.monotonic() - began)
+        if time.monotonic() - began > SERVED_WITHIN:
+            self.failures.append(f"{number}: served after {time.monotonic() - began:.2f} s, {what}")
+        self._look_after_held(number, what)
+        self._hold_more()
+        if self.generator.random() < 0.3 and self.held:  # else old generations would pile up
+            for conn, _ in self.held[:6]:
+                conn.close()
+            del self.held[:6]
+
+    def _wait_served(self):
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            self.gateway.hear()
+            if not proc.is_alive(self.gateway.main):
+                self.gateway.start()
+            if self._is_served():
+                return True
+            time.sleep(0.01)
+        return False
+
+    # --- the whole
+
+    def run(self):
+        self.gateway.start()
+        until(self._is_served, "the first session")
+        chatter = Chatter(self.net.lb, ORIGIN4, [2222], count=4, may_break=True, pause=0.02)
+        for number in range(1, self.count + 1):
+            self._die(number)
+            if number % TOLD_EVERY == 0:
+                print(f"{number} of {self.count}, {chatter.sessions} sessions seen through, worst "
+                      f"{self.worst:.2f} s, {len(self.failures)} failures", flush=True)
+        self.failures += chatter.stop()
+        self._stop()
+        return self.failures
+
+    def _stop(self):
+        """SIGTERM to the main process alone; without a store nobody knows of orphans."""
+        if not self.gateway.has_store:
+            for conn, _ in self.held:
+                conn.close()
+        time.sleep(1)  # an upgrade that is under way
+        self.gateway.hear()
+        for _ in range(3):
+            if proc.is_alive(self.gateway.main):
+                os.kill(self.gateway.main, signal.SIGTERM)
+            time.sleep(0.5)
+        try:
+            until(lambda: not self.gateway.processes(), "all processes to end", 20)
+            until(lambda: routing.snapshot(self.net.origin) == self.before, "a clean host")
+            assert not self.net.origin.is_listening(2222), "the port is open"
+            left = list(self.gateway.runtime.iterdir())
+            assert not left, f"in the runtime directory: {left}"
+        except AssertionError as error:
+            self.failures.append(f"left behind: {error}; processes {self.gateway.processes()}")
+
+    def close(self):
+        for conn, _ in self.held:
+            conn.close()
+        self.gateway.close()
+        self.service.close()
+        self.net.close()
+
+
+def run(count, directory):
+    """Half of the deaths without a store for descriptors, half with one. returns: failures."""
+    failures = []
+    # A copy of our own: its processes are known by their file.
+    daemon.BINARY = shutil.copy(daemon.BINARY, directory / "mmproxy")
+    for has_store in (False, True):
+        room = directory / ("store" if has_store else "plain")
+        room.mkdir()
+        room.chmod(0o1777)
+        part = Run((count + 1) // 2, room, has_store)
+        try:
+            failures += part.run()
+            print(f"{'with' if has_store else 'without'} a store:",
+                  ", ".join(f"{n} {what}" for what, n in sorted(part.kinds.items())))
+            print(f"served again after {part.worst:.2f} s at the worst", flush=True)
+        finally:
+            part.close()
+    return failures

@@ -214,7 +214,7 @@ def test_reset_in_the_midst_of_acknowledged_pieces(cutoffs):
         victim, survivor = sessions.open()
         thread = threading.Thread(target=acknowledge, args=(survivor, ends))
         thread.start()
-        for _ in range(number % 7):
+        for _ in range(1 + number % 7):
             victim.send(b"piece")
             victim.recv(2)
         victim.send(b"piece")

@@ -89,7 +89,8 @@ class Cutoffs:
         self.expect_resets(ends)
 
     def expect_resets(self, ends):
-        assert collections.Counter(ends) == {RST: COUNT}
+        counted = collections.Counter(ends)
+        assert counted == {RST: COUNT}, dict(counted)
         # And the log names who did it, whatever the kernel reported first.
         self._gateway.wait_line(rf"\[-\] .* disconnected, .*, {self._reason}", COUNT)
 

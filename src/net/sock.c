@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 #include <unistd.h>
+
+/* TCP_CLOSE of netinet/tcp.h, which can't be included beside linux/tcp.h. */
+enum { STATE_CLOSE = 7 };
 
 /* The longest idle time that the kernel takes. */
 enum { KEEPALIVE_MAX_S = 32767 };
@@ -109,6 +112,17 @@ void sock_reset(int fd)
 {
     (void)set_linger(fd, true);
     close(fd);
+}
+
+bool sock_takes_reset(int fd)
+{
+    struct tcp_info info = { 0 };
+    socklen_t len = sizeof info;
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || info.tcpi_state == STATE_CLOSE)
+        return true;
+    /* With its window closed a reset is sent at the window's beginning, whatever is on its way. */
+    return (info.tcpi_unacked == 0 && info.tcpi_notsent_bytes == 0) || info.tcpi_snd_wnd == 0;
 }
 
 void sock_finish(int fd)

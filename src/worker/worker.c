@@ -18,6 +18,7 @@
 enum {
     MAX_PIPES = 64,   /* 16 MiB of pipe buffers at the most; further bulk streams are copied */
     HANGUP_MS = 1000, /* until a socket that is not being read is watched for errors */
+    RESET_MS = 100,   /* between two looks whether a target would believe a reset */
 };
 
 static void for_each_listener(struct worker *worker, void (*act)(struct listener *))
@@ -208,6 +209,11 @@ static void on_hangup_due(struct deadline *deadline)
     session_watch_hangups(deadline->owner);
 }
 
+static void on_reset_due(struct deadline *deadline)
+{
+    session_drive(deadline->owner, READY_DEADLINE);
+}
+
 static void on_hangup(void *session)
 {
     session_drive(session, READY_ERROR);
@@ -280,6 +286,7 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
         return err;
 
     deadline_queue_open(&worker->hangup_deadlines, worker->loop, HANGUP_MS, on_hangup_due);
+    deadline_queue_open(&worker->reset_deadlines, worker->loop, RESET_MS, on_reset_due);
     open_watchers(worker);
     err = open_listeners(worker);
     return err < 0 ? err : begin_watching(worker);
@@ -294,6 +301,7 @@ static void worker_close(struct worker *worker)
         for_each_listener(worker, listener_close);
     free(worker->listeners);
     deadline_queue_close(&worker->hangup_deadlines);
+    deadline_queue_close(&worker->reset_deadlines);
     hangup_close(&worker->hangup);
     locals_free(worker->locals);
     pump_pool_free(worker->pool);

@@ -78,6 +78,7 @@ static inline void world_open(struct world *world)
     assert_int_equal(locals_new(&worker->locals), 0);
     assert_int_equal(hangup_open(&worker->hangup, worker->loop, support_on_hangup), 0);
     deadline_queue_open(&worker->hangup_deadlines, worker->loop, 600 * 1000, support_on_hangup_due);
+    deadline_queue_open(&worker->reset_deadlines, worker->loop, 600 * 1000, NULL);
     LIST_INIT(&worker->sessions);
     assert_int_equal(listener_open(&world->listener, worker, 0), 0);
 }
@@ -90,6 +91,7 @@ static inline void world_close(struct world *world)
     assert_int_equal(worker->n_sessions, 0);
     listener_close(&world->listener);
     deadline_queue_close(&worker->hangup_deadlines);
+    deadline_queue_close(&worker->reset_deadlines);
     hangup_close(&worker->hangup);
     locals_free(worker->locals);
     pump_pool_free(worker->pool);

@@ -163,7 +163,7 @@ static void a_payload_goes_out_when_the_state_is_entered(void **state)
     assert_int_equal(pump_prime(&rig.session.up, (const uint8_t *)"payload", 7), 0);
     assert_int_equal(rig_run(&rig, READY_ENTERED), SESSION_RELAY);
     rig_receive(&rig, SERVICE, "payload");
-    assert_int_equal(rig_run(&rig, READY_STOP), SESSION_CLOSED);
+    assert_int_equal(rig_run(&rig, READY_STOP), SESSION_RESET);
     rig_hang_up(&rig);
     rig_close(&rig);
 }
@@ -281,7 +281,7 @@ static void run_to_the_failure(struct rig *rig, enum side survivor, unsigned rea
         /* A reset makes a socket ready for everything. */
         next = rig_run(rig, i % 2 ? READY_ERROR : READY_SOCKETS);
     }
-    assert_int_equal(next, SESSION_CLOSED);
+    assert_int_equal(next, SESSION_RESET);
     assert_false(support_is_ready(rig->ends[survivor], POLLRDHUP, 0));
 }
 
@@ -319,7 +319,7 @@ static void a_target_that_is_reset_before_the_payload_goes_out_is_no_regular_end
     assert_int_equal(pump_prime(&rig.session.up, (const uint8_t *)"payload", 7), 0);
     rig_send(&rig, SERVICE, "banner");
     rig_reset(&rig, SERVICE);
-    assert_int_equal(rig_run(&rig, READY_ENTERED), SESSION_CLOSED);
+    assert_int_equal(rig_run(&rig, READY_ENTERED), SESSION_RESET);
     assert_string_equal(rig.session.end, "target reset");
     rig_receive(&rig, CLIENT, "banner");
     rig_hang_up(&rig);
@@ -338,7 +338,7 @@ static void what_the_failed_side_had_sent_before_goes_out_first(void **state)
         both_send(&rig, victim, survivor);
         rig_reset(&rig, victim);
         assert_int_equal(rig_run(&rig, victim == CLIENT ? READY_TARGET_READ : READY_PEER_READ),
-                         SESSION_CLOSED);
+                         SESSION_RESET);
         rig_receive(&rig, survivor, "first half");
         rig_hang_up(&rig);
         rig_close(&rig);
@@ -355,7 +355,7 @@ static void a_regular_end_before_the_failure_is_not_what_the_log_names(void **st
     assert_int_equal(rig_run(&rig, READY_PEER_READ), SESSION_RELAY);
     assert_string_equal(rig.session.end, "client closed");
     rig_reset(&rig, SERVICE);
-    assert_int_equal(rig_run(&rig, READY_TARGET_READ), SESSION_CLOSED);
+    assert_int_equal(rig_run(&rig, READY_TARGET_READ), SESSION_RESET);
     assert_string_equal(rig.session.end, "target reset");
     rig_hang_up(&rig);
     rig_close(&rig);
@@ -380,7 +380,7 @@ static void a_session_that_is_ended_from_outside_has_failed(void **state)
         rig_open(&rig);
         rig_finish(&rig, CLIENT);
         rig_finish(&rig, SERVICE);
-        assert_int_equal(rig_run(&rig, cases[i].ready), SESSION_CLOSED);
+        assert_int_equal(rig_run(&rig, cases[i].ready), SESSION_RESET);
         assert_string_equal(rig.session.end, cases[i].end);
         rig_hang_up(&rig);
         assert_int_not_equal(support_read_end(rig.ends[CLIENT]), 0);

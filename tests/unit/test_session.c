@@ -55,6 +55,11 @@ enum session_state relay_run(struct session *session, unsigned ready)
     return play(session, SESSION_RELAY, ready);
 }
 
+enum session_state reset_run(struct session *session, unsigned ready)
+{
+    return play(session, SESSION_RESET, ready);
+}
+
 #define SCRIPT(...)                                         \
     script_set((const enum session_state[]){ __VA_ARGS__ }, \
                COUNT(((const enum session_state[]){ __VA_ARGS__ })))
@@ -348,6 +353,36 @@ static void only_a_session_that_has_not_failed_closes_with_fin(void **state)
     }
 }
 
+static void the_peer_is_reset_at_once_and_the_target_when_the_state_has_ended(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    const struct deadline_queue *queue = &rig.world.worker.reset_deadlines;
+    SCRIPT(SESSION_CONNECT, SESSION_RELAY, SESSION_RELAY, SESSION_RESET, SESSION_RESET,
+           SESSION_RESET, SESSION_CLOSED);
+    struct session *session = start_relay(&rig);
+    session->has_failed = true;
+    assert_int_equal(pump_prime(&session->up, (const uint8_t *)"unsent", 6), 0);
+    session_drive(session, READY_PEER_READ);
+    assert_int_equal(session->state, SESSION_RESET);
+    assert_int_equal(script.ready[4], READY_ENTERED);
+    assert_int_equal(support_read_end(rig.client), ECONNRESET);
+    assert_null(session->up.backlog);
+    assert_int_equal(events(&session->target_io), 0);
+    assert_ptr_equal(session->deadline.queue, queue);
+    assert_int_equal(rig.world.worker.n_sessions, 1);
+
+    deadline_clear(&session->deadline); /* as it is when it is due */
+    session_drive(session, READY_DEADLINE);
+    assert_ptr_equal(session->deadline.queue, queue);
+    assert_false(support_is_ready(rig.service, POLLIN, 0));
+    session_drive(session, READY_DEADLINE);
+    assert_int_equal(support_read_end(rig.service), ECONNRESET);
+    rig_close(&rig);
+}
+
 static void what_a_session_held_is_free_again(void **state)
 {
     struct rig rig;
@@ -379,6 +414,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_may_not_come_in_is_reset_and_no_state_runs),
         cmocka_unit_test(a_watcher_that_epoll_refuses_is_told),
         cmocka_unit_test(only_a_session_that_has_not_failed_closes_with_fin),
+        cmocka_unit_test(the_peer_is_reset_at_once_and_the_target_when_the_state_has_ended),
         cmocka_unit_test(what_a_session_held_is_free_again),
     };
 

@@ -211,6 +211,24 @@ static void what_closes_an_accepted_socket_resets_it_unless_it_is_finished(void 
     close(listening);
 }
 
+static void a_reset_is_believed_when_all_that_was_sent_has_arrived(void **state)
+{
+    static const char bytes[1 << 20];
+    int ends[2];
+
+    (void)state;
+    support_tcp_pair(ends, 0);
+    assert_true(sock_takes_reset(ends[0]));
+    support_set_option(ends[0], SOL_SOCKET, SO_MAX_PACING_RATE, 1000);
+    assert_true(send(ends[0], bytes, sizeof bytes, 0) > 0);
+    assert_false(sock_takes_reset(ends[0]));
+    support_reset(ends[1]);
+    support_wait(ends[0], POLLHUP);
+    assert_true(sock_takes_reset(ends[0]));
+    assert_true(sock_takes_reset(-1));
+    close(ends[0]);
+}
+
 static void an_option_that_can_t_be_set_says_why(void **state)
 {
     int ends[2];
@@ -239,6 +257,7 @@ int main(void)
         cmocka_unit_test(a_huge_backlog_is_no_error),
         cmocka_unit_test(a_reset_is_seen_as_one_and_drops_what_was_not_delivered),
         cmocka_unit_test(what_closes_an_accepted_socket_resets_it_unless_it_is_finished),
+        cmocka_unit_test(a_reset_is_believed_when_all_that_was_sent_has_arrived),
         cmocka_unit_test(an_option_that_can_t_be_set_says_why),
     };
 

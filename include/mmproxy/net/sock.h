@@ -57,6 +57,14 @@ int sock_set_abortive(int fd);
 /* Closes with RST a socket that has not been set abortive. */
 void sock_reset(int fd);
 
+/*
+ * Would the other side believe a reset now? It must come at the place in the stream that the
+ * other side has reached. Where some of what was sent has been dropped, as by a receiver whose
+ * buffer is full, that side asks back (spec: RFC 5961, 3.2), and for a connection from a foreign
+ * address the kernel gives no answer once the socket is closed.
+ */
+bool sock_takes_reset(int fd);
+
 /* Closes with FIN, after all that was sent: for a session that has come to its regular end. */
 void sock_finish(int fd);
 

@@ -58,6 +58,7 @@ struct worker {
     struct locals *locals;
     struct hangup hangup;
     struct deadline_queue hangup_deadlines; /* of sessions that hangup will have to watch */
+    struct deadline_queue reset_deadlines;  /* of sessions whose target is about to be reset */
     struct listener *listeners;             /* one per listener of the configuration */
     LIST_HEAD(, session) sessions;
     unsigned n_sessions;

@@ -100,7 +100,7 @@ static enum session_state relay_ended(struct session *session)
     counters_add(&counters->bytes_in, session->up.bytes);
     counters_add(&counters->bytes_out, session->down.bytes);
     report_disconnected(session, listener_config_target(config, addr_family(&session->client)));
-    return SESSION_CLOSED;
+    return session->has_failed ? SESSION_RESET : SESSION_CLOSED;
 }
 
 static enum session_state aborted(struct session *session, const char *end)

@@ -12,6 +12,7 @@ static enum session_state (*const run_state[SESSION_STATES])(struct session *, u
     [SESSION_HEADER] = header_run,
     [SESSION_CONNECT] = connect_run,
     [SESSION_RELAY] = relay_run,
+    [SESSION_RESET] = reset_run,
 };
 
 /* EV_ERROR: epoll refused the descriptor. Trying again at once might go on for ever. */
@@ -106,6 +107,8 @@ static void set_deadline(struct session *session)
         deadline_set(&session->deadline, &listener->connect_deadlines);
     else if (session->state == SESSION_RELAY && listener->config->idle_timeout_ms > 0)
         deadline_set(&session->deadline, &listener->idle_deadlines);
+    else if (session->state == SESSION_RESET)
+        deadline_set(&session->deadline, &listener->worker->reset_deadlines);
 }
 
 static void hang_up(const struct session *session, int fd)
@@ -175,12 +178,33 @@ void session_watch_hangups(struct session *session)
     arm(session);
 }
 
-static void leave_state(struct session *session)
+/* The peer is gone, and so is what had not been delivered. */
+static void drop_peer(struct session *session)
 {
+    struct worker *worker = session->listener->worker;
+
+    ev_io_stop(worker->loop, &session->peer_io);
+    pump_close(&session->up, worker->pool);
+    pump_close(&session->down, worker->pool);
+    hang_up(session, session->peer_fd);
+    session->peer_fd = -1;
+}
+
+static void leave_state(struct session *session, enum session_state next)
+{
+    if (next == SESSION_RESET)
+        drop_peer(session);
     if (session->state == SESSION_CONNECT) {
         free(session->header); /* the pump has a copy of what was behind it */
         session->header = NULL;
     }
+}
+
+/* idle_timeout begins anew with everything that comes or goes; RESET looks again and again. */
+static bool restarts_deadline(const struct session *session, unsigned ready)
+{
+    return (session->state == SESSION_RELAY && (ready & READY_SOCKETS)) ||
+           (session->state == SESSION_RESET && (ready & READY_DEADLINE));
 }
 
 void session_drive(struct session *session, unsigned ready)
@@ -188,7 +212,7 @@ void session_drive(struct session *session, unsigned ready)
     enum session_state next;
 
     while ((next = run_state[session->state](session, ready)) != session->state) {
-        leave_state(session);
+        leave_state(session, next);
         session->state = next;
         if (next == SESSION_CLOSED) {
             session_free(session);
@@ -197,8 +221,7 @@ void session_drive(struct session *session, unsigned ready)
         set_deadline(session);
         ready = READY_ENTERED;
     }
-    /* idle_timeout begins anew with everything that comes or goes. */
-    if (session->state == SESSION_RELAY && (ready & READY_SOCKETS))
+    if (restarts_deadline(session, ready))
         set_deadline(session);
     arm(session);
 }

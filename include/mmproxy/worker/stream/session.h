@@ -22,6 +22,7 @@ enum session_state {
     SESSION_HEADER,  /* reading the PROXY header */
     SESSION_CONNECT, /* on the way to the target */
     SESSION_RELAY,   /* bytes flow */
+    SESSION_RESET,   /* it has failed; the target is about to be reset */
     SESSION_CLOSED,  /* to be freed */
     SESSION_STATES
 };
@@ -45,7 +46,7 @@ enum session_ready {
 struct session {
     struct listener *listener;
     enum session_state state;
-    int peer_fd;
+    int peer_fd;   /* -1 in RESET */
     int target_fd; /* -1 before CONNECT */
     ev_io peer_io;
     ev_io target_io;
@@ -59,6 +60,7 @@ struct session {
     bool ends_with_fin;     /* both ends have seen the regular end: close, not reset */
     bool has_failed;        /* a socket has, or the session was ended: FIN is never sent again */
     bool acknowledges_late; /* to the target: nothing has come from it yet */
+    uint8_t reset_checks;   /* how often RESET has looked in vain */
     bool peer_errors_watched;
     bool target_errors_watched;
     uint8_t *header; /* a header that did not come in one piece, or the payload behind it */
@@ -82,9 +84,10 @@ void session_drive(struct session *session, unsigned ready);
 /* hangup_due is due: from now on hangup tells when a socket fails that is not being read. */
 void session_watch_hangups(struct session *session);
 
-/* The states, each in a file of its own: header.c, connect.c, relay.c. */
+/* The states, each in a file of its own: header.c, connect.c, relay.c, reset.c. */
 enum session_state header_run(struct session *session, unsigned ready);
 enum session_state connect_run(struct session *session, unsigned ready);
 enum session_state relay_run(struct session *session, unsigned ready);
+enum session_state reset_run(struct session *session, unsigned ready);
 
 #endif

@@ -20,9 +20,14 @@ enum { LIFETIME_S = 60 };
 
 bool preflight_run(const struct config *config, bool is_verifying, const struct report_sink *sink)
 {
-    bool holds = !is_verifying || verify_run(config, sink);
+    struct report_told told = { 0 }; /* by both */
+    struct report_sink once = *sink;
 
-    return check_run(config, sink) && holds;
+    once.told = &told;
+    bool holds = !is_verifying || verify_run(config, &once);
+    holds = check_run(config, &once) && holds;
+    report_told_close(&told);
+    return holds;
 }
 
 static void report(void *context, enum log_level level, const char *line)
@@ -63,7 +68,9 @@ static void keep(void *context, const struct addr *target, bool holds)
 
 static _Noreturn void be_preflight(struct supervisor *supervisor)
 {
-    const struct report_sink sink = { report, keep, supervisor->checking };
+    const struct report_sink sink = { .line = report,
+                                      .verdict = keep,
+                                      .context = supervisor->checking };
     const struct config *config = supervisor->current->config;
     bool is_verifying = config->routing == ROUTING_MANUAL && !config->quiet;
     sigset_t none;

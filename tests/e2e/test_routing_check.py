@@ -91,9 +91,14 @@ def test_a_missing_capability_is_named(origin, directory):
 def test_a_firewall_is_suspected_when_everything_of_ours_is_there(origin, directory):
     origin.run("nft", "-f", "-", input="""
         table inet wall {
+            set strangers {
+                type ipv4_addr
+                flags interval
+                elements = { 192.0.2.0/24 }
+            }
             chain i {
                 type filter hook input priority filter
-                ip saddr 192.0.2.0/24 drop
+                ip saddr @strangers drop
             }
         }""")
     result = check(origin, directory)

@@ -65,8 +65,9 @@ static int probe(void)
     return r;
 }
 
-/* Runs commands; *output (may be NULL) is what they print, owned by the caller. */
-static int run(const char *commands, char **output)
+/* flags: of libnftables' output. Runs commands; *output (may be NULL) is what they print, owned by
+ * the caller. */
+static int run(const char *commands, unsigned flags, char **output)
 {
     struct nft_ctx *context;
     int r = probe();
@@ -76,8 +77,7 @@ static int run(const char *commands, char **output)
     context = nft_ctx_new(NFT_CTX_DEFAULT);
     if (!context)
         return -ENOMEM;
-    nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_STATELESS |
-                                          NFT_CTX_OUTPUT_TERSE);
+    nft_ctx_output_set_flags(context, flags);
     nft_ctx_buffer_output(context);
     nft_ctx_buffer_error(context);
     if (nft_run_cmd_from_buffer(context, commands) != 0)
@@ -93,7 +93,9 @@ static int run(const char *commands, char **output)
 int nft_read(struct nftlist *list, bool own_only)
 {
     char *text = NULL;
-    int r = run(own_only ? "list table " OWN_TABLE : "list ruleset", &text);
+    int r =
+        run(own_only ? "list table " OWN_TABLE : "list ruleset",
+            NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_TERSE, &text);
 
     if (r == 0)
         r = nftlist_parse(list, text);
@@ -101,6 +103,15 @@ int nft_read(struct nftlist *list, bool own_only)
         r = 0; /* there is no such table */
     free(text);
     return r;
+}
+
+char *nft_text(void)
+{
+    char *text = NULL;
+
+    (void)run("list ruleset",
+              NFT_CTX_OUTPUT_HANDLE | NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_TERSE, &text);
+    return text;
 }
 
 static void print_rules(FILE *out, const struct wanted *wanted, enum wanted_kind kind)
@@ -139,7 +150,7 @@ int nft_write(const struct wanted *wanted)
         print_rules(out, wanted, WANTED_RESTORE_MARK);
         fputs("}\n}\n", out);
     }
-    r = fclose(out) == 0 ? run(commands, NULL) : -errno;
+    r = fclose(out) == 0 ? run(commands, 0, NULL) : -errno;
     free(commands);
     return r;
 }

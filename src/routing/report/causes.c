@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mmproxy/net/listening.h"
+#include "mmproxy/routing/kernel/nft.h"
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/kernel/sysctl.h"
 #include "mmproxy/routing/report/check.h"
+#include "mmproxy/routing/wanted/ruleset.h"
 
 struct causes {
     const struct config *config;
@@ -19,7 +22,14 @@ struct causes {
     struct wanted_host host;
     struct wanted wanted;
     struct survey survey;
+    bool has_listening;
+    struct listening *listening; /* owned */
+    size_t n_listening;
+    bool has_ruleset;
+    char *ruleset; /* NULL where it can't be read */
 };
+
+enum { CLIENT_PORT = 40000 }; /* any that clients have */
 
 struct causes *causes_new(const struct config *config, struct rtnl *rtnl)
 {
@@ -38,6 +48,8 @@ void causes_free(struct causes *causes)
         return;
     survey_close(&causes->survey);
     wanted_close(&causes->wanted);
+    free(causes->listening);
+    free(causes->ruleset);
     free(causes);
 }
 
@@ -57,33 +69,192 @@ static int look(struct causes *causes)
     return r;
 }
 
-static void report_down(const struct addr *target, const struct report_sink *sink)
+static void read_listening(struct causes *causes)
 {
+    if (!causes->has_listening)
+        (void)listening_read(&causes->listening, &causes->n_listening);
+    causes->has_listening = true;
+}
+
+/* Where the service listens on the target's port; NULL: nowhere. */
+static const struct listening *find_service(struct causes *causes, const struct addr *target)
+{
+    read_listening(causes);
+    for (size_t i = 0; i < causes->n_listening; i++) {
+        if (addr_port(&causes->listening[i].addr) == addr_port(target))
+            return &causes->listening[i];
+    }
+    return NULL;
+}
+
+static bool is_taken(struct causes *causes, const struct addr *target)
+{
+    read_listening(causes);
+    for (size_t i = 0; i < causes->n_listening; i++) {
+        if (listening_takes(&causes->listening[i], target))
+            return true;
+    }
+    return false;
+}
+
+/* A segment between client and target, there or back. */
+static struct ruleset_packet segment(const struct listener_config *listener,
+                                     const struct addr *client, const struct addr *target,
+                                     const char *hook, bool is_reply)
+{
+    struct ruleset_packet packet = {
+        .hook = hook,
+        .src = is_reply ? *target : *client,
+        .dst = is_reply ? *client : *target,
+        .mark = listener->mark,
+        .is_new = !is_reply,
+        .is_dst_local = !is_reply,
+    };
+
+    return packet;
+}
+
+/* What nftables does to a connection of client, first to last. returns: was anything found? */
+static bool find_rule(struct causes *causes, const struct listener_config *listener,
+                      const struct addr *client, const struct addr *target, unsigned effects,
+                      struct ruleset_found *out)
+{
+    static const char *const hooks[] = { "output", "prerouting", "input" };
+
+    if (!causes->has_ruleset)
+        causes->ruleset = nft_text();
+    causes->has_ruleset = true;
+    for (size_t i = 0; causes->ruleset && effects != 0 && i < 6; i++) {
+        struct ruleset_packet packet = segment(listener, client, target, hooks[i % 3], i >= 3);
+
+        if (ruleset_find(causes->ruleset, &packet, effects, out))
+            return true;
+    }
+    return false;
+}
+
+static void report_rule(const struct ruleset_found *found, const struct report_sink *sink)
+{
+    const char *what = "This firewall rule drops its packets";
+
+    if (found->effect == RULESET_REJECT)
+        what = "This firewall rule rejects its packets";
+    else if (found->effect == RULESET_NOTRACK)
+        what =
+            "Return path connmark needs conntrack, and this rule switches it off for its packets";
+    else if (found->effect == RULESET_SET_MARK)
+        what = "This rule changes the mark of its packets";
+    else if (found->effect == RULESET_POLICY_DROP)
+        what = "This firewall chain drops its packets";
+    report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: %s: %s. This command mends it:", what,
+                     found->rule);
+    report_sink_command(sink, found->command);
+}
+
+/* A client for the conventional connection: this host. */
+static struct addr own_client(const struct addr *target)
+{
+    struct addr client = *target;
+
+    addr_set_port(&client, CLIENT_PORT);
+    return client;
+}
+
+/* returns: was a rule of the firewall found that does it? */
+static bool report_firewall(struct causes *causes, const struct listener_config *listener,
+                            const struct addr *client, const struct addr *target,
+                            const struct report_sink *sink)
+{
+    struct ruleset_found found;
+
+    if (!find_rule(causes, listener, client, target, RULESET_REFUSES, &found))
+        return false;
+    report_rule(&found, sink);
+    return true;
+}
+
+static void report_rejected(struct causes *causes, const struct listener_config *listener,
+                            const struct addr *target, const struct report_sink *sink)
+{
+    struct addr client = own_client(target);
     char text[ADDR_STRLEN];
 
     report_sink_line(sink, LOG_LEVEL_WARNING,
-                     "[!] FAILED: Target server %s seems to be down: connection refused. Start the "
-                     "service; what listens there, this shows: ss -ltnp 'sport = :%u'",
-                     addr_format(target, text), addr_port(target));
+                     "[!] FAILED: Unable to connect() to target server %s: connection refused, "
+                     "although something listens there. A firewall rejects it.",
+                     addr_format(target, text));
+    if (!report_firewall(causes, listener, &client, target, sink))
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: To see its rules: nft list ruleset; iptables-save");
 }
 
-void causes_plain(const struct addr *target, int error, const struct report_sink *sink)
+static void report_elsewhere(const struct listener_config *listener, const struct addr *target,
+                             const struct addr *service, const struct report_sink *sink)
 {
+    const char *key = addr_family(target) == AF_INET6 ? "target_v6" : "target_v4";
+    char text[ADDR_STRLEN];
+    char other[ADDR_STRLEN];
+
+    addr_format(target, text);
+    addr_format(service, other);
+    if (addr_family(service) == addr_family(target))
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: Target server %s seems to be down: connection refused. A "
+                         "service listens on %s: set %s = \"%s\"%s%s, or let the service listen on "
+                         "%s.",
+                         text, other, key, other, listener->name[0] ? " in listener " : "",
+                         listener->name, text);
+    else
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: Target server %s seems to be down: connection refused. A "
+                         "service listens on %s, for %s alone: let it listen on %s, too, or leave "
+                         "out %s%s%s.",
+                         text, other, addr_family(service) == AF_INET6 ? "IPv6" : "IPv4", text, key,
+                         listener->name[0] ? " in listener " : "", listener->name);
+}
+
+static void report_down(struct causes *causes, const struct listener_config *listener,
+                        const struct addr *target, const struct report_sink *sink)
+{
+    const struct listening *service = find_service(causes, target);
+    char text[ADDR_STRLEN];
+
+    if (is_taken(causes, target))
+        report_rejected(causes, listener, target, sink);
+    else if (service)
+        report_elsewhere(listener, target, &service->addr, sink);
+    else
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: Target server %s seems to be down: connection refused. "
+                         "Nothing listens on port %u: start the service. To see what listens "
+                         "there: ss -ltnp 'sport = :%u'",
+                         addr_format(target, text), addr_port(target), addr_port(target));
+}
+
+void causes_plain(struct causes *causes, const struct listener_config *listener,
+                  const struct addr *target, int error, const struct report_sink *sink)
+{
+    struct addr client = own_client(target);
     char text[ADDR_STRLEN];
 
     addr_format(target, text);
-    if (error == -ECONNREFUSED)
-        report_down(target, sink);
-    else if (error == -ETIMEDOUT)
-        report_sink_line(
-            sink, LOG_LEVEL_WARNING,
-            "[!] FAILED: Unable to connect() to target server %s: no answer within %d ms. "
-            "A firewall may drop the packets, this shows it: nft list ruleset",
-            text, CHECK_TIMEOUT_MS);
-    else
+    if (error == -ECONNREFUSED) {
+        report_down(causes, listener, target, sink);
+        return;
+    }
+    if (error != -ETIMEDOUT) {
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: Unable to connect() to target server %s: %s.", text,
                          strerror(-error));
+        return;
+    }
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] FAILED: Unable to connect() to target server %s: no answer within %d ms.",
+                     text, CHECK_TIMEOUT_MS);
+    if (!report_firewall(causes, listener, &client, target, sink))
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: A firewall may drop the packets. To see its rules: nft list "
+                         "ruleset; iptables-save");
 }
 
 /* Where would the target's reply to a client go? "leaves by eth0", "has no route (...)". */
@@ -101,7 +272,7 @@ static void describe_reply(struct rtnl *rtnl, const struct listener_config *list
     if (r < 0) {
         snprintf(out, 128, "its reply has no route (%s)", strerror(-r));
     } else if (route.type == RTN_LOCAL) {
-        snprintf(out, 128, "though its reply would have a route back");
+        snprintf(out, 128, "although its reply has a route back");
     } else {
         if_indextoname(route.oif, name);
         snprintf(out, 128, "its reply leaves by %s (table %u)", name, route.table);
@@ -112,17 +283,37 @@ static void report_missing(const struct wanted_item *item, const struct judgemen
                            const struct report_sink *sink)
 {
     char command[WANTED_COMMAND_MAX];
+    const char *first = judgement->n_mends > 0 ? judgement->mends[0] : command;
 
-    if (judgement->verdict == JUDGE_MISSING) {
-        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: Its return path misses: %s",
-                         wanted_command(item, command));
+    wanted_command(item, command);
+    if (report_sink_has_told(sink, first)) {
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: Its return path needs what is marked CHECK FAILED above: %s",
+                         command);
         return;
     }
-    report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: Its return path has `%s`, but %s",
-                     wanted_command(item, command), judgement->reason);
+    if (judgement->verdict == JUDGE_MISSING) {
+        report_sink_line(
+            sink, LOG_LEVEL_WARNING,
+            "[!] FAILED: A piece of its return path is missing. This command adds it:");
+        report_sink_command(sink, command);
+        return;
+    }
+    report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: Its return path has `%s`, but %s%s",
+                     command, judgement->reason, report_mending(judgement->n_mends));
     for (size_t i = 0; i < judgement->n_mends; i++)
-        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: This mends it: %s",
-                         judgement->mends[i]);
+        report_sink_command(sink, judgement->mends[i]);
+}
+
+static void report_no_route(const struct addr *target, const struct report_sink *sink)
+{
+    bool is_v6 = addr_family(target) == AF_INET6;
+
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] FAILED: Return path connmark needs a default route for %s, and there is "
+                     "none: add one (ip %sroute add default via GATEWAY), or use return path "
+                     "fwmark, which needs none.",
+                     is_v6 ? "IPv6" : "IPv4", is_v6 ? "-6 " : "");
 }
 
 /* returns: was something of the listener's return path found missing? */
@@ -130,7 +321,6 @@ static bool report_pieces(struct causes *causes, const struct listener_config *l
                           const struct addr *target, const struct report_sink *sink)
 {
     bool connmark = listener->return_path == RETURN_PATH_CONNMARK;
-    bool is_v6 = addr_family(target) == AF_INET6;
     bool found = false;
 
     for (size_t i = 0; i < causes->wanted.n_items; i++) {
@@ -144,21 +334,18 @@ static bool report_pieces(struct causes *causes, const struct listener_config *l
         report_missing(item, &causes->survey.items[i], sink);
         found = true;
     }
-    if (connmark && causes->survey.no_route[is_v6]) {
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: Its return path misses an %s default route: ip %sroute add "
-                         "default via GATEWAY; return path fwmark does without.",
-                         is_v6 ? "IPv6" : "IPv4", is_v6 ? "-6 " : "");
+    if (connmark && causes->survey.no_route[addr_family(target) == AF_INET6]) {
+        report_no_route(target, sink);
         found = true;
     }
     return found;
 }
 
-/* Nothing of ours is missing: what else drops packets from foreign addresses? */
-static void report_suspects(const struct addr *target, const struct report_sink *sink)
+static bool report_filters(const struct addr *target, const struct report_sink *sink)
 {
     static const char *const names[] = { "net.ipv4.conf.all.rp_filter",
                                          "net.ipv4.conf.lo.rp_filter" };
+    char command[WANTED_COMMAND_MAX];
     bool found = false;
 
     for (size_t i = 0; i < 2 && addr_family(target) == AF_INET; i++) {
@@ -166,16 +353,41 @@ static void report_suspects(const struct addr *target, const struct report_sink 
 
         if (sysctl_get(names[i], &value) < 0 || value != 1)
             continue;
-        report_sink_line(
-            sink, LOG_LEVEL_WARNING,
-            "[!] FAILED: Packets from foreign addresses may be filtered: sysctl -w %s=2", names[i]);
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: %s may filter packets from foreign addresses. This command "
+                         "lets them in:",
+                         names[i]);
+        report_sink_command(sink, wanted_sysctl_command(names[i], 2, command));
         found = true;
     }
-    report_sink_line(
-        sink, LOG_LEVEL_WARNING,
-        "[!] FAILED: Every piece of the return path is there. %s firewall may drop packets "
-        "from foreign addresses on lo, this shows it: nft list ruleset",
-        found ? "Or a" : "A");
+    return found;
+}
+
+/* Nothing of ours is missing: what else is in the way of packets from foreign addresses? */
+static void report_suspects(struct causes *causes, const struct listener_config *listener,
+                            const struct addr *target, const struct report_sink *sink)
+{
+    struct addr client = survey_client(addr_family(target));
+    struct ruleset_found found;
+    unsigned effects = 0;
+
+    addr_set_port(&client, CLIENT_PORT);
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] FAILED: Every piece of the return path is there.");
+    if (listener->return_path != RETURN_PATH_LOOPBACK)
+        effects |= RULESET_SET_MARK;
+    if (listener->return_path == RETURN_PATH_CONNMARK)
+        effects |= RULESET_NOTRACK;
+    if (report_firewall(causes, listener, &client, target, sink))
+        return;
+    if (find_rule(causes, listener, &client, target, effects, &found)) {
+        report_rule(&found, sink);
+        return;
+    }
+    if (!report_filters(target, sink))
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: A firewall may drop packets from foreign addresses on lo. To "
+                         "see its rules: nft list ruleset; iptables-save");
 }
 
 static void report_privilege(const struct addr *target, const struct report_sink *sink)
@@ -208,7 +420,24 @@ static void report_timeout(struct causes *causes, const struct listener_config *
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: The return path can't be looked at: %s.", strerror(-r));
     else if (!report_pieces(causes, listener, target, sink))
-        report_suspects(target, sink);
+        report_suspects(causes, listener, target, sink);
+}
+
+static void report_refused(struct causes *causes, const struct listener_config *listener,
+                           const struct addr *target, const struct report_sink *sink)
+{
+    struct addr client = survey_client(addr_family(target));
+    char text[ADDR_STRLEN];
+
+    addr_set_port(&client, CLIENT_PORT);
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] FAILED: Unable to do spoofed connect() to target server %s: connection "
+                     "refused, although a conventional connection is not. A firewall rejects "
+                     "foreign addresses.",
+                     addr_format(target, text));
+    if (!report_firewall(causes, listener, &client, target, sink))
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: To see its rules: nft list ruleset; iptables-save");
 }
 
 void causes_spoofed(struct causes *causes, const struct listener_config *listener,
@@ -218,16 +447,21 @@ void causes_spoofed(struct causes *causes, const struct listener_config *listene
 
     if (error == -EPERM)
         report_privilege(target, sink);
+    else if (error == -ETIMEDOUT && plain == -ETIMEDOUT)
+        report_sink_line(
+            sink, LOG_LEVEL_WARNING,
+            "[!] FAILED: Unable to do spoofed connect() to target server %s: no answer "
+            "within %d ms. A conventional connection is not answered either.",
+            addr_format(target, text), CHECK_TIMEOUT_MS);
     else if (error == -ETIMEDOUT)
         report_timeout(causes, listener, target, sink);
     else if (error == -ECONNREFUSED && plain == -ECONNREFUSED)
-        report_down(target, sink);
-    else if (error == -ECONNREFUSED)
         report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: Unable to do spoofed connect() to target server %s: refused, "
-                         "though a conventional connection is not. A firewall may reject foreign "
-                         "addresses, this shows it: nft list ruleset",
+                         "[!] FAILED: Target server %s seems to be down: connection refused. A "
+                         "spoofed connection is refused, too.",
                          addr_format(target, text));
+    else if (error == -ECONNREFUSED)
+        report_refused(causes, listener, target, sink);
     else
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: Unable to do spoofed connect() to target server %s: %s.",

@@ -14,6 +14,7 @@
 #include "mmproxy/net/spoof.h"
 #include "mmproxy/routing/kernel/dockerproxy.h"
 #include "mmproxy/routing/kernel/survey.h"
+#include "mmproxy/routing/kernel/sysctl.h"
 #include "mmproxy/routing/report/causes.h"
 
 enum {
@@ -217,6 +218,19 @@ static void report_ok(const struct target *target, const char *how, const struct
                      addr_format(target->addr, text), how);
 }
 
+/* Then no interface has the address, though it is configured. */
+static void report_disabled_ipv6(const struct target *target, const struct report_sink *sink)
+{
+    int value = 0;
+
+    if (addr_family(target->addr) == AF_INET6 &&
+        sysctl_get("net.ipv6.conf.all.disable_ipv6", &value) == 0 && value != 0)
+        report_sink_line(
+            sink, LOG_LEVEL_WARNING,
+            "[!] IPv6 is switched off by net.ipv6.conf.all.disable_ipv6 = 1; to switch "
+            "it on: sysctl -w net.ipv6.conf.all.disable_ipv6=0");
+}
+
 static bool report_local(const struct target *target, const struct report_sink *sink)
 {
     char text[ADDR_STRLEN];
@@ -231,15 +245,24 @@ static bool report_local(const struct target *target, const struct report_sink *
                          "clients and not back here. Run mmproxy on the machine, or in the network "
                          "namespace, that has this address.",
                          text);
+    if (!target->is_local)
+        report_disabled_ipv6(target, sink);
     return target->is_local;
 }
 
-static bool report_docker(const struct target *target, const struct dockerproxy *docker,
+/* What report_docker looks at. */
+struct docker {
+    struct dockerproxy proxies;
+    struct listening *listening; /* owned */
+    size_t n_listening;
+};
+
+static bool report_docker(const struct target *target, const struct docker *docker,
                           const struct report_sink *sink)
 {
     char text[ADDR_STRLEN];
 
-    if (!dockerproxy_holds(docker, target->addr))
+    if (!dockerproxy_holds(&docker->proxies, docker->listening, docker->n_listening, target->addr))
         return true;
     report_sink_line(
         sink, LOG_LEVEL_WARNING,
@@ -251,14 +274,14 @@ static bool report_docker(const struct target *target, const struct dockerproxy 
 }
 
 static bool report_target(const struct target *target, struct causes *causes,
-                          const struct dockerproxy *docker, const struct report_sink *sink)
+                          const struct docker *docker, const struct report_sink *sink)
 {
     char text[ADDR_STRLEN];
     bool ok;
 
     if (target->lacks_ipv6) {
         report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[ ] Target server %s is not checked: this host has no IPv6.",
+                         "[!] Target server %s is not checked: this host has no IPv6.",
                          addr_format(target->addr, text));
         return true;
     }
@@ -266,7 +289,7 @@ static bool report_target(const struct target *target, struct causes *causes,
     if (target->plain.result == 0)
         report_ok(target, "conventional", sink);
     else
-        causes_plain(target->addr, target->plain.result, sink);
+        causes_plain(causes, target->listener, target->addr, target->plain.result, sink);
     if (target->spoofed.result == 0)
         report_ok(target, "spoofed", sink);
     else
@@ -279,17 +302,20 @@ static bool report_target(const struct target *target, struct causes *causes,
 static bool report_all(const struct targets *targets, struct causes *causes,
                        const struct report_sink *sink)
 {
-    struct dockerproxy docker;
+    struct docker docker = { 0 };
     bool all = true;
 
-    dockerproxy_open(&docker);
+    dockerproxy_open(&docker.proxies);
+    if (docker.proxies.n_inodes > 0)
+        (void)listening_read(&docker.listening, &docker.n_listening);
     for (size_t i = 0; i < targets->n_items; i++) {
         bool holds = report_target(&targets->items[i], causes, &docker, sink);
         if (sink->verdict)
             sink->verdict(sink->context, targets->items[i].addr, holds);
         all &= holds;
     }
-    dockerproxy_close(&docker);
+    dockerproxy_close(&docker.proxies);
+    free(docker.listening);
     return all;
 }
 

@@ -3,6 +3,8 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 void report_sink_line(const struct report_sink *sink, enum log_level level, const char *format, ...)
 {
@@ -13,4 +15,52 @@ void report_sink_line(const struct report_sink *sink, enum log_level level, cons
     vsnprintf(line, sizeof(line), format, args);
     va_end(args);
     sink->line(sink->context, level, line);
+}
+
+bool report_sink_has_told(const struct report_sink *sink, const char *command)
+{
+    for (size_t i = 0; sink->told && i < sink->told->n_commands; i++) {
+        if (strcmp(sink->told->commands[i], command) == 0)
+            return true;
+    }
+    return false;
+}
+
+void report_sink_remember(const struct report_sink *sink, const char *command)
+{
+    struct report_told *told = sink->told;
+    char **commands;
+
+    if (!told || report_sink_has_told(sink, command))
+        return;
+    commands = reallocarray(told->commands, told->n_commands + 1, sizeof *commands);
+    if (!commands)
+        return; /* it may be there twice then */
+    told->commands = commands;
+    told->commands[told->n_commands] = strdup(command);
+    if (told->commands[told->n_commands])
+        told->n_commands++;
+}
+
+void report_sink_command(const struct report_sink *sink, const char *command)
+{
+    if (report_sink_has_told(sink, command))
+        return;
+    report_sink_line(sink, LOG_LEVEL_WARNING, "%s", command);
+    report_sink_remember(sink, command);
+}
+
+const char *report_mending(size_t n)
+{
+    if (n == 0)
+        return "";
+    return n == 1 ? "; this command mends it:" : "; these commands mend it, in this order:";
+}
+
+void report_told_close(struct report_told *told)
+{
+    for (size_t i = 0; i < told->n_commands; i++)
+        free(told->commands[i]);
+    free(told->commands);
+    *told = (struct report_told){ 0 };
 }

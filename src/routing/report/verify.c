@@ -42,23 +42,41 @@ static void report_note(const struct judgement *judgement, const struct report_s
     report_sink_line(sink, LOG_LEVEL_NOTICE, "[ ] %s %s", judgement->note, commands);
 }
 
+/*
+ * The whole report may be pasted into a shell: where the item's own command would not mend it, or
+ * would even fail as its equal is there, the line is a comment and the commands that do follow.
+ */
+static void report_failed(const struct wanted_item *item, const struct judgement *judgement,
+                          int width, const struct report_sink *sink)
+{
+    bool is_enough = judgement->n_mends == 0;
+    char command[WANTED_COMMAND_MAX];
+
+    wanted_command(item, command);
+    report_sink_line(sink, LOG_LEVEL_WARNING, "%s%-*s# [!] CHECK FAILED", is_enough ? "" : "# ",
+                     is_enough ? width : width - 2, command);
+    if (is_enough)
+        report_sink_remember(sink, command);
+    if (judgement->reason[0] != '\0')
+        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] %s%s", judgement->reason,
+                         report_mending(judgement->n_mends));
+    for (size_t i = 0; i < judgement->n_mends; i++)
+        report_sink_command(sink, judgement->mends[i]);
+}
+
 static void report_item(const struct wanted_item *item, const struct judgement *judgement,
                         int width, const struct report_sink *sink)
 {
     char command[WANTED_COMMAND_MAX];
-    bool holds = judgement->verdict == JUDGE_HOLDS;
 
-    wanted_command(item, command);
-    report_sink_line(sink, holds ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "%-*s# %s", width, command,
-                     holds ? "[+] VERIFIED" : "[!] CHECK FAILED");
+    if (judgement->verdict != JUDGE_HOLDS) {
+        report_failed(item, judgement, width, sink);
+        return;
+    }
+    report_sink_line(sink, LOG_LEVEL_INFO, "%-*s# [+] VERIFIED", width,
+                     wanted_command(item, command));
     if (judgement->note[0] != '\0')
         report_note(judgement, sink);
-    if (judgement->reason[0] == '\0')
-        return;
-    report_sink_line(sink, LOG_LEVEL_WARNING, "[!] %s%s", judgement->reason,
-                     judgement->n_mends > 0 ? "; this mends it:" : "");
-    for (size_t i = 0; i < judgement->n_mends; i++)
-        report_sink_line(sink, LOG_LEVEL_WARNING, "%s", judgement->mends[i]);
 }
 
 static bool report_items(const struct wanted *wanted, const struct survey *survey,
@@ -148,6 +166,20 @@ static bool wants_missing_ipv6(const struct config *config, const struct wanted_
     return false;
 }
 
+static void report_no_ipv6(const struct report_sink *sink)
+{
+    int value = 0;
+
+    if (sysctl_get("net.ipv6.conf.lo.disable_ipv6", &value) == 0 && value != 0)
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] This host has no IPv6: IPv6 targets are left out. It is switched off "
+                         "by net.ipv6.conf.lo.disable_ipv6 = 1; to switch it on: sysctl -w "
+                         "net.ipv6.conf.lo.disable_ipv6=0");
+    else
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] This host's kernel has no IPv6: IPv6 targets are left out.");
+}
+
 static int survey_and_report(const struct config *config, struct rtnl *rtnl,
                              const struct report_sink *sink, bool *all)
 {
@@ -167,8 +199,7 @@ static int survey_and_report(const struct config *config, struct rtnl *rtnl,
         *all &= report_connmark(&survey, sink);
         report_needless_localnet(&wanted, &host, sink);
         if (wants_missing_ipv6(config, &host))
-            report_sink_line(sink, LOG_LEVEL_WARNING,
-                             "[ ] This host has no IPv6: IPv6 targets are left out.");
+            report_no_ipv6(sink);
     }
     survey_close(&survey);
     wanted_close(&wanted);

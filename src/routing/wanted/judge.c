@@ -297,7 +297,8 @@ static bool step(struct walk *walk, const struct rtnl_rule *rule, struct region_
     if (part == PART_OUTSIDE)
         region_set_add(&walk->gone, &dst);
     takes = rule_takes(walk, rule, &inside);
-    if (takes && !walk->taker)
+    /* Ours has to come before the jump, not before what takes the replies behind it. */
+    if (takes && (!walk->taker || rule->action == FR_ACT_GOTO))
         walk->taker = rule;
     walk->gone.n_items = before;
     if (takes || match == MATCH_MAYBE)

@@ -32,14 +32,23 @@ def environment(directory):
 
 
 class Result:
-    """What a run of the tool gave; items maps each command of a report to its mark."""
+    """
+    What a run of the tool gave; items maps each command of a report to its mark. commands: what a
+    shell runs of it, in this order.
+    """
 
     def __init__(self, status, text):
         self.status = status
         self.text = text
         self.lines = text.splitlines()
-        marked = re.compile(r"(.*?) +# (\[[+!]\] .*)")
+        marked = re.compile(r"(?:# )?(.*?) +# (\[[+!]\] .*)")
         self.items = {m[1]: m[2] for m in map(marked.fullmatch, self.lines) if m}
+
+    @property
+    def commands(self):
+        programs = ("ip ", "iptables ", "ip6tables ", "sysctl ", "nft ")
+        return [line for line in self.lines
+                if line.startswith(programs) and not line.endswith(VERIFIED)]
 
     def failed(self):
         return [command for command, mark in self.items.items() if mark != VERIFIED]

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "mmproxy/base/addr.h"
+#include "mmproxy/net/listening.h"
 
 /* The listening sockets of all docker-proxy processes; all zero is none. */
 struct dockerproxy {
@@ -22,6 +23,7 @@ void dockerproxy_open(struct dockerproxy *dockerproxy);
 void dockerproxy_close(struct dockerproxy *dockerproxy);
 
 /* Does it listen on the target's address and port, or on all addresses? */
-bool dockerproxy_holds(const struct dockerproxy *dockerproxy, const struct addr *target);
+bool dockerproxy_holds(const struct dockerproxy *dockerproxy, const struct listening *listening,
+                       size_t n_listening, const struct addr *target);
 
 #endif

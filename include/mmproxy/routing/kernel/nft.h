@@ -12,6 +12,9 @@
  */
 int nft_read(struct nftlist *list, bool own_only);
 
+/* The ruleset as `nft -a` writes it, for ruleset_find; NULL where it can't be read. Owned. */
+char *nft_text(void);
+
 /*
  * Makes our own table hold exactly the save and restore items of wanted, in one transaction;
  * without any the table goes. returns: 0 or -errno.

@@ -17,7 +17,8 @@ struct causes *causes_new(const struct config *config, struct rtnl *rtnl);
 void causes_free(struct causes *causes);
 
 /* A conventional connection failed. error: -errno, -ETIMEDOUT for no answer in time. */
-void causes_plain(const struct addr *target, int error, const struct report_sink *sink);
+void causes_plain(struct causes *causes, const struct listener_config *listener,
+                  const struct addr *target, int error, const struct report_sink *sink);
 
 /* A spoofed one did. plain: what the conventional one gave, 0 or -errno. */
 void causes_spoofed(struct causes *causes, const struct listener_config *listener,

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ruleset: what would the nftables rules do to a packet? Pure: it follows the text of `nft -a list
+ * ruleset`, iptables-nft's rules included, through the base chains of a hook and the chains that
+ * they jump to. A rule with a condition that is not understood is taken for one that does not
+ * match: what is found is certain, what is not found may be there all the same.
+ */
+#ifndef MMPROXY_ROUTING_WANTED_RULESET_H
+#define MMPROXY_ROUTING_WANTED_RULESET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mmproxy/base/addr.h"
+
+enum ruleset_effect {
+    RULESET_DROP = 1,
+    RULESET_REJECT = 2,
+    RULESET_POLICY_DROP = 4, /* no rule accepts it, and the chain drops the rest */
+    RULESET_NOTRACK = 8,
+    RULESET_SET_MARK = 16,
+    RULESET_REFUSES = RULESET_DROP | RULESET_REJECT | RULESET_POLICY_DROP,
+};
+
+/* A TCP segment within this host, over lo. */
+struct ruleset_packet {
+    const char *hook; /* "output", "prerouting" or "input" */
+    struct addr src;  /* with ports */
+    struct addr dst;
+    uint32_t mark;
+    bool is_new;       /* the first of its connection */
+    bool is_dst_local; /* an address of this host */
+};
+
+enum { RULESET_TEXT_MAX = 256 };
+
+struct ruleset_found {
+    enum ruleset_effect effect;
+    char rule[RULESET_TEXT_MAX];    /* as nft writes it; a policy's chain */
+    char command[RULESET_TEXT_MAX]; /* that mends it */
+};
+
+/* The first of these effects (or-ed) on the packet. returns: was there any? */
+bool ruleset_find(const char *text, const struct ruleset_packet *packet, unsigned effects,
+                  struct ruleset_found *out);
+
+#endif

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/routing/wanted/ruleset.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mmproxy/base/subnets.h"
+
+enum { WORD_MAX = 64, NAME_MAX_LEN = 128, JUMPS_MAX = 16 };
+
+enum match { NO, YES, UNKNOWN };
+
+/* How a chain ends for a packet. */
+enum end { GOES_ON, ACCEPTED, FOUND };
+
+struct walk {
+    const char *text;
+    const struct ruleset_packet *packet;
+    unsigned effects;
+    unsigned jumps;
+    char table[NAME_MAX_LEN]; /* "inet filter" */
+    char chain[NAME_MAX_LEN];
+    struct ruleset_found *out;
+};
+
+static const char *skip_blanks(const char *at)
+{
+    return at + strspn(at, " \t");
+}
+
+static const char *next_line(const char *at)
+{
+    at += strcspn(at, "\n");
+    return *at == '\n' ? at + 1 : at;
+}
+
+/* Steps over whole words where the line goes on with them. */
+static bool take(const char **at, const char *words)
+{
+    size_t len = strlen(words);
+
+    if (strncmp(*at, words, len) != 0 || !strchr(" \t\n;,", (*at)[len]))
+        return false;
+    *at = skip_blanks(*at + len);
+    return true;
+}
+
+/* The next word, without quotes and a comma behind it. */
+static const char *word(const char **at, char out[WORD_MAX])
+{
+    size_t len = strcspn(*at, " \t\n,");
+    const char *from = *at;
+    size_t n = 0;
+
+    for (size_t i = 0; i < len && n < WORD_MAX - 1; i++) {
+        if (from[i] != '"' && from[i] != ';')
+            out[n++] = from[i];
+    }
+    out[n] = '\0';
+    *at = skip_blanks(from + len + (from[len] == ','));
+    return out;
+}
+
+typedef bool compare(const char *value, const struct ruleset_packet *packet);
+
+/* "value", "{ a, b }" or "a,b", with "!=" before it or not. */
+static enum match match_values(const char **at, const struct ruleset_packet *packet, compare *is)
+{
+    bool is_negated = take(at, "!=");
+    bool is_set = take(at, "{");
+    bool matches = false;
+    bool goes_on = true;
+    char value[WORD_MAX];
+
+    (void)take(at, "==");
+    if (**at == '@' || **at == '&' || **at == '.')
+        return UNKNOWN;
+    while (goes_on && **at != '\n' && **at != '\0') {
+        size_t len = strcspn(*at, " \t\n,");
+
+        goes_on = is_set || (*at)[len] == ',';
+        matches |= is(word(at, value), packet);
+        if (is_set && take(at, "}"))
+            goes_on = false;
+    }
+    return matches != is_negated ? YES : NO;
+}
+
+/* "eth0", or "docker*" for all that begin so. */
+static bool is_lo(const char *value, const struct ruleset_packet *packet)
+{
+    size_t len = strlen(value);
+
+    (void)packet;
+    if (len > 0 && value[len - 1] == '*')
+        return strncmp("lo", value, len - 1) == 0;
+    return strcmp(value, "lo") == 0;
+}
+
+/* An address, a prefix, or a range of addresses; the last is told by two of them. */
+static bool has_address(const char *value, const struct addr *addr)
+{
+    struct subnets *set = subnets_new();
+    struct prefix prefix;
+    const char *reason;
+    bool has = false;
+
+    if (set && prefix_parse(&prefix, value, &reason) != PREFIX_BAD &&
+        subnets_add(set, &prefix) == 0) {
+        subnets_seal(set);
+        has = subnets_contain(set, addr);
+    }
+    subnets_free(set);
+    return has;
+}
+
+static bool is_source(const char *value, const struct ruleset_packet *packet)
+{
+    return has_address(value, &packet->src);
+}
+
+static bool is_destination(const char *value, const struct ruleset_packet *packet)
+{
+    return has_address(value, &packet->dst);
+}
+
+static bool has_port(const char *value, unsigned port)
+{
+    unsigned first;
+    unsigned last;
+    int n = sscanf(value, "%u-%u", &first, &last);
+
+    return n == 2 ? first <= port && port <= last : n == 1 && first == port;
+}
+
+static bool is_source_port(const char *value, const struct ruleset_packet *packet)
+{
+    return has_port(value, addr_port(&packet->src));
+}
+
+static bool is_destination_port(const char *value, const struct ruleset_packet *packet)
+{
+    return has_port(value, addr_port(&packet->dst));
+}
+
+static bool is_tcp(const char *value, const struct ruleset_packet *packet)
+{
+    (void)packet;
+    return strcmp(value, "tcp") == 0 || strcmp(value, "6") == 0;
+}
+
+static bool is_family(const char *value, const struct ruleset_packet *packet)
+{
+    bool is_v6 = addr_family(&packet->src) == AF_INET6;
+
+    return strcmp(value, is_v6 ? "ipv6" : "ipv4") == 0 || strcmp(value, is_v6 ? "ip6" : "ip") == 0;
+}
+
+static bool is_mark(const char *value, const struct ruleset_packet *packet)
+{
+    return strtoul(value, NULL, 0) == packet->mark;
+}
+
+static bool is_state(const char *value, const struct ruleset_packet *packet)
+{
+    return strcmp(value, packet->is_new ? "new" : "established") == 0;
+}
+
+static bool is_type(const char *value, const struct ruleset_packet *packet)
+{
+    return packet->is_dst_local && strcmp(value, "local") == 0;
+}
+
+static const struct {
+    const char *words;
+    compare *is;
+} conditions[] = {
+    { "iif", is_lo },
+    { "iifname", is_lo },
+    { "oif", is_lo },
+    { "oifname", is_lo },
+    { "ip saddr", is_source },
+    { "ip daddr", is_destination },
+    { "ip6 saddr", is_source },
+    { "ip6 daddr", is_destination },
+    { "tcp sport", is_source_port },
+    { "tcp dport", is_destination_port },
+    { "th sport", is_source_port },
+    { "th dport", is_destination_port },
+    { "meta l4proto", is_tcp },
+    { "ip protocol", is_tcp },
+    { "ip6 nexthdr", is_tcp },
+    { "meta nfproto", is_family },
+    { "meta protocol", is_family },
+    { "ct state", is_state },
+    { "fib daddr type", is_type },
+};
+
+static void skip_counter(const char **at)
+{
+    char ignored[WORD_MAX];
+
+    if (take(at, "packets")) {
+        word(at, ignored);
+        if (take(at, "bytes"))
+            word(at, ignored);
+    }
+}
+
+/* "meta mark set 0x5", or a condition. */
+static enum match match_mark(const char **at, const struct ruleset_packet *packet, bool *is_set)
+{
+    if (!take(at, "set"))
+        return match_values(at, packet, is_mark);
+    /* What conntrack kept is no surprise; the same mark is no change. */
+    *is_set = **at >= '0' && **at <= '9' && strtoul(*at, NULL, 0) != packet->mark;
+    return *is_set ? YES : UNKNOWN;
+}
+
+static enum match match_condition(const char **at, const struct ruleset_packet *packet,
+                                  bool *is_mark_set)
+{
+    if (take(at, "counter")) {
+        skip_counter(at);
+        return YES;
+    }
+    if (take(at, "meta mark") || take(at, "mark"))
+        return match_mark(at, packet, is_mark_set);
+    for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++) {
+        if (take(at, conditions[i].words))
+            return match_values(at, packet, conditions[i].is);
+    }
+    return UNKNOWN;
+}
+
+static void tell(struct walk *walk, enum ruleset_effect effect, const char *line)
+{
+    const char *handle = strstr(line, "# handle ");
+    size_t len = strcspn(line, "\n");
+    struct ruleset_found *out = walk->out;
+
+    if (handle && handle < line + len) {
+        snprintf(out->command, sizeof out->command, "nft delete rule %.100s %.100s handle %lu",
+                 walk->table, walk->chain, strtoul(handle + strlen("# handle "), NULL, 10));
+        len = (size_t)(handle - line) - (handle > line); /* and the blank before it */
+    }
+    out->effect = effect;
+    snprintf(out->rule, sizeof out->rule, "%.64s, chain %.64s: %.*s", walk->table, walk->chain,
+             (int)len, line);
+}
+
+static enum end walk_chain(struct walk *walk, const char *at);
+static const char *find_chain(const struct walk *walk, const char *name);
+
+static enum end jump(struct walk *walk, const char *at)
+{
+    struct walk inner = *walk;
+    const char *chain;
+    char name[WORD_MAX];
+
+    snprintf(inner.chain, sizeof inner.chain, "%s", word(&at, name));
+    chain = ++inner.jumps < JUMPS_MAX ? find_chain(walk, inner.chain) : NULL;
+    return chain ? walk_chain(&inner, chain) : GOES_ON;
+}
+
+/* The statement at the end of a rule that matches. */
+static enum end apply(struct walk *walk, const char *at, const char *line, bool *returns)
+{
+    const char *verdict = at;
+
+    if (take(&at, "drop") || take(&at, "reject")) {
+        if (!(walk->effects & RULESET_REFUSES))
+            return ACCEPTED;
+        tell(walk, strncmp(verdict, "drop", 4) == 0 ? RULESET_DROP : RULESET_REJECT, line);
+        return FOUND;
+    }
+    if (take(&at, "accept"))
+        return ACCEPTED;
+    if (take(&at, "jump"))
+        return jump(walk, at);
+    *returns = take(&at, "goto");
+    if (*returns)
+        return jump(walk, at);
+    if (take(&at, "return"))
+        *returns = true;
+    if (take(&at, "notrack") && (walk->effects & RULESET_NOTRACK)) {
+        tell(walk, RULESET_NOTRACK, line);
+        return FOUND;
+    }
+    return GOES_ON;
+}
+
+static bool is_statement(const char *at)
+{
+    static const char *const words[] = { "drop", "reject", "accept", "jump",
+                                         "goto", "return", "notrack" };
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        const char *copy = at;
+
+        if (take(&copy, words[i]))
+            return true;
+    }
+    return *at == '\n' || *at == '\0' || *at == '#';
+}
+
+static enum end walk_rule(struct walk *walk, const char *line, bool *returns)
+{
+    const char *at = line;
+    bool is_mark_set = false;
+
+    while (!is_statement(at)) {
+        if (match_condition(&at, walk->packet, &is_mark_set) != YES)
+            return GOES_ON;
+        if (is_mark_set) {
+            if (!(walk->effects & RULESET_SET_MARK))
+                return GOES_ON;
+            tell(walk, RULESET_SET_MARK, line);
+            return FOUND;
+        }
+    }
+    return apply(walk, at, line, returns);
+}
+
+/* at: the first line within the chain. */
+static enum end walk_chain(struct walk *walk, const char *at)
+{
+    bool returns = false;
+    enum end end = GOES_ON;
+
+    for (; *at != '\0' && end == GOES_ON && !returns; at = next_line(at)) {
+        const char *line = skip_blanks(at);
+
+        if (*line == '}')
+            break;
+        end = walk_rule(walk, line, &returns);
+    }
+    return end;
+}
+
+/* The table's families have the packet's? Sets walk->table from "table inet filter { ...". */
+static bool enter_table(struct walk *walk, const char *line)
+{
+    bool is_v6 = addr_family(&walk->packet->src) == AF_INET6;
+    char family[WORD_MAX];
+    char name[WORD_MAX];
+
+    word(&line, family);
+    word(&line, name);
+    snprintf(walk->table, sizeof walk->table, "%s %s", family, name);
+    return strcmp(family, "inet") == 0 || strcmp(family, is_v6 ? "ip6" : "ip") == 0;
+}
+
+/* The lines of a chain of the walk's table; NULL: there is none. */
+static const char *find_chain(const struct walk *walk, const char *name)
+{
+    char wanted[WORD_MAX];
+    char table[NAME_MAX_LEN] = "";
+
+    for (const char *at = walk->text; *at != '\0'; at = next_line(at)) {
+        const char *line = skip_blanks(at);
+
+        if (take(&line, "table")) {
+            char family[WORD_MAX];
+
+            word(&line, family);
+            snprintf(table, sizeof table, "%s %s", family, word(&line, wanted));
+        } else if (take(&line, "chain") && strcmp(table, walk->table) == 0 &&
+                   strcmp(word(&line, wanted), name) == 0) {
+            return next_line(at);
+        }
+    }
+    return NULL;
+}
+
+/* "type filter hook input priority filter; policy drop;" */
+static bool walk_base(struct walk *walk, const char *line)
+{
+    const char *hook = strstr(line, " hook ");
+    const char *end = line + strcspn(line, "\n");
+    const char *policy = strstr(line, "policy drop");
+    size_t len = strlen(walk->packet->hook);
+    enum end how;
+
+    if (!hook || hook > end || strncmp(hook + 6, walk->packet->hook, len) != 0 ||
+        hook[6 + len] != ' ')
+        return false;
+    how = walk_chain(walk, next_line(line));
+    if (how != GOES_ON || !(walk->effects & RULESET_POLICY_DROP) || !policy || policy > end)
+        return how == FOUND;
+    walk->out->effect = RULESET_POLICY_DROP;
+    snprintf(walk->out->rule, sizeof walk->out->rule, "%.64s, chain %.64s: policy drop",
+             walk->table, walk->chain);
+    snprintf(walk->out->command, sizeof walk->out->command,
+             "nft insert rule %.100s %.100s %s lo accept", walk->table, walk->chain,
+             strcmp(walk->packet->hook, "output") == 0 ? "oif" : "iif");
+    return true;
+}
+
+bool ruleset_find(const char *text, const struct ruleset_packet *packet, unsigned effects,
+                  struct ruleset_found *out)
+{
+    struct walk walk = { .text = text, .packet = packet, .effects = effects, .out = out };
+    bool is_in_table = false;
+
+    *out = (struct ruleset_found){ 0 };
+    for (const char *at = text; *at != '\0'; at = next_line(at)) {
+        const char *line = skip_blanks(at);
+        char name[WORD_MAX];
+
+        if (take(&line, "table"))
+            is_in_table = enter_table(&walk, line);
+        else if (is_in_table && take(&line, "chain"))
+            snprintf(walk.chain, sizeof walk.chain, "%s", word(&line, name));
+        else if (is_in_table && strncmp(line, "type ", 5) == 0 && walk_base(&walk, line))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "routing_support.h"
+
+#include "mmproxy/routing/wanted/ruleset.h"
+
+/* As `nft -a list ruleset` writes it. */
+static const char text[] =
+    "table ip nat { # handle 1\n"
+    "\tchain INPUT { # handle 1\n"
+    "\t\ttype nat hook input priority 100; policy accept;\n"
+    "\t}\n"
+    "}\n"
+    "table ip6 six { # handle 2\n"
+    "\tchain input { # handle 1\n"
+    "\t\ttype filter hook input priority filter; policy drop;\n"
+    "\t}\n"
+    "}\n"
+    "table inet wall { # handle 3\n"
+    "\tset banned {\n"
+    "\t\ttype ipv4_addr\n"
+    "\t\telements = { 192.0.2.7 }\n"
+    "\t}\n"
+    "\tchain strangers { # handle 9\n"
+    "\t\tudp dport 53 drop # handle 10\n"
+    "\t\tip saddr @banned drop # handle 11\n"
+    "\t\tip saddr { 198.51.100.0/24, 203.0.113.0/24 } tcp dport 20-22 counter packets 5 bytes 9 "
+    "reject with tcp reset # handle 12\n"
+    "\t}\n"
+    "\tchain input { # handle 2\n"
+    "\t\ttype filter hook input priority filter; policy accept;\n"
+    "\t\tct state established,related accept # handle 3\n"
+    "\t\tiifname \"eth0\" drop # handle 4\n"
+    "\t\tip saddr != 127.0.0.0/8 counter packets 0 bytes 0 jump strangers # handle 5\n"
+    "\t\tip saddr 192.0.2.0/24 log prefix \"x \" drop # handle 6\n"
+    "\t}\n"
+    "\tchain marks { # handle 20\n"
+    "\t\ttype route hook output priority mangle; policy accept;\n"
+    "\t\ttcp sport 22 meta mark set 0x00000005 # handle 21\n"
+    "\t}\n"
+    "\tchain raw { # handle 30\n"
+    "\t\ttype filter hook prerouting priority raw; policy accept;\n"
+    "\t\tiif \"lo\" notrack # handle 31\n"
+    "\t}\n"
+    "}\n";
+
+static bool find(const char *hook, const char *src, const char *dst, bool is_new, uint32_t mark,
+                 unsigned effects, struct ruleset_found *out)
+{
+    struct ruleset_packet packet = { .hook = hook,
+                                     .src = support_addr(src),
+                                     .dst = support_addr(dst),
+                                     .mark = mark,
+                                     .is_new = is_new,
+                                     .is_dst_local = is_new };
+
+    return ruleset_find(text, &packet, effects, out);
+}
+
+static void a_rule_in_a_chain_that_is_jumped_to_is_found(void **state)
+{
+    struct ruleset_found found;
+
+    (void)state;
+    assert_true(
+        find("input", "198.51.100.7:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES, &found));
+    assert_int_equal(found.effect, RULESET_REJECT);
+    assert_string_equal(found.command, "nft delete rule inet wall strangers handle 12");
+    assert_non_null(strstr(found.rule, "inet wall, chain strangers: ip saddr { 198.51.100.0/24"));
+}
+
+static void what_does_not_match_is_passed_over(void **state)
+{
+    struct ruleset_found found;
+
+    (void)state;
+    assert_false(
+        find("input", "198.51.100.7:40000", "127.0.0.1:80", true, 0, RULESET_REFUSES, &found));
+    assert_false(
+        find("input", "127.0.0.1:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES, &found));
+    /* Accepted before. */
+    assert_false(
+        find("input", "198.51.100.7:40000", "127.0.0.1:22", false, 0, RULESET_REFUSES, &found));
+    assert_false(
+        find("output", "198.51.100.7:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES, &found));
+}
+
+/* A set and a log prefix are not understood: such a rule is not taken for the cause. */
+static void what_is_not_understood_is_not_found(void **state)
+{
+    struct ruleset_found found;
+
+    (void)state;
+    assert_false(
+        find("input", "192.0.2.7:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES, &found));
+}
+
+static void a_policy_counts_for_its_family(void **state)
+{
+    struct ruleset_found found;
+
+    (void)state;
+    assert_true(find("input", "[2001:db8::7]:40000", "[::1]:22", true, 0, RULESET_REFUSES, &found));
+    assert_int_equal(found.effect, RULESET_POLICY_DROP);
+    assert_string_equal(found.command, "nft insert rule ip6 six input iif lo accept");
+}
+
+static void a_change_of_the_mark_is_found_and_the_same_mark_is_none(void **state)
+{
+    struct ruleset_found found;
+
+    (void)state;
+    assert_true(
+        find("output", "127.0.0.1:22", "192.0.2.1:40000", false, 123, RULESET_SET_MARK, &found));
+    assert_string_equal(found.command, "nft delete rule inet wall marks handle 21");
+    assert_false(
+        find("output", "127.0.0.1:22", "192.0.2.1:40000", false, 5, RULESET_SET_MARK, &found));
+    assert_false(
+        find("output", "127.0.0.1:25", "192.0.2.1:40000", false, 123, RULESET_SET_MARK, &found));
+}
+
+static void conntrack_that_is_switched_off_is_found(void **state)
+{
+    struct ruleset_found found;
+
+    (void)state;
+    assert_true(
+        find("prerouting", "192.0.2.1:40000", "127.0.0.1:22", true, 0, RULESET_NOTRACK, &found));
+    assert_int_equal(found.effect, RULESET_NOTRACK);
+    assert_false(
+        find("prerouting", "192.0.2.1:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES, &found));
+}
+
+static void text_that_ends_anywhere_is_no_harm(void **state)
+{
+    struct ruleset_packet packet = { .hook = "input",
+                                     .src = support_addr("198.51.100.7:40000"),
+                                     .dst = support_addr("127.0.0.1:22") };
+    struct ruleset_found found;
+
+    (void)state;
+    for (size_t len = 0; len < sizeof text; len++) {
+        char *copy = strndup(text, len);
+
+        assert_non_null(copy);
+        (void)ruleset_find(copy, &packet, RULESET_REFUSES, &found);
+        free(copy);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_rule_in_a_chain_that_is_jumped_to_is_found),
+        cmocka_unit_test(what_does_not_match_is_passed_over),
+        cmocka_unit_test(what_is_not_understood_is_not_found),
+        cmocka_unit_test(a_policy_counts_for_its_family),
+        cmocka_unit_test(a_change_of_the_mark_is_found_and_the_same_mark_is_none),
+        cmocka_unit_test(conntrack_that_is_switched_off_is_found),
+        cmocka_unit_test(text_that_ends_anywhere_is_no_harm),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -124,7 +124,7 @@ def test_every_refusal_has_a_reason_of_one_word(launch, net, directory, dial, ta
     assert details["not_allowed"] is None
 
 
-def test_reset_by_the_target_as_the_client_ends_is_called_so(serve, target, session):
+def test_reset_by_the_target_as_the_client_ends_is_called_so(net, serve, target, session):
     """Whoever passes the client's end on finds no connection any more."""
     gateway = serve()
     peer, conn = session(target(), HEAD)
@@ -132,7 +132,11 @@ def test_reset_by_the_target_as_the_client_ends_is_called_so(serve, target, sess
     worker, = gateway.workers()
     os.kill(worker, signal.SIGSTOP)
     conn.reset()
+    until(lambda: not net.origin.ss("-tn", "state", "established", "dport", "= :22"),
+          "the reset to arrive")
     peer.finish()
+    until(lambda: net.origin.ss("-tn", "state", "close-wait", "sport", "= :2222"),
+          "the end to arrive")
     os.kill(worker, signal.SIGCONT)
     assert gateway.wait_line(lines.disconnected(peer.local, SOURCE, 4, 4))[1] == "target reset"
 
@@ -208,11 +212,12 @@ def _prefix(setup, path):
 
 
 class _Collector:
-    """Reads all the time: a socket holds ten datagrams, and nobody waits for a slow reader."""
+    """Nobody waits for a slow reader, and a socket holds ten datagrams: here it holds more."""
 
-    def __init__(self, path):
+    def __init__(self, namespace, path):
         self.got = []
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        namespace.sysctl("net.unix.max_dgram_qlen", 1000)
+        self._sock = namespace.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sock.bind(str(path))
         path.chmod(0o666)
         self._thread = threading.Thread(target=self._read)
@@ -235,8 +240,8 @@ class _Collector:
 
 
 @pytest.fixture
-def collector(directory):
-    made = _Collector(directory / "log.sock")
+def collector(net, directory):
+    made = _Collector(net.origin, directory / "log.sock")
     yield made
     made.close()
 

@@ -180,17 +180,19 @@ def test_what_is_flushed_comes_back_and_sessions_survive(return_path, origin, pl
                for i, session in enumerate(sessions)]
     for thread in threads:
         thread.start()
-    for _ in range(3):
-        flush(origin, return_path)
-        until(lambda: managed.poll_lines() and _strip(routing.snapshot(origin)) == _strip(running),
-              "everything to be back")
-        reached = list(trips)
-        until(lambda old=reached: all(new > old for new, old in zip(trips, old)),
-              lambda old=reached: f"trips to go on after {old}: {trips}")
-        _session(plain_net, 4, 41000).close()
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for _ in range(3):
+            flush(origin, return_path)
+            until(lambda: managed.poll_lines()
+                  and _strip(routing.snapshot(origin)) == _strip(running), "everything to be back")
+            reached = list(trips)
+            until(lambda old=reached: all(new > old for new, old in zip(trips, old)),
+                  lambda old=reached: f"trips to go on after {old}: {trips}")
+            _session(plain_net, 4, 41000).close()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
     for each in (*sessions, *services):
         each.close()
     assert any(line.startswith("[!] Return path: put back what somebody took away: ")
@@ -223,16 +225,18 @@ def _trips(session, stop, trips, i):
         time.sleep(0.005)
 
 
+MORE_THAN_AT_ONCE = 15  # ten are put back at once, then one a second
+
+
 def test_putting_back_has_a_limit(origin, manage):
     managed = manage(return_path="fwmark", target_v6=None)
     begin = time.monotonic()
     removed = 0
-    while time.monotonic() - begin < 4:
+    while removed < MORE_THAN_AT_ONCE or time.monotonic() - begin < 4:
         if routing.rules(origin):
             origin.run("sh", "-c", "ip rule del fwmark 123 lookup 100 2>/dev/null || true")
             removed += 1
         managed.poll_lines()
-    assert removed >= 10
     until(lambda: managed.poll_lines() and routing.rules(origin), "the rule to be back at last")
     took = time.monotonic() - begin
     put_back = [line for line in managed.lines if "put back" in line]

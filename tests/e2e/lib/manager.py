@@ -3,6 +3,7 @@
 
 import array
 import os
+import select
 import socket
 import struct
 
@@ -53,20 +54,12 @@ class Manager:
             pass
         return status
 
-    def is_silent(self, seconds):
-        """No message in that time; what came before is forgotten."""
-        try:
-            while True:
-                self._sock.settimeout(0.001)
-                self._sock.recv(4096)
-        except TimeoutError:
-            pass
-        self._sock.settimeout(seconds)
-        try:
-            self._sock.recv(4096)
-        except TimeoutError:
-            return True
-        return False
+    def take_all(self):
+        """The messages that are there now."""
+        messages = []
+        while select.select([self._sock], [], [], 0)[0]:
+            messages.append(self.next())
+        return messages
 
     def close(self):
         self._sock.close()

@@ -58,6 +58,13 @@ static void results_free(struct preflight_results **results)
     *results = NULL;
 }
 
+/* One that was taken over could write results of its own. */
+static void keep_from_workers(struct preflight_results *results)
+{
+    if (results)
+        (void)madvise(results, size_of(results->max), MADV_DONTFORK);
+}
+
 static void keep(void *context, const struct addr *target, bool holds)
 {
     struct preflight_results *results = context;
@@ -107,6 +114,7 @@ void preflight_start(struct supervisor *supervisor)
         log_warning("check", "[!] the targets can't be checked: %s", strerror(errno));
     else
         supervisor->preflight = pid;
+    keep_from_workers(supervisor->checking);
 }
 
 bool preflight_reaped(struct supervisor *supervisor, pid_t pid, int status)

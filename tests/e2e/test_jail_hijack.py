@@ -18,11 +18,12 @@ import pytest
 from lib import conf, header, inject, proc
 from lib.reloading import RELOADED, client_sessions
 from lib.topology import CLIENT4
-from lib.wait import until
+from lib.wait import DEADLINE, until
 
 pytestmark = pytest.mark.skipif(not inject.IS_POSSIBLE, reason="knows x86-64's registers only")
 
-WRITE, SOCKET, CONNECT, SENDTO, RECVFROM, SHUTDOWN, BIND = 1, 41, 42, 44, 45, 48, 49
+WRITE, SOCKET, CONNECT, SENDTO, SHUTDOWN, BIND, SETSOCKOPT, PIPE2 = 1, 41, 42, 44, 48, 49, 54, 293
+IP_TRANSPARENT = 19
 TCP_TYPE = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 DIED = r"\[!\] worker [0-9]+ of generation 1 died: .*"
 
@@ -145,6 +146,48 @@ def test_bind_alone_takes_a_port(hijacked, net, kept, port, outcome):
     assert ("it starts" in net.origin.run(*start)) == (outcome != 0)
     gateway.stop()
     assert "it starts" in net.origin.run(*start)
+
+
+def test_connection_to_any_service_from_any_address(hijacked, net):
+    """From 203.0.113.9 to a service that no listener has as its target."""
+    _, worker = hijacked()
+    service = net.origin.call(socket.create_server, ("127.0.0.1", 5432))
+    service.settimeout(DEADLINE)
+    fd = _tcp_socket(worker)
+    on = struct.pack("=i", 1)
+    assert inject.result(worker, SETSOCKOPT, fd, socket.IPPROTO_IP, IP_TRANSPARENT, inject.DATA, 4,
+                         data=on) == 0
+    assert inject.result(worker, BIND, fd, inject.DATA, 16, data=_address("203.0.113.9", 0)) == 0
+    assert inject.result(worker, CONNECT, fd, inject.DATA, 16,
+                         data=_address("127.0.0.1", 5432)) == -errno.EINPROGRESS
+    conn, address = service.accept()
+    assert address[0] == "203.0.113.9"
+    conn.close()
+    service.close()
+
+
+def _shared_memory(worker, rights):
+    """Where memory is that it shares with other processes, with these rights."""
+    with open(f"/proc/{worker}/maps", encoding="ascii") as file:
+        fields = [line.split() for line in file]
+    return [int(each[0].partition("-")[0], 16) for each in fields if each[1] == rights]
+
+
+def test_shared_memory_of_others_cannot_be_written(serve, directory):
+    """Not after a reload either, when the results of checks are in such memory, too."""
+    gateway = serve()
+    old = gateway.workers()
+    conf.write(directory, [conf.listener()], workers=1, drain_timeout=1)
+    gateway.signal(signal.SIGHUP)
+    gateway.wait_line(RELOADED)
+    worker, = until(lambda: not set(w := gateway.wait_workers(1)) & set(old) and w, "a new worker")
+    inject.wait_blocked(worker)
+    own, others = _shared_memory(worker, "rw-s"), _shared_memory(worker, "r--s")
+    assert len(own) == 1 and others
+    flags = os.O_NONBLOCK | os.O_CLOEXEC
+    for place in others:  # where pipe2 has the kernel write two numbers
+        assert inject.result(worker, PIPE2, inject.DATA, flags) == 0
+        assert inject.result(worker, PIPE2, place, flags) == -errno.EFAULT
 
 
 def test_listening_socket_that_is_shut_down_listens_again_after_a_reload(

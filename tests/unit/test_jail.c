@@ -19,6 +19,7 @@
 #include <sys/un.h>
 
 #include "jail_child.h"
+#include "../../src/base/log_internal.h"
 #include "mmproxy/net/spoof.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -330,6 +331,44 @@ static void a_worker_has_nothing_from_its_starter(void **state)
     assert_string_equal(getenv("MMPROXY_TEST_SECRET"), "1");
 }
 
+/* Standard error is a terminal here. returns: 0 where it can write and do nothing else. */
+static int look_at_terminal(const struct deed *deed, int channel)
+{
+    int fds[2];
+
+    (void)deed;
+    (void)channel;
+    log_descriptors(fds);
+    for (size_t i = 0; i < 2; i++) {
+        int flags = fcntl(i == 0 ? fds[0] : STDERR_FILENO, F_GETFL);
+        if (flags < 0 || (flags & O_ACCMODE) != O_WRONLY)
+            return (int)i + 1;
+    }
+    return 0;
+}
+
+static void a_worker_cannot_read_the_terminal_that_it_writes_to(void **state)
+{
+    static const struct log_config log = { .target = LOG_TARGET_STDERR };
+    static const struct deed deed = { .act = look_at_terminal };
+    int error = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+    (void)state;
+    assert_true(error >= 0 && master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    int terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(terminal >= 0 && dup2(terminal, STDERR_FILENO) >= 0);
+    log_stderr_release();
+    int err = log_open(&log);
+    int status = err == 0 ? child_run(&deed, false) : err;
+    dup2(error, STDERR_FILENO);
+    log_stderr_release();
+    close(error);
+    close(terminal);
+    close(master);
+    assert_int_equal(status, 0);
+}
+
 /* The worker of the test keeps no ports. returns: 0 as it should be, or the kernel is older. */
 static int bind_ports(const struct deed *deed, int channel)
 {
@@ -375,6 +414,7 @@ int main(void)
         cmocka_unit_test(what_a_worker_needs_works),
         cmocka_unit_test(without_a_filter_the_other_locks_hold),
         cmocka_unit_test(a_worker_has_nothing_from_its_starter),
+        cmocka_unit_test(a_worker_cannot_read_the_terminal_that_it_writes_to),
         cmocka_unit_test(a_worker_that_keeps_no_ports_binds_none),
         cmocka_unit_test(a_missing_user_is_an_error),
     };

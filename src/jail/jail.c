@@ -5,14 +5,19 @@
 #include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "mmproxy/base/log.h"
 #include "mmproxy/jail/caps.h"
+#include "mmproxy/jail/descriptors.h"
 #include "mmproxy/jail/filter.h"
 #include "mmproxy/jail/leftovers.h"
 #include "mmproxy/jail/ports.h"
 #include "mmproxy/jail/trap.h"
+
+/* A worker has about ten such descriptors; one that has many more is not as it should be. */
+enum { DENIED_MAX = 64 };
 
 /* Errors go up with what was tried: errno alone would send the administrator looking. */
 static int failed(struct jail_failure *failure, const char *what, int err)
@@ -114,45 +119,71 @@ static int give_up_privileges(const struct jail *jail, struct jail_failure *fail
     return err < 0 ? failed(failure, "set no_new_privs", err) : 0;
 }
 
+/* What is denied on single descriptors. */
+struct denied {
+    struct filter_line lines[DENIED_MAX];
+    size_t n; /* goes on counting behind the last place */
+};
+
+static void deny(struct denied *denied, const char *call, int fd)
+{
+    const struct filter_arg is_fd = { .index = 0, .test = FILTER_IS, .value = (uint32_t)fd };
+
+    if (denied->n < DENIED_MAX)
+        denied->lines[denied->n] = (struct filter_line){ .call = call, .args = { is_fd } };
+    denied->n++;
+}
+
+static bool is_unix_socket(int fd)
+{
+    int family = 0;
+    socklen_t len = sizeof family;
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) == 0 && family == AF_UNIX;
+}
+
 /*
  * bind and connect on a Unix socket would name a file; on the sockets that the worker makes
- * itself they name an address. splice would read a log file, or a terminal's keys. So they are
- * denied on the descriptors that it was given.
+ * itself they name an address. splice would read a log's file, a terminal's keys, the leash.
  */
-static int deny_on_given(int channel, int leash)
+static void deny_on(int fd, void *context)
 {
-    static const char *const calls[] = { "bind", "connect", "splice" };
-    enum { N_CALLS = sizeof calls / sizeof *calls };
-    int fds[] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, channel, leash, -1, -1 };
-    struct filter_line lines[N_CALLS * sizeof fds / sizeof *fds];
-    struct filter_table table = { .lines = lines };
+    bool is_unix = is_unix_socket(fd);
+    struct stat st;
 
-    log_descriptors(&fds[5]);
-    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
-        struct filter_line line = { .args = { { .index = 0, .test = FILTER_IS } } };
-        if (fds[i] < 0)
-            continue;
-        line.args[0].value = (uint32_t)fds[i];
-        for (size_t j = 0; j < N_CALLS; j++) {
-            line.call = calls[j];
-            lines[table.n++] = line;
-        }
+    if (fstat(fd, &st) < 0)
+        return;
+    if (is_unix || S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode) || S_ISREG(st.st_mode))
+        deny(context, "splice", fd);
+    if (is_unix) {
+        deny(context, "bind", fd);
+        deny(context, "connect", fd);
     }
+}
+
+/* What the worker was given it keeps for life: nothing else ever has these numbers. */
+static int deny_on_given(void)
+{
+    struct denied denied = { .n = 0 };
+
+    descriptors_each(deny_on, &denied);
+    if (denied.n > DENIED_MAX)
+        return -E2BIG;
+    struct filter_table table = { denied.lines, denied.n };
     return filter_deny(&table);
 }
 
-static int close_filter(int channel, int leash, _Atomic uint32_t *tell)
+static int close_filter(_Atomic uint32_t *tell)
 {
     struct filter_table tables[] = { filter_worker_calls(), filter_instrument_calls() };
 
     int err = trap_set(tell);
     if (err == 0)
-        err = deny_on_given(channel, leash);
+        err = deny_on_given();
     return err < 0 ? err : filter_allow(tables, sizeof tables / sizeof *tables);
 }
 
-int jail_close(const struct jail *jail, int channel, int leash, _Atomic uint32_t *tell,
-               struct jail_failure *failure)
+int jail_close(const struct jail *jail, _Atomic uint32_t *tell, struct jail_failure *failure)
 {
     /* One thread needs one arena; under pressure malloc would make more, with mprotect. */
     (void)mallopt(M_ARENA_MAX, 1);
@@ -165,7 +196,7 @@ int jail_close(const struct jail *jail, int channel, int leash, _Atomic uint32_t
     err = jail->keeps_ports ? 0 : ports_leave_to_kernel();
     if (err < 0)
         return failed(failure, "give up the choice of ports (Landlock)", err);
-    err = close_filter(channel, leash, tell);
+    err = close_filter(tell);
     return err < 0 ? failed(failure, "filter system calls (seccomp)", err) : 0;
 }
 

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmproxy/jail/leftovers.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
+#include "mmproxy/jail/descriptors.h"
 
 /* An empty pipe: end of file for whoever reads, and unlike /dev/null it is always there. */
 static int leave_input_and_output(void)
@@ -35,27 +34,13 @@ static int narrow_error(void)
     return dup2(fds[0], STDERR_FILENO) < 0 ? -errno : 0;
 }
 
-static void close_foreign(int fd)
+static void close_foreign(int fd, void *context)
 {
     int flags = fcntl(fd, F_GETFD);
 
+    (void)context;
     if (fd > STDERR_FILENO && flags >= 0 && !(flags & FD_CLOEXEC))
         close(fd);
-}
-
-static void close_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    const struct dirent *entry;
-
-    if (!dir) {
-        for (int fd = 0; fd < sysconf(_SC_OPEN_MAX); fd++)
-            close_foreign(fd);
-        return;
-    }
-    while ((entry = readdir(dir)))
-        close_foreign((int)strtol(entry->d_name, NULL, 10));
-    closedir(dir);
 }
 
 /* The C library looks for the time zone each time that it formats a time. */
@@ -81,6 +66,6 @@ int leftovers_leave(void)
         err = narrow_error();
     if (err < 0)
         return err;
-    close_descriptors();
+    descriptors_each(close_foreign, NULL);
     return forget_environment();
 }

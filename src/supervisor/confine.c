@@ -89,7 +89,7 @@ int confine_worker(const struct worker_spec *spec)
     struct counters_worker *counters = counters_worker(spec->counters, spec->worker_id);
     struct jail_failure failure = { 0 };
 
-    int err = jail_close(&spec->jail, spec->channel, spec->leash, &counters->forbidden, &failure);
+    int err = jail_close(&spec->jail, &counters->forbidden, &failure);
     if (err < 0)
         log_error("jail", "[!] a worker can't %s: %s", failure.what, strerror(-err));
     return err;

@@ -118,6 +118,26 @@ def test_nothing_of_the_terminal_and_shell_that_started_it_reaches_a_worker(serv
     os.close(master)
 
 
+def test_unix_sockets_that_a_worker_was_given_reach_no_file(net, launch, directory):
+    """Each of them: the control channel, and what stands for the instance where it manages routing."""
+    gateway = launch(net.origin, "-c", conf.write(directory, [conf.listener()], workers=1,
+                                                  routing="managed"))
+    gateway.may_lose_workers = True
+    gateway.wait_listening(*conf.LISTEN)
+    worker = gateway.workers()[0]
+    name = struct.pack("=H", socket.AF_UNIX) + os.fsencode(directory / "name") + b"\0"
+    filters = proc.status(worker)["Seccomp_filters"]
+    for place in range(len(_descriptors(worker, socket.AF_UNIX))):
+        until(lambda: proc.status(worker)["Seccomp_filters"] == filters, "it to be in its jail")
+        inject.wait_blocked(worker)
+        fd = _descriptors(worker, socket.AF_UNIX)[place]
+        inject.call(worker, CONNECT if place % 2 else BIND, fd, inject.DATA, len(name), data=name)
+        gateway.wait_line(rf"\[!\] worker {worker} .* died: the jail forbids the system call .*")
+        dead = worker
+        worker, = until(lambda: dead not in (w := gateway.workers()) and w, "a replacement")
+    assert not (directory / "name").exists()
+
+
 def test_control_channel_takes_nothing_that_nobody_asked_for(hijacked, target, session):
     """Each byte would cost the supervisor time."""
     gateway, worker = hijacked()

@@ -71,7 +71,7 @@ static inline int be_worker(const struct deed *deed, bool has_filter)
         jail_plan(&jail, &config, &failure) < 0)
         return 101;
     jail.caps = CAPS_BIT(CAP_NET_RAW);
-    if (jail_close(&jail, ends[1], -1, child_told, &failure) < 0) {
+    if (jail_close(&jail, child_told, &failure) < 0) {
         (void)fprintf(stderr, "can't %s\n", failure.what);
         return 102;
     }

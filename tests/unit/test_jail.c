@@ -18,8 +18,8 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 
-#include "jail_child.h"
 #include "../../src/base/log_internal.h"
+#include "jail_child.h"
 #include "mmproxy/net/spoof.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -158,7 +158,6 @@ static const struct {
     { "its parent's end", "tgkill", { .act = signal_parent } },
     { "a file for its channel", "bind", { .act = bind_channel } },
     { "another end of its channel", "connect", { .act = connect_channel } },
-    { "a name for standard error", "bind", CALL(SYS_bind, STDERR_FILENO) },
     { "high bits above an allowed value", "socket",
       CALL(SYS_socket, AF_UNIX | (1L << 32), TCP_TYPE, IPPROTO_TCP) },
 };

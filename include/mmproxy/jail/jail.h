@@ -47,12 +47,9 @@ int jail_plan(struct jail *out, const struct config *config, struct jail_failure
 
 /*
  * Closes a worker's jail, when everything is open and before a stranger's byte is read. For
- * ever. channel: its socket towards the supervisor. leash: a pipe that it looks at and
- * never reads; -1 = none. tell: see trap_set.
- * returns: as jail_confine; the process is then of no use.
+ * ever. tell: see trap_set. returns: as jail_confine; the process is then of no use.
  */
-int jail_close(const struct jail *jail, int channel, int leash, _Atomic uint32_t *tell,
-               struct jail_failure *failure);
+int jail_close(const struct jail *jail, _Atomic uint32_t *tell, struct jail_failure *failure);
 
 /* Is this a build for tests, whose jail is wider (filter_instrument_calls)? */
 bool jail_is_instrumented(void);

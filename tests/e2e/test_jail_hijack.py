@@ -94,8 +94,8 @@ def _kinds(pid):
 def test_worker_holds_exactly_what_it_needs(serve):
     gateway = serve()
     assert _kinds(gateway.workers()[0]) == {
-        "pipe": 5,  # input and output, which are empty; standard error, and the log's own of it;
-                    # the end of its leash
+        # Input and output, which are empty; standard error, and the log's own of it; the leash.
+        "pipe": 5,
         "anon_inode": 2,  # the loop's epoll sets
         "AF_NETLINK": 2, "AF_UNIX": 1,
         "AF_INET": 1, "AF_INET6": 1}

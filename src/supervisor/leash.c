@@ -27,10 +27,8 @@ bool leash_is(int fd)
            (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY;
 }
 
-static void drop(struct leash *leash)
+static void close_one(struct leash *leash)
 {
-    LIST_REMOVE(leash, link);
-    leash->owner->n_earlier--;
     if (leash->owner->loop)
         reader_close(&leash->reader, leash->owner->loop);
     close(leash->fd);
@@ -43,7 +41,9 @@ static void on_gone(void *context)
     struct leash *leash = context;
     struct leashes *leashes = leash->owner;
 
-    drop(leash);
+    LIST_REMOVE(leash, link);
+    leashes->n_earlier--;
+    close_one(leash);
     leashes->on_gone(leashes->context);
 }
 
@@ -86,8 +86,15 @@ void leash_pull_all(struct leashes *leashes)
 
 void leash_drop_all(struct leashes *leashes)
 {
-    while (!LIST_EMPTY(&leashes->earlier))
-        drop(LIST_FIRST(&leashes->earlier));
+    struct leash *leash = LIST_FIRST(&leashes->earlier);
+
+    LIST_INIT(&leashes->earlier);
+    leashes->n_earlier = 0;
+    while (leash) {
+        struct leash *next = LIST_NEXT(leash, link);
+        close_one(leash);
+        leash = next;
+    }
 }
 
 void leash_leave(struct leashes *leashes)

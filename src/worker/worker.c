@@ -244,7 +244,8 @@ static int begin_watching(struct worker *worker)
     return are_watched || worker->draining ? 0 : -ENOMEM;
 }
 
-static void open_watchers(struct worker *worker)
+/* What the supervisor, and a later one, have to say. */
+static void watch_orders(struct worker *worker)
 {
     ev_io_init(&worker->channel_io, on_channel, worker->spec->channel, EV_READ);
     worker->channel_io.data = worker;
@@ -255,6 +256,11 @@ static void open_watchers(struct worker *worker)
     worker->leash_io.data = worker;
     if (worker->spec->leash >= 0)
         ev_io_start(worker->loop, &worker->leash_io);
+}
+
+static void open_watchers(struct worker *worker)
+{
+    watch_orders(worker);
     ev_io_init(&worker->locals_io, on_locals, locals_fd(worker->locals), EV_READ);
     ev_set_priority(&worker->locals_io, EV_MAXPRI); /* a claim is judged by what holds by then */
     worker->locals_io.data = worker;

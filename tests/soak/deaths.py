@@ -269,7 +269,9 @@ class Run:
             left = list(self.gateway.runtime.iterdir())
             assert not left, f"in the runtime directory: {left}"
         except AssertionError as error:
-            self.failures.append(f"left behind: {error}; processes {self.gateway.processes()}")
+            self.failures.append("\n".join([
+                f"left behind: {error}; processes {self.gateway.processes()}",
+                *self.net.origin.ss("-tnpo"), *routing.own(self.net.origin)]))
 
     def close(self):
         for conn, _ in self.held:
@@ -290,7 +292,7 @@ def run(count, directory):
         room.chmod(0o1777)
         part = Run((count + 1) // 2, room, has_store)
         try:
-            failures += part.run()
+            failures += [f"{room.name}: {failure}" for failure in part.run()]
             print(f"{'with' if has_store else 'without'} a store:",
                   ", ".join(f"{n} {what}" for what, n in sorted(part.kinds.items())))
             print(f"served again after {part.worst:.2f} s at the worst", flush=True)

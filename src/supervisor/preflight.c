@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
+#include "mmproxy/base/shared.h"
 #include "mmproxy/routing/report/check.h"
 #include "mmproxy/routing/report/verify.h"
 #include "mmproxy/supervisor/confine.h"
@@ -43,18 +44,17 @@ static size_t size_of(size_t n)
 
 static struct preflight_results *results_new(size_t max)
 {
-    struct preflight_results *results =
-        mmap(NULL, size_of(max), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (results == MAP_FAILED)
-        return NULL;
-    results->max = max;
+    struct preflight_results *results = shared_new(size_of(max));
+
+    if (results)
+        results->max = max;
     return results;
 }
 
 static void results_free(struct preflight_results **results)
 {
     if (*results)
-        munmap(*results, size_of((*results)->max));
+        shared_free(*results, size_of((*results)->max));
     *results = NULL;
 }
 

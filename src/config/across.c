@@ -221,17 +221,33 @@ static void check_loop(const struct endpoints *endpoints, const struct draft *dr
                    addr_format(target, text), place.file, place.line);
 }
 
-static void collect_endpoints(const struct draft *drafts, size_t n_drafts, struct endpoints *out)
+static void collect_endpoints(enum protocol protocol, const struct draft *drafts, size_t n_drafts,
+                              struct endpoints *out)
 {
+    out->n = 0;
     for (size_t i = 0; i < n_drafts; i++) {
         const struct draft *draft = &drafts[i];
 
-        for (size_t j = 0; j < draft->config.n_listen; j++)
+        for (size_t j = 0; j < draft->config.n_listen && draft->config.protocol == protocol; j++)
             out->items[out->n++] = (struct endpoint){ .addr = draft->config.listen[j],
                                                       .draft = draft,
                                                       .line = draft->listen_lines[j] };
     }
     qsort(out->items, out->n, sizeof *out->items, by_addr_and_line);
+}
+
+/* A TCP and a UDP listener may share an address and port. */
+static void check_protocol(enum protocol protocol, const struct draft *drafts, size_t n_drafts,
+                           struct endpoints *endpoints, struct mistakes *mistakes)
+{
+    collect_endpoints(protocol, drafts, n_drafts, endpoints);
+    check_addresses(endpoints, mistakes);
+    for (size_t i = 0; i < n_drafts; i++) {
+        if (drafts[i].config.protocol != protocol)
+            continue;
+        check_loop(endpoints, &drafts[i], &drafts[i].config.target_v4, "target_v4", mistakes);
+        check_loop(endpoints, &drafts[i], &drafts[i].config.target_v6, "target_v6", mistakes);
+    }
 }
 
 void across_check(const struct draft *drafts, size_t n_drafts, struct mistakes *mistakes)
@@ -251,12 +267,8 @@ void across_check(const struct draft *drafts, size_t n_drafts, struct mistakes *
         sorted[i] = &drafts[i];
     check_names(sorted, n_drafts, mistakes);
     check_marks(sorted, n_drafts, mistakes);
-    collect_endpoints(drafts, n_drafts, &endpoints);
-    check_addresses(&endpoints, mistakes);
-    for (size_t i = 0; i < n_drafts; i++) {
-        check_loop(&endpoints, &drafts[i], &drafts[i].config.target_v4, "target_v4", mistakes);
-        check_loop(&endpoints, &drafts[i], &drafts[i].config.target_v6, "target_v6", mistakes);
-    }
+    check_protocol(PROTOCOL_TCP, drafts, n_drafts, &endpoints, mistakes);
+    check_protocol(PROTOCOL_UDP, drafts, n_drafts, &endpoints, mistakes);
 out:
     free(sorted);
     free(endpoints.items);

@@ -108,6 +108,18 @@ static void need_key(const struct draft *draft, const char *key, struct mistakes
         mistakes_error(mistakes, draft->line, "this listener needs the key \"%s\"", key);
 }
 
+/* A session of UDP has no end but silence. */
+static void resolve_idle_timeout(struct draft *draft, struct mistakes *mistakes)
+{
+    if (draft->config.protocol != PROTOCOL_UDP)
+        return;
+    if (!is_written(draft, "idle_timeout"))
+        draft->config.idle_timeout_ms = DRAFT_UDP_IDLE_MS;
+    else if (draft->config.idle_timeout_ms == 0 && !draft_is_bad(draft, "idle_timeout"))
+        mistakes_error(mistakes, draft_line_of(draft, "idle_timeout"),
+                       "\"idle_timeout\" can't be 0 for UDP: its sessions would never end");
+}
+
 void draft_read(struct draft *draft, const struct draft *defaults, const config_setting_t *group,
                 struct mistakes *mistakes)
 {
@@ -126,6 +138,7 @@ void draft_read(struct draft *draft, const struct draft *defaults, const config_
     if (!is_written(draft, "target_v4") && !is_written(draft, "target_v6"))
         mistakes_error(mistakes, draft->line,
                        "this listener needs a target: the key \"target_v4\" or \"target_v6\"");
+    resolve_idle_timeout(draft, mistakes);
     draft_resolve_return_path(&draft->config);
 }
 

@@ -6,7 +6,10 @@
 #include "keys.h"
 #include "mmproxy/config/config.h"
 
-enum { DRAFT_ADDRESSES_MAX = 1024 };
+enum {
+    DRAFT_ADDRESSES_MAX = 1024,
+    DRAFT_UDP_IDLE_MS = 60 * 1000, /* idle_timeout of UDP listeners that do not say */
+};
 
 struct draft {
     struct listener_config config; /* listen is owned until config_load takes it over */

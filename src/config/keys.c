@@ -21,6 +21,8 @@ static const char *const level_words[] = { "error", "warning", "notice", "info",
 static const char *const format_words[] = { "text", "json", NULL };
 static const char *const connections_words[] = { "both", "end", "none", NULL };
 static const char *const return_path_words[] = { "auto", "loopback", "fwmark", "connmark", NULL };
+static const char *const protocol_words[] = { "tcp", "udp", NULL };
+static const char *const udp_header_words[] = { "every", "first", "spp", NULL };
 static const char *const client_port_words[] = { "preserve", "any", NULL };
 
 /* One or two lines a row. */
@@ -60,6 +62,10 @@ static const struct key included_keys[] = {
 static const struct key listener_keys[] = {
     { .name = "name", .kind = &kind_name, IN_LISTENER(name), .is_per_listener = true },
     { .name = "listen", .kind = &kind_listen, IN_LISTENER(listen), .is_per_listener = true },
+    { .name = "protocol", .kind = &kind_word, IN_LISTENER(protocol), .fallback = "tcp",
+      .words = protocol_words },
+    { .name = "udp_header", .kind = &kind_word, IN_LISTENER(udp_header), .fallback = "every",
+      .words = udp_header_words },
     { .name = "allowed_subnets", .kind = &kind_allowed, IN_LISTENER(allowed) },
     { .name = "target_v4", .kind = &kind_target_v4, IN_LISTENER(target_v4) },
     { .name = "target_v6", .kind = &kind_target_v6, IN_LISTENER(target_v6) },

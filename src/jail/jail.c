@@ -68,6 +68,14 @@ static bool preserves_ports(const struct config *config)
     return false;
 }
 
+static bool has_udp(const struct config *config)
+{
+    for (size_t i = 0; i < config->n_listeners; i++)
+        if (config->listeners[i].protocol == PROTOCOL_UDP)
+            return true;
+    return false;
+}
+
 static bool may_switch_users(void)
 {
     uint64_t needed = CAPS_BIT(CAP_SETUID) | CAPS_BIT(CAP_SETGID);
@@ -77,7 +85,7 @@ static bool may_switch_users(void)
 
 int jail_plan(struct jail *out, const struct config *config, struct jail_failure *failure)
 {
-    *out = (struct jail){ .has_filter = config->sandbox };
+    *out = (struct jail){ .has_filter = config->sandbox, .has_udp = has_udp(config) };
 
     int err = user_find(&out->user, config->user);
     if (err < 0)
@@ -173,14 +181,16 @@ static int deny_on_given(void)
     return filter_deny(&table);
 }
 
-static int close_filter(_Atomic uint32_t *tell)
+static int close_filter(const struct jail *jail, _Atomic uint32_t *tell)
 {
-    struct filter_table tables[] = { filter_worker_calls(), filter_instrument_calls() };
+    struct filter_table tables[] = { filter_worker_calls(), filter_instrument_calls(),
+                                     filter_worker_udp_calls() };
+    size_t n = sizeof tables / sizeof *tables;
 
     int err = trap_set(tell);
     if (err == 0)
         err = deny_on_given();
-    return err < 0 ? err : filter_allow(tables, sizeof tables / sizeof *tables);
+    return err < 0 ? err : filter_allow(tables, jail->has_udp ? n : n - 1);
 }
 
 int jail_close(const struct jail *jail, _Atomic uint32_t *tell, struct jail_failure *failure)
@@ -196,7 +206,7 @@ int jail_close(const struct jail *jail, _Atomic uint32_t *tell, struct jail_fail
     err = jail->keeps_ports ? 0 : ports_leave_to_kernel();
     if (err < 0)
         return failed(failure, "give up the choice of ports (Landlock)", err);
-    err = close_filter(tell);
+    err = close_filter(jail, tell);
     return err < 0 ? failed(failure, "filter system calls (seccomp)", err) : 0;
 }
 

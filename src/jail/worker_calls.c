@@ -43,6 +43,9 @@
 #define TCP_SOCKET(f) \
     .args = { IS(0, f), IS(1, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC), IS(2, IPPROTO_TCP) }
 
+#define UDP_SOCKET(f) \
+    .args = { IS(0, f), IS(1, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC), IS(2, IPPROTO_UDP) }
+
 static const struct filter_line lines[] = {
     /* The loop. */
     { .call = "epoll_wait", .why = "libev waits; hangup asks which socket failed" },
@@ -129,7 +132,29 @@ static const struct filter_line lines[] = {
     { .call = "writev", .why = "the last words of the C library's own checks" },
 };
 
+/* Only where a listener has protocol = "udp". */
+static const struct filter_line udp_lines[] = {
+    { .call = "recvmmsg", .why = "datagrams, many at once, each with its local address" },
+    { .call = "recvmmsg_time64", .why = "the same (32-bit)" },
+    { .call = "sendmmsg", .why = "datagrams, many at once, from the local address they came to" },
+    { .call = "socket", .why = "towards an IPv4 target", UDP_SOCKET(AF_INET) },
+    { .call = "socket", .why = "towards an IPv6 target", UDP_SOCKET(AF_INET6) },
+    { .call = "setsockopt",
+      .why = "a closed port is told, though the socket is not connected",
+      OPTION(IPPROTO_IP, IP_RECVERR) },
+    { .call = "setsockopt", .why = "the same", OPTION(IPPROTO_IPV6, IPV6_RECVERR) },
+    { .call = "getsockopt",
+      .why = "an orphan frees its ports: is it a UDP socket?",
+      OPTION(SOL_SOCKET, SO_TYPE) },
+    { .call = "getsockname", .why = "... of which family?" },
+};
+
 struct filter_table filter_worker_calls(void)
 {
     return (struct filter_table){ lines, sizeof lines / sizeof *lines };
+}
+
+struct filter_table filter_worker_udp_calls(void)
+{
+    return (struct filter_table){ udp_lines, sizeof udp_lines / sizeof *udp_lines };
 }

@@ -4,7 +4,13 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/tcp.h>
+#include <string.h>
 #include <unistd.h>
+
+/* In linux/in6.h, which can't be included beside netinet/in.h. */
+#ifndef IPV6_TRANSPARENT
+#define IPV6_TRANSPARENT 75
+#endif
 
 /* TCP_CLOSE of netinet/tcp.h, which can't be included beside linux/tcp.h. */
 enum { STATE_CLOSE = 7 };
@@ -12,9 +18,17 @@ enum { STATE_CLOSE = 7 };
 /* The longest idle time that the kernel takes. */
 enum { KEEPALIVE_MAX_S = 32767 };
 
+enum { DISCARD_PORT = 9 };
+
 int sock_set(int fd, int level, int option, int value)
 {
     return setsockopt(fd, level, option, &value, sizeof value) < 0 ? -errno : 0;
+}
+
+int sock_set_transparent(int fd, sa_family_t family)
+{
+    return family == AF_INET6 ? sock_set(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+                              : sock_set(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
 }
 
 int sock_set_keepalive(int fd, unsigned seconds)
@@ -100,6 +114,63 @@ int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s,
         return err;
     }
     return fd;
+}
+
+static int set_up_receiver(int fd, const struct addr *addr)
+{
+    static const uint8_t any[16];
+    bool is_v6 = addr_family(addr) == AF_INET6;
+    bool is_wildcard = memcmp(addr_bytes(addr), any, is_v6 ? 16 : 4) == 0;
+
+    int err = sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (err == 0 && is_v6)
+        err = sock_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (err == 0 && is_wildcard)
+        err = is_v6 ? sock_set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+                    : sock_set(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    if (err == 0 && bind(fd, &addr->sa, addr_len(addr)) < 0)
+        err = -errno;
+    return err;
+}
+
+int sock_receive(const struct addr *addr)
+{
+    int fd = socket(addr_family(addr), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
+    if (fd < 0)
+        return -errno;
+
+    int err = set_up_receiver(fd, addr);
+    if (err < 0) {
+        close(fd);
+        return err;
+    }
+    return fd;
+}
+
+/* Connected to a port where nobody is, a UDP socket gets nothing from anybody else. */
+static void turn_away(int fd, const struct addr *own)
+{
+    static const uint8_t loopback[16] = { [15] = 1 };
+    static const uint8_t loopback_v4[4] = { 127, 0, 0, 1 };
+    sa_family_t family = addr_family(own);
+    struct addr discard;
+
+    addr_from_bytes(&discard, family, family == AF_INET ? loopback_v4 : loopback, DISCARD_PORT);
+    (void)connect(fd, &discard.sa, addr_len(&discard));
+}
+
+void sock_free_port(int fd)
+{
+    struct addr own = { 0 };
+    socklen_t len = sizeof own;
+    int type = SOCK_STREAM;
+    socklen_t type_len = sizeof type;
+
+    (void)getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len);
+    if (type == SOCK_DGRAM && getsockname(fd, &own.sa, &len) == 0)
+        turn_away(fd, &own);
+    else
+        (void)shutdown(fd, SHUT_RD);
 }
 
 void sock_set_up_again(int fd, unsigned backlog, unsigned keepalive_s)

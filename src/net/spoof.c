@@ -7,20 +7,16 @@
 
 #include "mmproxy/net/sock.h"
 
-/* In linux/in6.h, which can't be included beside netinet/in.h. */
-#ifndef IPV6_TRANSPARENT
-#define IPV6_TRANSPARENT 75
-#endif
+static int set_identity(int fd, const struct spoof *spoof)
+{
+    int err = sock_set(fd, SOL_SOCKET, SO_MARK, (int)spoof->mark);
+
+    return err < 0 ? err : sock_set_transparent(fd, addr_family(&spoof->source));
+}
 
 static int set_options(int fd, const struct spoof *spoof)
 {
-    bool is_v6 = addr_family(&spoof->source) == AF_INET6;
-
-    int err = sock_set(fd, SOL_SOCKET, SO_MARK, (int)spoof->mark);
-    if (err == 0 && is_v6)
-        err = sock_set(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
-    else if (err == 0)
-        err = sock_set(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+    int err = set_identity(fd, spoof);
     if (err == 0)
         err = sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (err == 0)

@@ -62,12 +62,28 @@ static void release_listeners(struct generation *generation)
     free(generation->listener_ids);
 }
 
+/* A worker that takes the place of a dead one reads the same UDP sockets. */
+static unsigned free_index(const struct generation *generation)
+{
+    const struct process *process;
+    unsigned index = 0;
+
+    for (;;) {
+        TAILQ_FOREACH (process, &generation->processes, link)
+            if (process->index == index)
+                break;
+        if (!process)
+            return index;
+        index++;
+    }
+}
+
 /* Starts the missing ones. returns: 0, or -errno with some of them still missing. */
 static int start_workers(struct generation *generation)
 {
     for (; generation->missing > 0; generation->missing--) {
         struct process *process;
-        int err = process_new(&process, &generation->start);
+        int err = process_new(&process, &generation->start, free_index(generation));
         if (err < 0)
             return err;
         process->generation = generation;

@@ -94,6 +94,7 @@ static int start_process(struct process *process, const struct process_start *st
 
     struct worker_spec spec = start->spec;
     spec.worker_id = process->worker_id;
+    spec.index = process->index;
     spec.channel = ends[1];
     process->pid = process_fork();
     if (process->pid == 0) {
@@ -136,7 +137,7 @@ static void on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
     send_owed(timer->data);
 }
 
-int process_new(struct process **out, const struct process_start *start)
+int process_new(struct process **out, const struct process_start *start, unsigned index)
 {
     struct process *process = calloc(1, sizeof *process);
     if (!process)
@@ -148,6 +149,7 @@ int process_new(struct process **out, const struct process_start *start)
         return id;
     }
     process->worker_id = (unsigned)id;
+    process->index = index;
     process->on_message = start->on_message;
     process->started_ms = clock_now_ms();
     process->due = 1;

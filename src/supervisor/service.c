@@ -221,11 +221,12 @@ void service_main_pid(pid_t pid)
 }
 
 /* A name for the manager's store, where a colon may not be. */
-static void store_name(const struct addr *addr, char name[STORE_NAME_LEN])
+static void store_name(enum protocol protocol, const struct addr *addr, char name[STORE_NAME_LEN])
 {
     char text[ADDR_STRLEN];
 
-    (void)snprintf(name, STORE_NAME_LEN, STORE_PREFIX "%s", addr_format(addr, text));
+    (void)snprintf(name, STORE_NAME_LEN, STORE_PREFIX "%s%s",
+                   protocol == PROTOCOL_UDP ? "udp_" : "", addr_format(addr, text));
     for (char *c = name; *c; c++)
         if (*c == ':')
             *c = '_';
@@ -237,12 +238,12 @@ bool service_has_store(void)
     return getenv("FDSTORE") && service_has_manager();
 }
 
-void service_keep_socket(int fd, const struct addr *addr)
+void service_keep_socket(int fd, enum protocol protocol, const struct addr *addr)
 {
     char name[STORE_NAME_LEN];
     char state[STORE_NAME_LEN + 32];
 
-    store_name(addr, name);
+    store_name(protocol, addr, name);
     (void)snprintf(state, sizeof state, "FDSTORE=1\nFDNAME=%s", name);
     (void)notify(state, fd, URGENT);
 }
@@ -253,12 +254,12 @@ void service_keep_leash(int fd)
         (void)notify("FDSTORE=1\nFDNAME=" STORE_PREFIX "leash", fd, URGENT);
 }
 
-void service_forget_socket(const struct addr *addr)
+void service_forget_socket(enum protocol protocol, const struct addr *addr)
 {
     char name[STORE_NAME_LEN];
     char state[STORE_NAME_LEN + 32];
 
-    store_name(addr, name);
+    store_name(protocol, addr, name);
     (void)snprintf(state, sizeof state, "FDSTOREREMOVE=1\nFDNAME=%s", name);
     (void)notify(state, -1, URGENT);
 }

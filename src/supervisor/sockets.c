@@ -11,12 +11,30 @@
 #include "mmproxy/net/sock.h"
 #include "mmproxy/supervisor/service.h"
 
-static struct listen_socket *find(const struct sockets *sockets, const struct addr *addr)
+static bool has_address(const struct listen_socket *socket, enum protocol protocol,
+                        const struct addr *addr)
+{
+    return socket->protocol == protocol && addr_equal(&socket->addr, addr);
+}
+
+/* UDP: any of the group. */
+static struct listen_socket *find(const struct sockets *sockets, enum protocol protocol,
+                                  const struct addr *addr)
 {
     for (size_t i = 0; i < sockets->n; i++)
-        if (addr_equal(&sockets->all[i].addr, addr))
+        if (has_address(&sockets->all[i], protocol, addr))
             return &sockets->all[i];
     return NULL;
+}
+
+static unsigned count(const struct sockets *sockets, enum protocol protocol,
+                      const struct addr *addr)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < sockets->n; i++)
+        n += has_address(&sockets->all[i], protocol, addr);
+    return n;
 }
 
 static struct listen_socket *append(struct sockets *sockets)
@@ -28,11 +46,12 @@ static struct listen_socket *append(struct sockets *sockets)
     return &all[sockets->n];
 }
 
-static const struct listener_config *wanted_by(const struct config *config, const struct addr *addr)
+static const struct listener_config *wanted_by(const struct config *config,
+                                               const struct listen_socket *socket)
 {
     for (size_t i = 0; i < config->n_listeners; i++)
         for (size_t j = 0; j < config->listeners[i].n_listen; j++)
-            if (addr_equal(&config->listeners[i].listen[j], addr))
+            if (has_address(socket, config->listeners[i].protocol, &config->listeners[i].listen[j]))
                 return &config->listeners[i];
     return NULL;
 }
@@ -45,8 +64,8 @@ static unsigned share_leaving(struct sockets *sockets, const struct config *conf
 
     for (size_t i = 0; i < sockets->n; i++) {
         const struct listen_socket *socket = &sockets->all[i];
-        if (addr_family(&socket->addr) != addr_family(addr) ||
-            addr_port(&socket->addr) != addr_port(addr) || wanted_by(config, &socket->addr))
+        if (socket->protocol != PROTOCOL_TCP || addr_family(&socket->addr) != addr_family(addr) ||
+            addr_port(&socket->addr) != addr_port(addr) || wanted_by(config, socket))
             continue;
         if (sock_share_port(socket->fd, on) == 0)
             n++;
@@ -74,21 +93,40 @@ static int listen_anyway(struct sockets *sockets, const struct config *config,
 static int open_one(struct sockets *sockets, const struct config *config,
                     const struct listener_config *listener, const struct addr *addr)
 {
-    if (find(sockets, addr))
-        return 0;
+    unsigned n = count(sockets, listener->protocol, addr);
     struct listen_socket *socket = append(sockets);
     if (!socket)
         return -ENOMEM;
-    int fd = listen_anyway(sockets, config, listener, addr);
+    int fd = listener->protocol == PROTOCOL_UDP ? sock_receive(addr)
+                                                : listen_anyway(sockets, config, listener, addr);
     if (fd < 0)
         return fd;
-    *socket = (struct listen_socket){ .addr = *addr, .fd = fd, .is_new = true };
+    *socket = (struct listen_socket){
+        .protocol = listener->protocol, .addr = *addr, .member = n, .fd = fd, .is_new = true
+    };
     /* Decided before any worker inherits it: they have to know. */
     socket->is_stored = service_has_store();
     socket->is_kept_outside = socket->is_stored;
     if (socket->is_stored)
-        service_keep_socket(fd, addr);
+        service_keep_socket(fd, listener->protocol, addr);
     sockets->n++;
+    return 0;
+}
+
+/* A group that came from outside may be closed to others: then it stays as small as it is. */
+static int open_all(struct sockets *sockets, const struct config *config,
+                    const struct listener_config *listener, const struct addr *addr)
+{
+    unsigned wanted = listener->protocol == PROTOCOL_UDP ? config->workers : 1;
+    unsigned n = count(sockets, listener->protocol, addr);
+
+    for (; n < wanted; n++) {
+        int err = open_one(sockets, config, listener, addr);
+        if (err == -EADDRINUSE && n > 0)
+            return 0;
+        if (err < 0)
+            return err;
+    }
     return 0;
 }
 
@@ -98,7 +136,7 @@ int sockets_open_missing(struct sockets *sockets, const struct config *config,
     for (size_t i = 0; i < config->n_listeners; i++) {
         const struct listener_config *listener = &config->listeners[i];
         for (size_t j = 0; j < listener->n_listen; j++) {
-            int err = open_one(sockets, config, listener, &listener->listen[j]);
+            int err = open_all(sockets, config, listener, &listener->listen[j]);
             if (err < 0) {
                 *failure = (struct sockets_failure){ listener, &listener->listen[j] };
                 return err;
@@ -108,24 +146,44 @@ int sockets_open_missing(struct sockets *sockets, const struct config *config,
     return 0;
 }
 
+/* Is it a TCP socket that listens, or a UDP socket? returns: 0, or -errno. */
+static int recognise(int fd, enum protocol *protocol, struct addr *addr)
+{
+    socklen_t len = sizeof *addr;
+    int is_listening = 0;
+    int type = 0;
+    socklen_t option_len = sizeof type;
+
+    if (getsockname(fd, &addr->sa, &len) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &option_len) < 0)
+        return -errno;
+    *protocol = type == SOCK_DGRAM ? PROTOCOL_UDP : PROTOCOL_TCP;
+    if (addr_family(addr) != AF_INET && addr_family(addr) != AF_INET6)
+        return -EINVAL;
+    if (type == SOCK_DGRAM)
+        return 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &option_len) < 0)
+        return -errno;
+    return is_listening ? 0 : -EINVAL;
+}
+
 int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside, bool is_stored)
 {
     struct addr addr = { 0 };
-    socklen_t len = sizeof addr;
-    int is_listening = 0;
-    socklen_t option_len = sizeof is_listening;
+    enum protocol protocol;
 
-    if (getsockname(fd, &addr.sa, &len) < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &option_len) < 0)
-        return -errno;
-    if (!is_listening || (addr_family(&addr) != AF_INET && addr_family(&addr) != AF_INET6))
-        return -EINVAL;
-    if (find(sockets, &addr))
+    int err = recognise(fd, &protocol, &addr);
+    if (err < 0)
+        return err;
+    unsigned n = count(sockets, protocol, &addr);
+    if (protocol == PROTOCOL_TCP && n > 0)
         return -EEXIST;
     struct listen_socket *socket = append(sockets);
     if (!socket)
         return -ENOMEM;
-    *socket = (struct listen_socket){ .addr = addr,
+    *socket = (struct listen_socket){ .protocol = protocol,
+                                      .addr = addr,
+                                      .member = n,
                                       .fd = fd,
                                       .is_kept_outside = is_kept_outside || is_stored,
                                       .is_stored = is_stored,
@@ -146,18 +204,23 @@ void sockets_rollback(struct sockets *sockets)
         if (!sockets->all[i].is_new)
             continue;
         if (sockets->all[i].is_stored)
-            service_forget_socket(&sockets->all[i].addr);
+            service_forget_socket(sockets->all[i].protocol, &sockets->all[i].addr);
         remove_at(sockets, i);
     }
 }
 
-static void tell(const char *text, const char *event, const struct addr *addr, const char *name)
+/* Of a group one line is enough. */
+static void tell(const char *text, const char *event, const struct listen_socket *socket,
+                 const char *name)
 {
+    const struct addr *addr = &socket->addr;
     char address[ADDR_STRLEN];
     struct log_field fields[] = { LOG_TEXT("event", event),
                                   LOG_TEXT("address", addr_format(addr, address)),
                                   LOG_TEXT("listener", name) };
 
+    if (socket->member > 0)
+        return;
     log_event(LOG_LEVEL_INFO, fields, name[0] ? 3 : 2, "%s %s%s%s%s", text, address,
               name[0] ? " (" : "", name, name[0] ? ")" : "");
 }
@@ -166,9 +229,9 @@ static void tell(const char *text, const char *event, const struct addr *addr, c
 static void shut_down(const struct listen_socket *socket)
 {
     if (socket->is_stored)
-        service_forget_socket(&socket->addr);
+        service_forget_socket(socket->protocol, &socket->addr);
     if (socket->is_stored || !socket->is_kept_outside)
-        (void)shutdown(socket->fd, SHUT_RD);
+        sock_free_port(socket->fd);
 }
 
 static void drop(const struct listen_socket *socket)
@@ -180,14 +243,14 @@ static void drop(const struct listen_socket *socket)
                     "[!] a socket listening on %s was handed over and no listener wants it",
                     addr_format(&socket->addr, text));
     else
-        tell("[-] No longer listening on", "not_listening", &socket->addr, "");
+        tell("[-] No longer listening on", "not_listening", socket, "");
     shut_down(socket);
 }
 
 void sockets_drop_unwanted(struct sockets *sockets, const struct config *config)
 {
     for (size_t i = sockets->n; i-- > 0;) {
-        if (!sockets->all[i].is_kept_outside || wanted_by(config, &sockets->all[i].addr))
+        if (!sockets->all[i].is_kept_outside || wanted_by(config, &sockets->all[i]))
             continue;
         drop(&sockets->all[i]);
         remove_at(sockets, i);
@@ -198,15 +261,15 @@ void sockets_commit(struct sockets *sockets, const struct config *config)
 {
     for (size_t i = 0; i < sockets->n; i++) {
         struct listen_socket *socket = &sockets->all[i];
-        const struct listener_config *listener = wanted_by(config, &socket->addr);
+        const struct listener_config *listener = wanted_by(config, socket);
         if (!listener) {
             drop(socket);
             remove_at(sockets, i--);
             continue;
         }
         if (socket->is_new || socket->is_adopted)
-            tell("[+] Listening on", "listening", &socket->addr, listener->name);
-        if (!socket->is_new)
+            tell("[+] Listening on", "listening", socket, listener->name);
+        if (!socket->is_new && socket->protocol == PROTOCOL_TCP)
             sock_set_up_again(socket->fd, listener->backlog, listener->keepalive_s);
         socket->is_new = false;
         socket->is_adopted = false;
@@ -224,7 +287,7 @@ void sockets_abandon(struct sockets *sockets)
 {
     for (size_t i = 0; i < sockets->n; i++)
         if (!sockets->all[i].is_kept_outside)
-            (void)shutdown(sockets->all[i].fd, SHUT_RD);
+            sock_free_port(sockets->all[i].fd);
     sockets_close(sockets);
 }
 
@@ -232,7 +295,8 @@ void sockets_store(struct sockets *sockets)
 {
     for (size_t i = 0; i < sockets->n; i++)
         if (sockets->all[i].is_stored && sockets->all[i].is_new)
-            service_keep_socket(sockets->all[i].fd, &sockets->all[i].addr);
+            service_keep_socket(sockets->all[i].fd, sockets->all[i].protocol,
+                                &sockets->all[i].addr);
 }
 
 void sockets_close(struct sockets *sockets)
@@ -241,6 +305,20 @@ void sockets_close(struct sockets *sockets)
         remove_at(sockets, sockets->n - 1);
     free(sockets->all);
     sockets->all = NULL;
+}
+
+static void add_for_workers(const struct sockets *sockets, enum protocol protocol,
+                            const struct addr *addr, unsigned listener, struct worker_socket *list,
+                            size_t *n)
+{
+    for (size_t i = 0; i < sockets->n; i++) {
+        const struct listen_socket *socket = &sockets->all[i];
+        if (has_address(socket, protocol, addr))
+            list[(*n)++] = (struct worker_socket){ .fd = socket->fd,
+                                                   .listener = listener,
+                                                   .member = socket->member,
+                                                   .is_kept_outside = socket->is_kept_outside };
+    }
 }
 
 struct worker_socket *sockets_for_workers(const struct sockets *sockets,
@@ -252,12 +330,11 @@ struct worker_socket *sockets_for_workers(const struct sockets *sockets,
 
     *n = 0;
     for (size_t i = 0; i < config->n_listeners; i++) {
-        for (size_t j = 0; j < config->listeners[i].n_listen; j++) {
-            const struct listen_socket *socket = find(sockets, &config->listeners[i].listen[j]);
-            assert(socket);
-            list[(*n)++] = (struct worker_socket){ .fd = socket->fd,
-                                                   .listener = (unsigned)i,
-                                                   .is_kept_outside = socket->is_kept_outside };
+        const struct listener_config *listener = &config->listeners[i];
+        for (size_t j = 0; j < listener->n_listen; j++) {
+            assert(find(sockets, listener->protocol, &listener->listen[j]));
+            add_for_workers(sockets, listener->protocol, &listener->listen[j], (unsigned)i, list,
+                            n);
         }
     }
     return list;

@@ -115,11 +115,23 @@ static void end_pending(struct admission *admission, struct admitted *admitted)
     show_oldest(admission);
 }
 
+bool admission_allows(const struct admission *admission, const struct addr *peer)
+{
+    return subnets_contain(admission->config->allowed, peer);
+}
+
+bool admission_is_full(const struct admission *admission)
+{
+    unsigned max = admission->config->max_sessions;
+
+    return max > 0 && counters_sessions(admission->counters, admission->listener) >= max;
+}
+
 enum reason admission_enter(struct admission *admission, struct admitted *admitted,
                             const struct addr *peer, uint64_t now_us)
 {
     counters_add(&admission->own->accepted, 1);
-    if (!subnets_contain(admission->config->allowed, peer))
+    if (!admission_allows(admission, peer))
         return REASON_NOT_ALLOWED;
     if (!count_session(admission))
         return REASON_MAX_SESSIONS;

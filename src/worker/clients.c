@@ -18,26 +18,10 @@ enum {
 
 #define COUNT_MASK ((UINT64_C(1) << COUNT_BITS) - 1)
 
-/* Every bit of the word changes about half of the bits of what comes out. */
-static uint64_t mix(uint64_t word)
-{
-    word = (word ^ word >> 32) * UINT64_C(0xd6e8feb86659fd93);
-    word = (word ^ word >> 32) * UINT64_C(0xd6e8feb86659fd93);
-    return word ^ word >> 32;
-}
-
-uint64_t clients_hash(const struct clients_secret *secret, unsigned listener,
+uint64_t clients_hash(const struct hash_secret *secret, unsigned listener,
                       const struct addr *client)
 {
-    uint64_t words[2] = { UINT64_MAX, 0 }; /* no IPv6 client begins like this: it is multicast */
-
-    if (addr_family(client) == AF_INET6)
-        memcpy(words, addr_bytes(client), sizeof words);
-    else
-        memcpy(&words[1], addr_bytes(client), 4);
-    uint64_t hash = mix(words[0] ^ secret->words[0]);
-    hash = mix(hash + (words[1] ^ secret->words[1]));
-    return mix(hash + (listener ^ secret->words[2])) | 1;
+    return hash_host(secret, client, listener) | 1;
 }
 
 /* In the bits above the count; never 0. */

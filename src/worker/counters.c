@@ -5,7 +5,6 @@
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "mmproxy/base/shared.h"
 
@@ -25,7 +24,7 @@ struct counters {
     struct head *head; /* the shared mapping begins with it */
     size_t head_size;
     size_t worker_size;
-    struct clients_secret secret;
+    struct hash_secret secret;
     unsigned max_workers;
     unsigned max_listeners;
     /* What the supervisor alone knows. */
@@ -42,8 +41,6 @@ static size_t size_of(const struct counters *counters)
 
 static int allocate(struct counters *counters)
 {
-    struct clients_secret *secret = &counters->secret;
-
     counters->head_size = shared_whole_pages(sizeof(struct head));
     counters->worker_size =
         shared_whole_pages(sizeof(struct counters_worker) +
@@ -53,7 +50,7 @@ static int allocate(struct counters *counters)
     counters->is_worker = calloc(counters->max_workers, sizeof *counters->is_worker);
     if (!counters->head || !counters->claims || !counters->is_worker)
         return -ENOMEM;
-    return getrandom(secret, sizeof *secret, 0) < (ssize_t)sizeof *secret ? -EIO : 0;
+    return hash_secret_make(&counters->secret);
 }
 
 struct counters *counters_new(unsigned workers, unsigned listeners)

@@ -10,6 +10,7 @@
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/subnets.h"
+#include "mmproxy/worker/datagram/receiver.h"
 #include "mmproxy/worker/stream/session.h"
 
 enum {
@@ -197,6 +198,12 @@ static int open_sockets(struct listener *listener, unsigned index)
     return 0;
 }
 
+static int open_receiver(struct listener *listener, unsigned index)
+{
+    listener->receiver = calloc(1, sizeof *listener->receiver);
+    return listener->receiver ? receiver_open(listener->receiver, listener, index) : -ENOMEM;
+}
+
 int listener_open(struct listener *listener, struct worker *worker, unsigned index)
 {
     const struct listener_config *config = &worker->spec->config->listeners[index];
@@ -226,18 +233,29 @@ int listener_open(struct listener *listener, struct worker *worker, unsigned ind
     listener->pause.data = listener;
     ev_timer_init(&listener->pending_check, on_pending_check, 0., 0.);
     listener->pending_check.data = listener;
-    return open_sockets(listener, index);
+    return config->protocol == PROTOCOL_UDP ? open_receiver(listener, index)
+                                            : open_sockets(listener, index);
 }
 
 void listener_serve(struct listener *listener)
 {
+    if (listener->receiver)
+        receiver_serve(listener->receiver);
     watch_sockets(listener, true);
 }
 
 void listener_stop(struct listener *listener)
 {
+    if (listener->receiver)
+        receiver_stop(listener->receiver);
     ev_timer_stop(listener->worker->loop, &listener->pause);
     watch_sockets(listener, false);
+}
+
+void listener_end_datagrams(struct listener *listener)
+{
+    if (listener->receiver)
+        receiver_end_sessions(listener->receiver, "stopped");
 }
 
 void listener_close(struct listener *listener)
@@ -249,6 +267,10 @@ void listener_close(struct listener *listener)
     deadline_queue_close(&listener->header_deadlines);
     deadline_queue_close(&listener->connect_deadlines);
     deadline_queue_close(&listener->idle_deadlines);
+    if (listener->receiver)
+        receiver_close(listener->receiver);
+    free(listener->receiver);
+    listener->receiver = NULL;
     free(listener->sockets);
     listener->sockets = NULL;
     listener->n_sockets = 0;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "mmproxy/base/clock.h"
-#include "mmproxy/worker/stream/session.h"
+#include "mmproxy/worker/listener.h"
 
 enum { HELD_BACK_TOLD_AFTER_S = 10 };
 
@@ -116,64 +116,69 @@ void report_refusal(struct listener *listener, const struct report_refusal *refu
     }
 }
 
-void report_health_check(const struct session *session, const char *what)
+void report_health_check(const struct listener *listener, const struct addr *peer, const char *what)
 {
     struct facts facts;
 
     if (!log_enabled(LOG_LEVEL_DEBUG))
         return;
-    begin(&facts, "health_check", session->listener);
-    add_peer(&facts, &session->peer);
-    log_event(LOG_LEVEL_DEBUG, facts.fields, facts.n, "[ ] %s%s %s", session->listener->label,
-              facts.peer, what);
+    begin(&facts, "health_check", listener);
+    add_peer(&facts, peer);
+    log_event(LOG_LEVEL_DEBUG, facts.fields, facts.n, "[ ] %s%s %s", listener->label, facts.peer,
+              what);
 }
 
 /* Whoever checks every second is not news. */
-static enum log_level session_level(const struct session *session)
+static enum log_level session_level(const struct report_session *session)
 {
     return session->is_health_check ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
 }
 
-static enum log_connections wanted_lines(const struct session *session)
+static enum log_connections wanted_lines(const struct listener *listener)
 {
-    return session->listener->worker->spec->config->log_connections;
+    return listener->worker->spec->config->log_connections;
 }
 
-void report_connected(const struct session *session, const struct addr *target)
+static void begin_session(struct facts *facts, const char *event, const struct listener *listener,
+                          const struct report_session *session)
 {
+    begin(facts, event, listener);
+    add_peer(facts, session->peer);
+    add_client(facts, session->client);
+    add_target(facts, session->target);
+}
+
+void report_connected(const struct listener *listener, const struct report_session *session)
+{
+    enum log_level level = session_level(session);
     struct facts facts;
 
-    if (wanted_lines(session) != LOG_CONNECTIONS_BOTH || !log_enabled(session_level(session)))
+    if (wanted_lines(listener) != LOG_CONNECTIONS_BOTH || !log_enabled(level))
         return;
-    begin(&facts, "connected", session->listener);
-    add_peer(&facts, &session->peer);
-    add_client(&facts, &session->client);
-    add_target(&facts, target);
-    log_event(session_level(session), facts.fields, facts.n,
-              "[+] %s%s connected, proxy protocol source %s, local destination %s",
-              session->listener->label, facts.peer, facts.client, facts.target);
+    begin_session(&facts, "connected", listener, session);
+    log_event(level, facts.fields, facts.n,
+              "[+] %s%s connected, proxy protocol source %s, local destination %s", listener->label,
+              facts.peer, facts.client, facts.target);
 }
 
-void report_disconnected(const struct session *session, const struct addr *target)
+void report_disconnected(const struct listener *listener, const struct report_session *session)
 {
     uint64_t duration_ms = (clock_now_us() - session->since_us) / 1000;
+    enum log_level level = session_level(session);
     struct facts facts;
 
-    if (wanted_lines(session) == LOG_CONNECTIONS_NONE || !log_enabled(session_level(session)))
+    if (wanted_lines(listener) == LOG_CONNECTIONS_NONE || !log_enabled(level))
         return;
-    begin(&facts, "disconnected", session->listener);
-    add_peer(&facts, &session->peer);
-    add_client(&facts, &session->client);
-    add_target(&facts, target);
+    begin_session(&facts, "disconnected", listener, session);
     add(&facts, LOG_NUMBER("duration_ms", (int64_t)duration_ms));
-    add(&facts, LOG_NUMBER("bytes_in", (int64_t)session->up.bytes));
-    add(&facts, LOG_NUMBER("bytes_out", (int64_t)session->down.bytes));
+    add(&facts, LOG_NUMBER("bytes_in", (int64_t)session->bytes_in));
+    add(&facts, LOG_NUMBER("bytes_out", (int64_t)session->bytes_out));
     add(&facts, LOG_TEXT("reason", session->end));
-    log_event(session_level(session), facts.fields, facts.n,
+    log_event(level, facts.fields, facts.n,
               "[-] %s%s disconnected, proxy protocol source %s, %" PRIu64 ".%03u s, %" PRIu64
               " bytes in, %" PRIu64 " bytes out, %s",
-              session->listener->label, facts.peer, facts.client, duration_ms / 1000,
-              (unsigned)(duration_ms % 1000), session->up.bytes, session->down.bytes, session->end);
+              listener->label, facts.peer, facts.client, duration_ms / 1000,
+              (unsigned)(duration_ms % 1000), session->bytes_in, session->bytes_out, session->end);
 }
 
 void report_held_back(struct listener *listener)

@@ -11,7 +11,10 @@
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
+#include "mmproxy/net/datagram.h"
 #include "mmproxy/net/loopmem.h"
+#include "mmproxy/net/sock.h"
+#include "mmproxy/worker/datagram/udp_table.h"
 #include "mmproxy/worker/listener.h"
 #include "mmproxy/worker/stream/session.h"
 
@@ -46,15 +49,33 @@ void worker_session_ended(struct worker *worker, struct session *session)
     end_if_drained(worker);
 }
 
+void worker_udp_session_began(struct worker *worker)
+{
+    worker->n_sessions++;
+}
+
+void worker_udp_session_ended(struct worker *worker)
+{
+    worker->n_sessions--;
+    end_if_drained(worker);
+}
+
+static bool is_udp(const struct worker *worker, const struct worker_socket *socket)
+{
+    return worker->spec->config->listeners[socket->listener].protocol == PROTOCOL_UDP;
+}
+
 /*
  * Sessions may go on here for days: the ports must not be held up by a process that does not
  * accept. The kernel's set of events still has the sockets, which others have open too, so the
- * loop makes a new one before it waits again.
+ * loop makes a new one before it waits again. UDP sessions send their replies from the sockets:
+ * these stay, unread.
  */
 static void close_sockets(const struct worker *worker)
 {
     for (size_t i = 0; i < worker->spec->n_sockets; i++)
-        close(worker->spec->sockets[i].fd);
+        if (!is_udp(worker, &worker->spec->sockets[i]))
+            close(worker->spec->sockets[i].fd);
     if (worker->spec->n_sockets > 0)
         ev_loop_fork(worker->loop);
 }
@@ -73,6 +94,7 @@ static void drain(struct worker *worker)
 static void stop(struct worker *worker)
 {
     drain(worker);
+    for_each_listener(worker, listener_end_datagrams);
     while (!LIST_EMPTY(&worker->sessions))
         session_drive(LIST_FIRST(&worker->sessions), READY_STOP);
 }
@@ -94,7 +116,7 @@ static void free_ports(const struct worker *worker)
 {
     for (size_t i = 0; i < worker->spec->n_sockets && worker->has_ports_alone; i++)
         if (!worker->spec->sockets[i].is_kept_outside)
-            (void)shutdown(worker->spec->sockets[i].fd, SHUT_RD);
+            sock_free_port(worker->spec->sockets[i].fd);
 }
 
 static void on_orphaned(struct worker *worker)
@@ -219,10 +241,24 @@ static void on_hangup(void *session)
     session_drive(session, READY_ERROR);
 }
 
+static bool has_udp(const struct config *config)
+{
+    for (size_t i = 0; i < config->n_listeners; i++)
+        if (config->listeners[i].protocol == PROTOCOL_UDP)
+            return true;
+    return false;
+}
+
 static int open_listeners(struct worker *worker)
 {
     size_t n = worker->spec->config->n_listeners;
 
+    if (has_udp(worker->spec->config)) {
+        worker->datagrams = datagrams_new();
+        worker->udp_table = udp_table_new();
+        if (!worker->datagrams || !worker->udp_table)
+            return -ENOMEM;
+    }
     worker->listeners = calloc(n > 0 ? n : 1, sizeof *worker->listeners);
     if (!worker->listeners)
         return -ENOMEM;
@@ -306,6 +342,8 @@ static void worker_close(struct worker *worker)
     if (worker->listeners)
         for_each_listener(worker, listener_close);
     free(worker->listeners);
+    udp_table_free(worker->udp_table);
+    datagrams_free(worker->datagrams);
     deadline_queue_close(&worker->hangup_deadlines);
     deadline_queue_close(&worker->reset_deadlines);
     hangup_close(&worker->hangup);

@@ -5,7 +5,7 @@
 
 enum { SSH = 0, WEB = 1, MANY = 20 * 1000 };
 
-static const struct clients_secret secret = { { 0x1234, 0x5678, 0x9abc } };
+static const struct hash_secret secret = { { 0x1234, 0x5678, 0x9abc } };
 static struct clients clients;
 
 static int empty(void **state)
@@ -60,7 +60,7 @@ static void a_client_s_port_does_not_matter_its_family_does(void **state)
 
 static void the_secret_decides_where_clients_are(void **state)
 {
-    static const struct clients_secret other = { { 0x1234, 0x5678, 0x9abd } };
+    static const struct hash_secret other = { { 0x1234, 0x5678, 0x9abd } };
     struct addr addr = support_addr("198.51.100.7:1000");
 
     (void)state;

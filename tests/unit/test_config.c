@@ -316,6 +316,8 @@ static void the_list_of_keys_is_that_of_the_contract(void **state)
         { "log", "connections", "string", "both", "\"both\", \"end\" or \"none\"" },
         { "listeners", "name", "string", NULL, "" },
         { "listeners", "listen", "string or array", NULL, "" },
+        { "listeners", "protocol", "string", "tcp", "\"tcp\" or \"udp\"" },
+        { "listeners", "udp_header", "string", "every", "\"every\", \"first\" or \"spp\"" },
         { "listeners", "allowed_subnets", "string or array", NULL, "" },
         { "listeners", "target_v4", "string", NULL, "" },
         { "listeners", "target_v6", "string", NULL, "" },

@@ -23,6 +23,8 @@ static const struct setting settings[] = {
     { "log", "connections", "\"end\"", "\"both\"" },
     { "listeners", "name", "\"a\"", "\"b\"" },
     { "listeners", "listen", "\"0.0.0.0:1\"", "[ \"0.0.0.0:1\", \"[::]:1\" ]" },
+    { "listeners", "protocol", "\"tcp\"", "\"udp\"" },
+    { "listeners", "udp_header", "\"every\"", "\"spp\"" },
     { "listeners", "allowed_subnets", "\"a.subnets\"", "\"b.subnets\"" },
     { "listeners", "target_v4", "\"127.0.0.1:22\"", "\"127.0.0.1:23\"" },
     { "listeners", "target_v6", "\"[::1]:22\"", "\"[2001:db8::1]:22\"" },

@@ -31,13 +31,20 @@ enum return_path {
 /* A line when a session begins and one when it ends, the second alone, or none. */
 enum log_connections { LOG_CONNECTIONS_BOTH, LOG_CONNECTIONS_END, LOG_CONNECTIONS_NONE };
 
+enum protocol { PROTOCOL_TCP, PROTOCOL_UDP };
+
+/* Which datagrams have a header in front, and which one. */
+enum udp_header { UDP_HEADER_EVERY, UDP_HEADER_FIRST, UDP_HEADER_SPP };
+
 enum routing_mode { ROUTING_MANUAL, ROUTING_MANAGED };
 
 struct listener_config {
     char name[LISTENER_NAME_MAX + 1]; /* "" without a file: log lines then carry no name */
     const char *file;                 /* where it is written; owned by the config; NULL: options */
     unsigned line;                    /* of that file */
-    struct addr *listen;              /* at least one; owned */
+    enum protocol protocol;
+    enum udp_header udp_header; /* for UDP */
+    struct addr *listen;        /* at least one; owned */
     size_t n_listen;
     const struct subnets *allowed; /* sealed; owned by the config, may be shared */
     struct addr target_v4;         /* at least one of the two is set */
@@ -50,7 +57,7 @@ struct listener_config {
     bool allow_local_clients;
     unsigned header_timeout_ms;  /* never 0 */
     unsigned connect_timeout_ms; /* never 0 */
-    unsigned idle_timeout_ms;    /* 0 = never */
+    unsigned idle_timeout_ms;    /* 0 = never; for UDP never 0 */
     unsigned keepalive_s;        /* 0 = off */
     unsigned max_sessions;       /* 0 = no limit */
     unsigned max_sessions_per_client;

@@ -48,6 +48,9 @@ struct filter_table {
 /* What a worker may do, once everything is open. */
 struct filter_table filter_worker_calls(void);
 
+/* What it may do besides where it has UDP listeners. */
+struct filter_table filter_worker_udp_calls(void);
+
 /* What no process of ours may do, nor any program that it runs. */
 struct filter_table filter_supervisor_calls(void);
 

@@ -18,6 +18,7 @@ struct jail {
     struct user user;
     uint64_t caps;    /* kept by workers; see caps.h */
     bool keeps_ports; /* they bind clients' ports */
+    bool has_udp;     /* they have UDP listeners */
     bool has_filter;  /* sandbox */
 };
 

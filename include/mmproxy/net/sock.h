@@ -24,6 +24,20 @@ int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s,
 int sock_share_port(int fd, bool on);
 
 /*
+ * Opens a non-blocking UDP socket that receives. All sockets with one address form a group: the
+ * kernel chooses one for each peer address and port, always the same while the group stays as it
+ * is. Of a wildcard address, each datagram tells the local address that it was sent to.
+ * returns: the descriptor (close-on-exec), or -errno.
+ */
+int sock_receive(const struct addr *addr);
+
+/*
+ * Nothing more comes in by this socket, in whichever processes have it, and another socket can have
+ * its address. A TCP socket listens no longer; a UDP socket can still send.
+ */
+void sock_free_port(int fd);
+
+/*
  * The same options and another backlog for a socket that listens already. An option that
  * can't be had is no reason to stop serving.
  */
@@ -34,6 +48,9 @@ void sock_set_up_again(int fd, unsigned backlog, unsigned keepalive_s);
  * go out is the host's setting (tcp_keepalive_intvl, _probes).
  */
 int sock_set_keepalive(int fd, unsigned seconds);
+
+/* Lets it bind to addresses that are not this host's. returns: 0 or -errno. */
+int sock_set_transparent(int fd, sa_family_t family);
 
 /* Sets an int option. returns: 0 or -errno. */
 int sock_set(int fd, int level, int option, int value);

@@ -24,6 +24,7 @@ struct process {
     pid_t pid;
     int channel;        /* our end; owned */
     unsigned worker_id; /* in the counters */
+    unsigned index;     /* among the workers of its generation */
     unsigned round;     /* of its generation's starts */
     enum process_state state;
     bool has_answered; /* the last PING */
@@ -39,7 +40,7 @@ struct process {
 /* How to start one. */
 struct process_start {
     struct ev_loop *loop;
-    struct worker_spec spec; /* worker_id and channel are filled in by process_new */
+    struct worker_spec spec; /* worker_id, index and channel are filled in by process_new */
     /* In the child, first of all: closes what a worker must not hold. */
     void (*leave)(void *context);
     void *context;
@@ -47,8 +48,9 @@ struct process_start {
     void (*on_message)(struct process *process, enum worker_message message);
 };
 
-/* Forks a worker. returns: 0 with *out for process_free, or -errno. */
-int process_new(struct process **out, const struct process_start *start);
+/* Forks a worker, with this index in its generation. returns: 0 with *out for process_free, or
+ * -errno. */
+int process_new(struct process **out, const struct process_start *start, unsigned index);
 
 /* The process has been reaped, or is of no concern any more. Takes NULL. */
 void process_free(struct process *process, struct counters *counters);

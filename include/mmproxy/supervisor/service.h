@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "mmproxy/base/addr.h"
+#include "mmproxy/config/config.h"
 
 /* Is there one that listens at all? */
 bool service_has_manager(void);
@@ -50,11 +51,11 @@ void service_mute(bool on);
 bool service_has_store(void);
 
 /* Has it keep a copy of a listening socket, so that a restart loses no queued connection. */
-void service_keep_socket(int fd, const struct addr *addr);
+void service_keep_socket(int fd, enum protocol protocol, const struct addr *addr);
 
 /* ... or of a leash's writing end (leash.h); it goes from there by itself with its last reader. */
 void service_keep_leash(int fd);
 
-void service_forget_socket(const struct addr *addr);
+void service_forget_socket(enum protocol protocol, const struct addr *addr);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * sockets: every listening socket, keyed by address, owned for as long as any configuration
- * wants it. A reload takes over what is there, so no queue is ever lost.
+ * sockets: every socket that takes connections or datagrams, keyed by protocol and address, owned
+ * for as long as any configuration wants it. A UDP address has a group of sockets, at least one for
+ * each worker; the group does not shrink, because the kernel would then choose other members for
+ * the peers. A reload takes over what is there, so no queue is ever lost.
  */
 #ifndef MMPROXY_SUPERVISOR_SOCKETS_H
 #define MMPROXY_SUPERVISOR_SOCKETS_H
@@ -13,7 +15,9 @@
 #include "mmproxy/worker/worker.h"
 
 struct listen_socket {
+    enum protocol protocol;
     struct addr addr;
+    unsigned member; /* UDP: its number in the group of its address; else 0 */
     int fd;
     bool is_new;          /* opened for a configuration that has not been committed */
     bool is_adopted;      /* came from outside, and no commit has had a use for it yet */

@@ -46,6 +46,12 @@ struct admission {
 /* The caller has set the fields above own. There is nothing to close. */
 void admission_open(struct admission *admission);
 
+/* May this peer connect at all, by its address? It is unmapped. */
+bool admission_allows(const struct admission *admission, const struct addr *peer);
+
+/* Would one more session be too many (max_sessions)? */
+bool admission_is_full(const struct admission *admission);
+
 /*
  * A connection was accepted; now_us is monotonic. peer is unmapped.
  * returns: REASON_NONE, and then admission_leave is due; else why it must go.

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "mmproxy/base/addr.h"
+#include "mmproxy/base/hash.h"
 
 enum {
     CLIENTS_BITS = 16,
@@ -22,13 +22,8 @@ struct clients {
     _Atomic uint64_t entries[1 << CLIENTS_BITS];
 };
 
-/* Makes it impossible for a stranger to choose where in the table clients are. */
-struct clients_secret {
-    uint64_t words[3];
-};
-
 /* What stands for a client at a listener. Its port does not matter. returns: never 0. */
-uint64_t clients_hash(const struct clients_secret *secret, unsigned listener,
+uint64_t clients_hash(const struct hash_secret *secret, unsigned listener,
                       const struct addr *client);
 
 /* Counts one more session. returns: 0, then clients_end is due; -ENOSPC: the table is full. */

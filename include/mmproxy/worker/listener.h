@@ -7,6 +7,8 @@
 #include "mmproxy/worker/report.h"
 #include "mmproxy/worker/worker.h"
 
+struct receiver;
+
 struct listener_socket {
     ev_io io;
     struct listener *listener;
@@ -29,6 +31,7 @@ struct listener {
     struct deadline_queue idle_deadlines;
     ev_timer pending_check; /* active while sessions are pending: must one of them end? */
     struct report_limits limits;
+    struct receiver *receiver; /* UDP: takes the datagrams, instead of all from sockets on; owned */
 };
 
 /* With its sockets of the worker's spec. Accepts nothing yet. returns: 0 or -ENOMEM. */
@@ -38,6 +41,9 @@ void listener_serve(struct listener *listener);
 
 /* Stops accepting, for good; sessions go on. The worker closes the sockets. */
 void listener_stop(struct listener *listener);
+
+/* Ends the sessions of a UDP listener; those of TCP are the worker's to end. */
+void listener_end_datagrams(struct listener *listener);
 
 /* The worker has no session left. Harmless on one that was never opened. */
 void listener_close(struct listener *listener);

@@ -6,12 +6,14 @@
 #ifndef MMPROXY_WORKER_REPORT_H
 #define MMPROXY_WORKER_REPORT_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "mmproxy/base/addr.h"
 #include "mmproxy/base/log.h"
 #include "mmproxy/worker/reason.h"
 
 struct listener;
-struct session;
 
 struct report_limits {
     struct log_limit kinds[REASON_KINDS]; /* of lines that strangers can cause */
@@ -30,10 +32,24 @@ struct report_refusal {
 void report_refusal(struct listener *listener, const struct report_refusal *refusal);
 
 /* Level debug: a connection that came and went without a header, as health checks do. */
-void report_health_check(const struct session *session, const char *what);
+void report_health_check(const struct listener *listener, const struct addr *peer,
+                         const char *what);
 
-void report_connected(const struct session *session, const struct addr *target);
-void report_disconnected(const struct session *session, const struct addr *target);
+/* A session, over TCP or UDP. */
+struct report_session {
+    const struct addr *peer;
+    const struct addr *client;
+    const struct addr *target;
+    bool is_health_check; /* its lines are of level debug */
+    /* From here on for report_disconnected. */
+    uint64_t since_us; /* monotonic: when report_connected was called */
+    uint64_t bytes_in; /* to the target */
+    uint64_t bytes_out;
+    const char *end; /* how it ended */
+};
+
+void report_connected(const struct listener *listener, const struct report_session *session);
+void report_disconnected(const struct listener *listener, const struct report_session *session);
 
 /* For each kind of refusal: one line that says how many lines were held back since the last call.
  */

@@ -31,6 +31,7 @@ enum worker_message {
 struct worker_socket {
     int fd;               /* listening; inherited, closed by the worker when it drains */
     unsigned listener;    /* index in the configuration */
+    unsigned member;      /* UDP: its number among the sockets with its address; else 0 */
     bool is_kept_outside; /* a service manager has a copy: it goes on listening without us */
 };
 
@@ -43,13 +44,16 @@ struct worker_spec {
     struct jail jail;             /* for prepare */
     struct counters *counters;
     unsigned worker_id;  /* its own, in the counters */
+    unsigned index;      /* its own, among the workers of its generation: 0, 1, ... */
     unsigned generation; /* from 1 */
     int channel;         /* its end; end of file there means that the supervisor died */
     int leash;           /* readable: reset all sessions and exit; never read. -1 = none */
 };
 
+struct datagrams;
 struct listener;
 struct session;
+struct udp_table;
 
 struct worker {
     const struct worker_spec *spec;
@@ -60,10 +64,12 @@ struct worker {
     struct deadline_queue hangup_deadlines; /* of sessions that hangup will have to watch */
     struct deadline_queue reset_deadlines;  /* of sessions whose target is about to be reset */
     struct listener *listeners;             /* one per listener of the configuration */
-    LIST_HEAD(, session) sessions;
-    unsigned n_sessions;
-    bool has_ports_alone; /* from SERVE to DRAIN or STOP */
-    bool is_left_alone;   /* the end of the supervisor is no news */
+    struct datagrams *datagrams;            /* room for UDP; NULL where no listener is UDP */
+    struct udp_table *udp_table;            /* the same */
+    LIST_HEAD(, session) sessions;          /* over TCP */
+    unsigned n_sessions;                    /* all */
+    bool has_ports_alone;                   /* from SERVE to DRAIN or STOP */
+    bool is_left_alone;                     /* the end of the supervisor is no news */
     bool draining;
     ev_io channel_io;
     ev_io leash_io;
@@ -81,8 +87,12 @@ struct worker {
  */
 int worker_run(const struct worker_spec *spec, int (*prepare)(const struct worker_spec *spec));
 
-/* Called by sessions: one came, one went. */
+/* Called by TCP sessions: one came, one went. */
 void worker_session_began(struct worker *worker, struct session *session);
 void worker_session_ended(struct worker *worker, struct session *session);
+
+/* The same for UDP sessions, which their receivers list. */
+void worker_udp_session_began(struct worker *worker);
+void worker_udp_session_ended(struct worker *worker);
 
 #endif

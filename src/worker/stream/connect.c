@@ -31,7 +31,8 @@ static enum session_state connected(struct session *session)
     if (pump_prime(&session->up, session->header, session->header_len) < 0)
         return connect_failed(session, -ENOMEM);
     session->since_us = clock_now_us();
-    report_connected(session, target_of(session));
+    const struct report_session facts = session_facts(session);
+    report_connected(session->listener, &facts);
     return SESSION_RELAY;
 }
 

@@ -60,7 +60,7 @@ static enum session_state ended_early(struct session *session)
                           proxyproto_diagnose(session->header, session->header_len));
 
     count_health_check(session);
-    report_health_check(session, "closed without a byte");
+    report_health_check(session->listener, &session->peer, "closed without a byte");
     session->ends_with_fin = true;
     return SESSION_CLOSED;
 }

@@ -94,12 +94,12 @@ static void send_payload(struct session *session)
 
 static enum session_state relay_ended(struct session *session)
 {
-    const struct listener_config *config = session->listener->config;
     struct counters_listener *counters = session->listener->counters;
+    const struct report_session facts = session_facts(session);
 
     counters_add(&counters->bytes_in, session->up.bytes);
     counters_add(&counters->bytes_out, session->down.bytes);
-    report_disconnected(session, listener_config_target(config, addr_family(&session->client)));
+    report_disconnected(session->listener, &facts);
     return session->has_failed ? SESSION_RESET : SESSION_CLOSED;
 }
 

@@ -167,6 +167,20 @@ enum reason session_start(struct listener *listener, int fd, const struct addr *
     return REASON_NONE;
 }
 
+struct report_session session_facts(const struct session *session)
+{
+    return (struct report_session){
+        .peer = &session->peer,
+        .client = &session->client,
+        .target = listener_config_target(session->listener->config, addr_family(&session->client)),
+        .is_health_check = session->is_health_check,
+        .since_us = session->since_us,
+        .bytes_in = session->up.bytes,
+        .bytes_out = session->down.bytes,
+        .end = session->end,
+    };
+}
+
 void session_watch_hangups(struct session *session)
 {
     struct hangup *hangup = &session->listener->worker->hangup;

@@ -81,6 +81,9 @@ enum reason session_start(struct listener *listener, int fd, const struct addr *
 /* Runs the session with what became ready; it may be gone afterwards. */
 void session_drive(struct session *session, unsigned ready);
 
+/* What the log lines about it say. */
+struct report_session session_facts(const struct session *session);
+
 /* hangup_due is due: from now on hangup tells when a socket fails that is not being read. */
 void session_watch_hangups(struct session *session);
 

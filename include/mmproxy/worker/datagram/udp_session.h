@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * udp_session: one client address and port at one UDP listener, and the socket from which its
+ * datagrams reach the target. It starts with the client's first datagram and ends after
+ * idle_timeout without one in either direction.
+ *
+ * What must never happen is that a datagram leaves in the name of another client:
+ *
+ * - A session's socket is bound to its client's address when the session starts. Neither changes.
+ * - A session is found by the client that the datagram's own header names (every, spp), or by
+ *   the peer's address and port (first). No datagram is sent by a session that was not found so.
+ * - A session that has ended is in no table: the next datagram is judged as a first one.
+ */
+#ifndef MMPROXY_WORKER_DATAGRAM_UDP_SESSION_H
+#define MMPROXY_WORKER_DATAGRAM_UDP_SESSION_H
+
+#include <ev.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "mmproxy/net/datagram.h"
+#include "mmproxy/worker/admission.h"
+#include "mmproxy/worker/deadline.h"
+
+struct receiver;
+struct receiver_socket;
+
+struct udp_session {
+    struct receiver *receiver;
+    struct receiver_socket *socket; /* that the latest datagram came in by, and replies leave by */
+    int fd;                         /* towards the target */
+    bool is_connected;              /* fd is; else replies are compared with the target */
+    bool is_health_check;           /* its client is a load balancer that tries us */
+    ev_io io;
+    LIST_ENTRY(udp_session) bucket; /* of the table */
+    struct deadline idle;           /* in the receiver's queue: the head is silent longest */
+    struct admitted admitted;
+    struct addr client;
+    struct addr peer;  /* where the latest datagram came from, and replies go to */
+    struct addr local; /* the address that it was sent to, and replies leave from */
+    struct addr proxy; /* spp: what the header says besides the client */
+    uint64_t since_us; /* monotonic: when it started */
+    uint64_t bytes_in; /* payload to the target */
+    uint64_t bytes_out;
+};
+
+/* What a datagram says of where it comes from. */
+struct udp_origin {
+    struct addr client;
+    struct addr proxy;    /* spp; else not set */
+    bool is_named;        /* the header names the client; else the client is the peer */
+    bool is_health_check; /* the header is a load balancer's that tries us */
+};
+
+/* The address and port that the session is found by: the client's, or the peer's (first). */
+const struct addr *udp_session_key(const struct udp_session *session);
+
+/*
+ * Starts a session for a datagram that belongs to none; the one silent longest ends where there is
+ * no room. returns: REASON_NONE with *out, or why there is none; *error is the errno where the
+ * system refused it.
+ */
+enum reason udp_session_start(struct receiver *receiver, const struct udp_origin *origin,
+                              const struct addr *peer, struct udp_session **out, int *error);
+
+/* n received datagrams of this session, from the first on, go to the target. */
+void udp_session_forward(struct udp_session *session, unsigned first, unsigned n);
+
+/* Ends it: end is for the log, static. */
+void udp_session_end(struct udp_session *session, const char *end);
+
+/* For a receiver's queue of idle sessions. */
+void udp_session_on_idle(struct deadline *deadline);
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/worker/datagram/receiver.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mmproxy/proxyproto/proxyproto.h"
+#include "mmproxy/proxyproto/spp.h"
+#include "mmproxy/worker/datagram/udp_table.h"
+
+enum { BATCHES = 4 }; /* a wake-up; then replies have their turn */
+
+/* Datagrams in a row that belong to one session: they go out with one call. */
+struct run {
+    struct udp_session *session; /* NULL: there is none */
+    unsigned first;
+    unsigned n;
+};
+
+static void flush(struct run *run)
+{
+    if (run->session)
+        udp_session_forward(run->session, run->first, run->n);
+    run->session = NULL;
+}
+
+static void refuse(struct receiver *receiver, enum reason reason, const struct addr *peer,
+                   const struct addr *client, const char *detail)
+{
+    const struct report_refusal refusal = {
+        .reason = reason, .detail = detail, .peer = peer, .client = client
+    };
+
+    report_refusal(receiver->listener, &refusal);
+}
+
+static void refuse_header(struct receiver *receiver, const struct datagram *datagram,
+                          const char *wrong)
+{
+    const char *diagnosis =
+        datagram->len > 0 ? proxyproto_diagnose(datagram->bytes, datagram->len) : NULL;
+    char detail[256];
+
+    (void)snprintf(detail, sizeof detail, "%s%s%s", wrong, diagnosis ? ": " : "",
+                   diagnosis ? diagnosis : "");
+    refuse(receiver, REASON_BAD_HEADER, &datagram->peer, NULL, detail);
+}
+
+static void drop_front(struct datagram *datagram, size_t len)
+{
+    datagram->bytes += len;
+    datagram->len -= len;
+}
+
+/* Takes a v2 header off. returns: NULL with *out filled in, or what is wrong. */
+static const char *take_v2(struct datagram *datagram, struct udp_origin *out)
+{
+    struct proxyproto header;
+
+    if (proxyproto_parse_datagram(datagram->bytes, datagram->len, &header) != PROXYPROTO_OK)
+        return header.reason;
+    out->is_named = !header.is_local;
+    out->is_health_check = header.is_health_check;
+    out->client = header.is_local ? datagram->peer : header.client;
+    drop_front(datagram, header.length);
+    return NULL;
+}
+
+/* The same for the Simple Proxy Protocol. */
+static const char *take_spp(struct datagram *datagram, struct udp_origin *out)
+{
+    struct spp header;
+    const char *wrong = spp_parse(datagram->bytes, datagram->len, &header);
+
+    if (wrong)
+        return wrong;
+    out->is_named = true;
+    out->client = header.client;
+    out->proxy = header.proxy;
+    drop_front(datagram, SPP_LEN);
+    return NULL;
+}
+
+/*
+ * Takes the header off, where the mode has one in front of this datagram.
+ * returns: NULL, or what is wrong. *out is all zero where the datagram has no header and needs
+ * none.
+ */
+static const char *take_header(struct receiver *receiver, struct datagram *datagram,
+                               struct udp_origin *out)
+{
+    const char *wrong;
+
+    *out = (struct udp_origin){ .is_named = false };
+    switch (receiver->listener->config->udp_header) {
+    case UDP_HEADER_SPP:
+        return take_spp(datagram, out);
+    case UDP_HEADER_EVERY:
+        return take_v2(datagram, out);
+    case UDP_HEADER_FIRST:
+        break;
+    }
+    wrong = take_v2(datagram, out);
+    return wrong && udp_table_find(receiver->table, receiver, &datagram->peer) ? NULL : wrong;
+}
+
+static void explain(struct receiver *receiver, enum reason reason, const struct datagram *datagram,
+                    const struct udp_origin *origin, int error)
+{
+    char text[ADMISSION_TEXT_MAX];
+    struct report_refusal refusal = { .reason = reason,
+                                      .peer = &datagram->peer,
+                                      .client = &origin->client };
+
+    if (reason_kind(reason) == REASON_KIND_CONNECT_FAILED)
+        refusal.target =
+            listener_config_target(receiver->listener->config, addr_family(&origin->client));
+    if (refusal.target || reason == REASON_NO_RESOURCES)
+        refusal.detail = strerror(error);
+    else
+        refusal.detail =
+            admission_explain(&receiver->listener->admission, reason, &origin->client, text);
+    report_refusal(receiver->listener, &refusal);
+}
+
+/* No other session ends here but by flush's leave: run holds one that must not be used after it. */
+static struct udp_session *start(struct receiver *receiver, const struct datagram *datagram,
+                                 const struct udp_origin *origin, struct run *run)
+{
+    struct udp_session *session = NULL;
+    int error = 0;
+
+    flush(run);
+    enum reason reason = udp_session_start(receiver, origin, &datagram->peer, &session, &error);
+    if (reason == REASON_NONE)
+        return session;
+    explain(receiver, reason, datagram, origin, error);
+    return NULL;
+}
+
+/* In the mode first a header may name another client for a peer that has a session. */
+static bool is_outdated(const struct udp_session *session, const struct udp_origin *origin)
+{
+    return addr_is_set(&origin->client) && !addr_equal(&session->client, &origin->client);
+}
+
+/* returns: the session that the datagram belongs to; NULL: it is dropped, and counted. */
+static struct udp_session *session_of(struct receiver *receiver, struct datagram *datagram,
+                                      struct udp_origin *origin, struct run *run)
+{
+    bool is_by_peer = receiver->listener->config->udp_header == UDP_HEADER_FIRST;
+    struct udp_session *session =
+        udp_table_find(receiver->table, receiver, is_by_peer ? &datagram->peer : &origin->client);
+
+    if (session && is_outdated(session, origin)) {
+        flush(run);
+        udp_session_end(session, "a new header from the same peer");
+        session = NULL;
+    }
+    return session ? session : start(receiver, datagram, origin, run);
+}
+
+static void take(struct receiver_socket *socket, unsigned i, struct run *run)
+{
+    struct receiver *receiver = socket->receiver;
+    struct datagram *datagram = datagrams_at(receiver->room, i);
+    struct udp_origin origin;
+
+    addr_unmap(&datagram->peer);
+    if (!admission_allows(&receiver->listener->admission, &datagram->peer)) {
+        refuse(receiver, REASON_NOT_ALLOWED, &datagram->peer, NULL, NULL);
+        return;
+    }
+    const char *wrong = take_header(receiver, datagram, &origin);
+    if (wrong) {
+        refuse_header(receiver, datagram, wrong);
+        return;
+    }
+    struct udp_session *session = session_of(receiver, datagram, &origin, run);
+    if (!session)
+        return;
+    if (session != run->session || run->first + run->n != i) {
+        flush(run);
+        *run = (struct run){ .session = session, .first = i };
+    }
+    run->n++;
+    session->socket = socket;
+    session->peer = datagram->peer;
+    session->local = datagram->local;
+    session->proxy = origin.proxy;
+}
+
+static void on_datagrams(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct receiver_socket *socket = io->data;
+    struct run run = { .session = NULL };
+    bool is_all = false;
+
+    (void)loop;
+    (void)revents;
+    for (unsigned batch = 0; batch < BATCHES && !is_all; batch++) {
+        int n = datagrams_receive(socket->receiver->room, socket->fd, &is_all);
+        for (int i = 0; i < n; i++)
+            take(socket, (unsigned)i, &run);
+        flush(&run);
+    }
+}
+
+int receiver_open(struct receiver *receiver, struct listener *listener, unsigned index)
+{
+    const struct worker_spec *spec = listener->worker->spec;
+
+    receiver->listener = listener;
+    receiver->table = listener->worker->udp_table;
+    receiver->room = listener->worker->datagrams;
+    deadline_queue_open(&receiver->idle, listener->worker->loop, listener->config->idle_timeout_ms,
+                        udp_session_on_idle);
+    receiver->sockets = calloc(spec->n_sockets, sizeof *receiver->sockets);
+    if (!receiver->sockets)
+        return -ENOMEM;
+    for (size_t i = 0; i < spec->n_sockets; i++) {
+        if (spec->sockets[i].listener != index ||
+            spec->sockets[i].member % spec->config->workers != spec->index)
+            continue;
+        struct receiver_socket *socket = &receiver->sockets[receiver->n_sockets++];
+        ev_io_init(&socket->io, on_datagrams, spec->sockets[i].fd, EV_READ);
+        socket->io.data = socket;
+        socket->fd = spec->sockets[i].fd;
+        socket->receiver = receiver;
+    }
+    return 0;
+}
+
+static void watch(struct receiver *receiver, bool on)
+{
+    for (size_t i = 0; i < receiver->n_sockets; i++) {
+        if (on)
+            ev_io_start(receiver->listener->worker->loop, &receiver->sockets[i].io);
+        else
+            ev_io_stop(receiver->listener->worker->loop, &receiver->sockets[i].io);
+    }
+}
+
+void receiver_serve(struct receiver *receiver)
+{
+    watch(receiver, true);
+}
+
+void receiver_stop(struct receiver *receiver)
+{
+    watch(receiver, false);
+}
+
+void receiver_end_sessions(struct receiver *receiver, const char *end)
+{
+    struct deadline *first;
+
+    while ((first = deadline_queue_first(&receiver->idle)))
+        udp_session_end(first->owner, end);
+}
+
+void receiver_close(struct receiver *receiver)
+{
+    if (!receiver->listener)
+        return;
+    receiver_stop(receiver);
+    deadline_queue_close(&receiver->idle);
+    free(receiver->sockets);
+    receiver->sockets = NULL;
+    receiver->n_sockets = 0;
+}

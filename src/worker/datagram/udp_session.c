@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/worker/datagram/udp_session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mmproxy/base/clock.h"
+#include "mmproxy/net/spoof_datagram.h"
+#include "mmproxy/proxyproto/spp.h"
+#include "mmproxy/worker/datagram/receiver.h"
+#include "mmproxy/worker/datagram/udp_table.h"
+
+const struct addr *udp_session_key(const struct udp_session *session)
+{
+    bool is_by_peer = session->receiver->listener->config->udp_header == UDP_HEADER_FIRST;
+
+    return is_by_peer ? &session->peer : &session->client;
+}
+
+static const struct addr *target_of(const struct udp_session *session)
+{
+    return listener_config_target(session->receiver->listener->config,
+                                  addr_family(&session->client));
+}
+
+static struct report_session facts_of(const struct udp_session *session, const char *end)
+{
+    return (struct report_session){
+        .peer = &session->peer,
+        .client = &session->client,
+        .target = target_of(session),
+        .is_health_check = session->is_health_check,
+        .since_us = session->since_us,
+        .bytes_in = session->bytes_in,
+        .bytes_out = session->bytes_out,
+        .end = end,
+    };
+}
+
+/* The service does not take datagrams, or could not be reached. The session goes on. */
+static void report_error(struct udp_session *session, int error)
+{
+    const struct report_refusal refusal = { .reason = reason_of_connect_error(error),
+                                            .detail = strerror(error),
+                                            .peer = &session->peer,
+                                            .client = &session->client,
+                                            .target = target_of(session) };
+
+    report_refusal(session->receiver->listener, &refusal);
+}
+
+static void set_idle(struct udp_session *session)
+{
+    deadline_set(&session->idle, &session->receiver->idle);
+}
+
+void udp_session_forward(struct udp_session *session, unsigned first, unsigned n)
+{
+    const struct datagram_way way = { .to = session->is_connected ? NULL : target_of(session) };
+    struct datagram_sent sent =
+        datagrams_send(session->receiver->room, session->fd, first, n, &way);
+
+    session->bytes_in += sent.len;
+    set_idle(session);
+    if (sent.error != 0)
+        report_error(session, sent.error);
+}
+
+/* On a socket that is not connected: is it the service that answers? From any address it has. */
+static bool is_from_target(const struct udp_session *session, const struct addr *from)
+{
+    const struct addr *target = target_of(session);
+    const struct locals *locals = session->receiver->listener->worker->locals;
+
+    return addr_port(from) == addr_port(target) &&
+           (addr_equal_host(from, target) || locals_contain(locals, from));
+}
+
+static void send_replies(struct udp_session *session, unsigned first, unsigned n)
+{
+    struct datagram_way way = { .to = &session->peer };
+
+    if (n == 0)
+        return;
+    if (addr_is_set(&session->local))
+        way.from = &session->local;
+    if (addr_is_set(&session->proxy)) {
+        const struct spp header = { .client = session->client, .proxy = session->proxy };
+        spp_write(way.prefix, &header);
+        way.prefix_len = SPP_LEN;
+    }
+    struct datagram_sent sent =
+        datagrams_send(session->receiver->room, session->socket->fd, first, n, &way);
+    session->bytes_out += sent.len;
+    set_idle(session);
+}
+
+static void pass_on(struct udp_session *session, unsigned n)
+{
+    unsigned first = 0;
+
+    for (unsigned i = 0; i < n && !session->is_connected; i++) {
+        if (is_from_target(session, &datagrams_at(session->receiver->room, i)->peer))
+            continue;
+        send_replies(session, first, i - first);
+        first = i + 1;
+    }
+    send_replies(session, first, n - first);
+}
+
+/* What the errors are has been told by the socket; their details would wake us for ever. */
+static void drain_errors(int fd)
+{
+    while (spoof_datagram_error(fd) != 0)
+        ;
+}
+
+/* One batch a wake-up: other sessions have their turn before the next. */
+static void on_reply(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct udp_session *session = io->data;
+    bool is_all;
+
+    (void)loop;
+    if (revents & EV_ERROR) {
+        udp_session_end(session, strerror(ENOMEM)); /* epoll refused it, and libev gave it up */
+        return;
+    }
+    int n = datagrams_receive(session->receiver->room, session->fd, &is_all);
+    if (n < 0)
+        report_error(session, -n);
+    else
+        pass_on(session, (unsigned)n);
+    if (!session->is_connected)
+        drain_errors(session->fd);
+}
+
+/* Is the system short of what ending another session would free? */
+static bool is_shortage(int err)
+{
+    return err == -EMFILE || err == -ENFILE || err == -ENOBUFS || err == -ENOMEM;
+}
+
+static bool end_silent_longest(struct receiver *receiver, const struct udp_session *but)
+{
+    struct deadline *first = deadline_queue_first(&receiver->idle);
+
+    if (!first || first->owner == but)
+        return false;
+    udp_session_end(first->owner, "another session needed its place");
+    return true;
+}
+
+/*
+ * A service that is bound to a wildcard address may answer from another of the host's addresses
+ * than the one that it was asked at. A connected socket would not get that.
+ */
+static int open_socket(struct udp_session *session)
+{
+    const struct listener_config *config = session->receiver->listener->config;
+    struct spoof spoof = {
+        .source = session->client,
+        .target = *target_of(session),
+        .mark = config->mark,
+        .preserve_port = config->preserve_client_port,
+    };
+    int fd;
+
+    session->is_connected = !addr_is_loopback(&spoof.target);
+    do
+        fd = spoof_datagram(&spoof, session->is_connected);
+    while (is_shortage(fd) && end_silent_longest(session->receiver, session));
+    return fd;
+}
+
+/* returns: why it may not come in; then it holds nothing. */
+static enum reason admit(struct udp_session *session, const struct udp_origin *origin)
+{
+    struct receiver *receiver = session->receiver;
+    struct admission *admission = &receiver->listener->admission;
+    enum reason reason;
+
+    while (admission_is_full(admission) && end_silent_longest(receiver, NULL))
+        ;
+    reason = admission_enter(admission, &session->admitted, &session->peer, clock_now_us());
+    if (reason == REASON_NONE)
+        reason =
+            admission_identify(admission, &session->admitted, &session->client, origin->is_named);
+    if (reason != REASON_NONE)
+        admission_leave(admission, &session->admitted);
+    return reason;
+}
+
+static void begin(struct udp_session *session)
+{
+    struct worker *worker = session->receiver->listener->worker;
+
+    ev_io_init(&session->io, on_reply, session->fd, EV_READ);
+    session->io.data = session;
+    ev_io_start(worker->loop, &session->io);
+    session->idle.owner = session;
+    set_idle(session);
+    udp_table_add(session->receiver->table, session);
+    worker_udp_session_began(worker);
+    session->since_us = clock_now_us();
+    const struct report_session facts = facts_of(session, NULL);
+    report_connected(session->receiver->listener, &facts);
+}
+
+enum reason udp_session_start(struct receiver *receiver, const struct udp_origin *origin,
+                              const struct addr *peer, struct udp_session **out, int *error)
+{
+    struct udp_session *session = calloc(1, sizeof *session);
+
+    *error = ENOMEM;
+    if (!session)
+        return REASON_NO_RESOURCES;
+    session->receiver = receiver;
+    session->client = origin->client;
+    session->peer = *peer;
+    session->proxy = origin->proxy;
+    session->is_health_check = origin->is_health_check;
+    enum reason reason = admit(session, origin);
+    if (reason != REASON_NONE) {
+        free(session);
+        return reason;
+    }
+    session->fd = open_socket(session);
+    if (session->fd < 0) {
+        *error = -session->fd;
+        admission_leave(&receiver->listener->admission, &session->admitted);
+        free(session);
+        return reason_of_connect_error(*error);
+    }
+    begin(session);
+    *out = session;
+    return REASON_NONE;
+}
+
+void udp_session_end(struct udp_session *session, const char *end)
+{
+    struct listener *listener = session->receiver->listener;
+    const struct report_session facts = facts_of(session, end);
+
+    ev_io_stop(listener->worker->loop, &session->io);
+    close(session->fd);
+    deadline_clear(&session->idle);
+    udp_table_remove(session->receiver->table, session);
+    counters_add(&listener->counters->bytes_in, session->bytes_in);
+    counters_add(&listener->counters->bytes_out, session->bytes_out);
+    report_disconnected(listener, &facts);
+    admission_leave(&listener->admission, &session->admitted);
+    free(session);
+    worker_udp_session_ended(listener->worker);
+}
+
+void udp_session_on_idle(struct deadline *deadline)
+{
+    udp_session_end(deadline->owner, "idle timeout");
+}

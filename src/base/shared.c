@@ -31,7 +31,7 @@ void *shared_new(size_t size)
     int flags = MAP_SHARED;
     int fd = open_file();
     if (fd < 0)
-        flags |= MAP_ANONYMOUS; /* an older kernel, in the jail */
+        flags |= MAP_ANONYMOUS | MAP_NORESERVE; /* an older kernel, in the jail */
 
     void *memory = MAP_FAILED;
     if (fd < 0 || ftruncate(fd, (off_t)size) == 0)

@@ -139,7 +139,12 @@ FAULTS = {
         (nft("iif lo notrack", "filter", "prerouting", "-300") + "; "
          "nft 'add chain inet x o { type filter hook output priority -300; }'; "
          "nft add rule inet x o oif lo notrack",),
-        r"Return path connmark needs conntrack, and this rule switches it off", "connmark", False),
+        r"Return path connmark needs conntrack, and this rule switches it off", "connmark"),
+    "two rules of a firewall and its policy": Fault(
+        (nft("iif lo ip saddr != 127.0.0.0/8 drop", policy="policy drop;") + "; "
+         "nft add rule inet x c ip saddr 192.0.0.0/8 drop; "
+         "nft add rule inet x c ip saddr 127.0.0.0/8 accept; "
+         "nft add rule inet x c ip6 nexthdr tcp accept",), r"chain c: policy drop"),
     "connmark: no default route": Fault(
         ("ip route del default", "ip route add 192.0.2.0/24 dev eth0"),
         r"there is no IPv4 default route", "connmark", False),

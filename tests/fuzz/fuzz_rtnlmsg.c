@@ -171,7 +171,7 @@ static void check_rules(const struct judge_kernel *kernel, const struct wanted_i
                         const struct wanted *replies)
 {
     struct rtnl_routes none = { .items = NULL };
-    struct judge_kernel without_routes = { kernel->rules, &none };
+    struct judge_kernel without_routes = { .rules = kernel->rules, .routes = &none };
     struct judgement out;
     bool is_served = false;
 
@@ -189,7 +189,7 @@ static void check_rules(const struct judge_kernel *kernel, const struct wanted_i
 static void check_routes(const struct judge_kernel *kernel, const struct wanted_item *item)
 {
     struct rtnl_routes none = { .items = NULL };
-    struct judge_kernel without_routes = { kernel->rules, &none };
+    struct judge_kernel without_routes = { .rules = kernel->rules, .routes = &none };
     struct judgement out;
 
     judge_route(item, &without_routes, &out);
@@ -204,7 +204,7 @@ static void judge(struct kernel *kernel, size_t family)
     static const uint32_t marks[] = { 0, 123 };
     struct rtnl_rules rules = { kernel->rules[family], kernel->n_rules[family] };
     struct rtnl_routes routes = { kernel->routes[family], kernel->n_routes[family] };
-    struct judge_kernel judged = { &rules, &routes };
+    struct judge_kernel judged = { .rules = &rules, .routes = &routes };
     struct wanted_item item = { .family = family == 0 ? AF_INET : AF_INET6, .table = 100 };
     struct wanted_reply reply = { .table = 100 };
     struct wanted wanted = { .replies = &reply, .n_replies = 1 };

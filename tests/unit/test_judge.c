@@ -43,7 +43,7 @@ static void add_route(struct world *world, struct rtnl_route route)
 
 static struct judgement judge_world(struct world *world, const struct wanted_item *item)
 {
-    struct judge_kernel kernel = { &world->all_rules, &world->all_routes };
+    struct judge_kernel kernel = { .rules = &world->all_rules, .routes = &world->all_routes };
     struct wanted wanted = { .replies = &world->reply, .n_replies = 1 };
     struct judgement judgement;
 
@@ -416,6 +416,30 @@ static void an_earlier_rule_that_refuses_shadows_it(void **state)
     assert_string_equal(judgement.mends[1], "ip rule del from all prohibit priority 0");
 }
 
+/* A rule for some users counts by the user of the socket that listens. */
+static void the_user_of_the_service_counts(void **state)
+{
+    struct wanted_item item = support_item(WANTED_RULE, AF_INET, 123, 100);
+    struct rtnl_rule rules[] = { lookup(400, 200), marked(500, 123, UINT32_MAX, 100) };
+    struct rtnl_route route = unicast(200, "0.0.0.0", 0);
+    struct rtnl_rules all_rules = { rules, COUNT(rules) };
+    struct rtnl_routes all_routes = { &route, 1 };
+    uint32_t uid = 33;
+    struct judge_kernel kernel = { &all_rules, &all_routes, &uid };
+    struct wanted_reply reply = { support_addr("127.0.0.1:80"), 123, 100 };
+    struct wanted wanted = { .replies = &reply, .n_replies = 1 };
+    struct judgement judgement;
+
+    (void)state;
+    rules[0].has_uids = true;
+    rules[0].first_uid = rules[0].last_uid = 33;
+    judge_rule(&item, &kernel, &wanted, &judgement);
+    assert_int_equal(judgement.verdict, JUDGE_SHADOWED);
+    uid = 0;
+    judge_rule(&item, &kernel, &wanted, &judgement);
+    assert_int_equal(judgement.verdict, JUDGE_HOLDS);
+}
+
 /* One item is for several targets: what hides the replies of one of them counts. */
 static void every_target_of_the_item_counts(void **state)
 {
@@ -424,7 +448,7 @@ static void every_target_of_the_item_counts(void **state)
     struct rtnl_route route = unicast(200, "0.0.0.0", 0);
     struct rtnl_rules all_rules = { rules, COUNT(rules) };
     struct rtnl_routes all_routes = { &route, 1 };
-    struct judge_kernel kernel = { &all_rules, &all_routes };
+    struct judge_kernel kernel = { .rules = &all_rules, .routes = &all_routes };
     struct wanted_reply replies[] = {
         { .source = support_addr("127.0.0.1:22"), .table = 100 },
         { .source = support_addr("127.0.0.2:25"), .table = 100 },
@@ -481,6 +505,7 @@ int main(void)
         cmocka_unit_test(a_rule_for_all_but_some_clients_shadows_it_for_the_others),
         cmocka_unit_test(a_goto_is_followed),
         cmocka_unit_test(an_earlier_rule_that_refuses_shadows_it),
+        cmocka_unit_test(the_user_of_the_service_counts),
         cmocka_unit_test(every_target_of_the_item_counts),
         cmocka_unit_test(a_rule_is_written_as_ip_takes_it),
     };

@@ -6,7 +6,7 @@ static struct judgement judge_routes(const struct rtnl_route *items, size_t n)
     struct wanted_item item = support_item(WANTED_ROUTE, AF_INET, 0, 100);
     struct rtnl_route copy[8];
     struct rtnl_routes routes = { .items = copy, .n_items = n };
-    struct judge_kernel kernel = { NULL, &routes };
+    struct judge_kernel kernel = { .routes = &routes };
     struct judgement judgement;
 
     memcpy(copy, items, n * sizeof(*items));

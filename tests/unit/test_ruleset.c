@@ -53,7 +53,11 @@ static bool find(const char *hook, const char *src, const char *dst, bool is_new
                                      .is_new = is_new,
                                      .is_dst_local = is_new };
 
-    return ruleset_find(text, &packet, effects, out);
+    struct ruleset_list list = { .n_items = 0 };
+
+    ruleset_find(text, &packet, effects, &list);
+    *out = list.items[0];
+    return list.n_items > 0;
 }
 
 static void a_rule_in_a_chain_that_is_jumped_to_is_found(void **state)
@@ -130,19 +134,45 @@ static void conntrack_that_is_switched_off_is_found(void **state)
         find("prerouting", "192.0.2.1:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES, &found));
 }
 
+static void every_rule_in_the_way_is_found_once(void **state)
+{
+    static const char walls[] = "table inet wall { # handle 3\n"
+                                "\tchain input { # handle 2\n"
+                                "\t\ttype filter hook input priority filter; policy drop;\n"
+                                "\t\tiif lo drop # handle 4\n"
+                                "\t\ttcp dport 22 drop # handle 5\n"
+                                "\t\ttcp dport 80 drop # handle 6\n"
+                                "\t\tip6 nexthdr tcp accept # handle 7\n"
+                                "\t\tip6 saddr != ::1 accept # handle 8\n"
+                                "\t}\n"
+                                "}\n";
+    struct ruleset_packet packet = { .hook = "input",
+                                     .src = support_addr("192.0.2.1:40000"),
+                                     .dst = support_addr("127.0.0.1:22") };
+    struct ruleset_list list = { .n_items = 0 };
+
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        ruleset_find(walls, &packet, RULESET_REFUSES, &list);
+    assert_int_equal(list.n_items, 3);
+    assert_string_equal(list.items[0].command, "nft delete rule inet wall input handle 4");
+    assert_string_equal(list.items[1].command, "nft delete rule inet wall input handle 5");
+    assert_string_equal(list.items[2].command, "nft insert rule inet wall input iif lo accept");
+}
+
 static void text_that_ends_anywhere_is_no_harm(void **state)
 {
     struct ruleset_packet packet = { .hook = "input",
                                      .src = support_addr("198.51.100.7:40000"),
                                      .dst = support_addr("127.0.0.1:22") };
-    struct ruleset_found found;
+    struct ruleset_list list = { .n_items = 0 };
 
     (void)state;
     for (size_t len = 0; len < sizeof text; len++) {
         char *copy = strndup(text, len);
 
         assert_non_null(copy);
-        (void)ruleset_find(copy, &packet, RULESET_REFUSES, &found);
+        ruleset_find(copy, &packet, RULESET_REFUSES, &list);
         free(copy);
     }
 }
@@ -156,6 +186,7 @@ int main(void)
         cmocka_unit_test(a_policy_counts_for_its_family),
         cmocka_unit_test(a_change_of_the_mark_is_found_and_the_same_mark_is_none),
         cmocka_unit_test(conntrack_that_is_switched_off_is_found),
+        cmocka_unit_test(every_rule_in_the_way_is_found_once),
         cmocka_unit_test(text_that_ends_anywhere_is_no_harm),
     };
 

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "mmproxy/net/listening.h"
 #include "mmproxy/routing/kernel/nft.h"
 #include "mmproxy/routing/kernel/sysctl.h"
 #include "mmproxy/routing/kernel/xtables.h"
@@ -182,6 +183,33 @@ static int look_at_marks(struct survey_sight *sight, const struct wanted *wanted
     return 0;
 }
 
+static bool has_uids(const struct survey_sight *sight)
+{
+    for (size_t family = 0; family < 2; family++) {
+        for (size_t i = 0; i < sight->rules[family].n_items; i++) {
+            if (sight->rules[family].items[i].has_uids)
+                return true;
+        }
+    }
+    return false;
+}
+
+static void look_at_uids(struct survey_sight *sight, const struct wanted *wanted)
+{
+    struct listening *listening = NULL;
+    size_t n = 0;
+
+    if (listening_read(&listening, &n) < 0)
+        return;
+    for (size_t i = 0; i < wanted->n_replies; i++) {
+        for (size_t j = 0; j < n; j++) {
+            if (listening_takes(&listening[j], &wanted->replies[i].source))
+                sight->uids[i] = listening[j].uid;
+        }
+    }
+    free(listening);
+}
+
 int survey_look(struct survey_sight *sight, const struct wanted *wanted, struct rtnl *rtnl,
                 bool with_marks)
 {
@@ -190,7 +218,8 @@ int survey_look(struct survey_sight *sight, const struct wanted *wanted, struct 
 
     *sight = (struct survey_sight){ 0 };
     sight->answers = calloc(wanted->n_items + 1, sizeof *sight->answers);
-    if (!sight->answers)
+    sight->uids = calloc(wanted->n_replies + 1, sizeof *sight->uids);
+    if (!sight->answers || !sight->uids)
         return -ENOMEM;
     err = look_at_family(sight, wanted, rtnl, AF_INET);
     if (err == 0)
@@ -199,6 +228,8 @@ int survey_look(struct survey_sight *sight, const struct wanted *wanted, struct 
         if (wanted->items[i].kind == WANTED_SYSCTL)
             sight->answers[i] = look_at_sysctl(&wanted->items[i]);
     }
+    if (err == 0 && has_uids(sight))
+        look_at_uids(sight, wanted);
     sight->all_localnet =
         sysctl_get("net.ipv4.conf.all.route_localnet", &all_localnet) == 0 && all_localnet != 0;
     if (err == 0 && with_marks && wanted_has_marks(wanted))
@@ -214,6 +245,7 @@ void survey_forget(struct survey_sight *sight)
     }
     nftlist_close(&sight->nft);
     free(sight->answers);
+    free(sight->uids);
     *sight = (struct survey_sight){ 0 };
 }
 
@@ -256,7 +288,7 @@ int survey_judge(struct survey *survey, const struct wanted *wanted,
     for (size_t i = 0; i < wanted->n_items; i++) {
         const struct wanted_item *item = &wanted->items[i];
         size_t family = index_of(item->family);
-        struct judge_kernel kernel = { &sight->rules[family], &sight->routes[family] };
+        struct judge_kernel kernel = { &sight->rules[family], &sight->routes[family], sight->uids };
 
         if (item->kind == WANTED_RULE)
             judge_rule(item, &kernel, wanted, &survey->items[i]);

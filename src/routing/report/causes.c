@@ -114,12 +114,33 @@ static struct ruleset_packet segment(const struct listener_config *listener,
     return packet;
 }
 
-/* What nftables does to a connection of client, first to last. returns: was anything found? */
-static bool find_rule(struct causes *causes, const struct listener_config *listener,
-                      const struct addr *client, const struct addr *target, unsigned effects,
-                      struct ruleset_found *out)
+static const char *what_it_does(enum ruleset_effect effect)
+{
+    switch (effect) {
+    case RULESET_REJECT:
+        return "This firewall rule rejects its packets";
+    case RULESET_NOTRACK:
+        return "Return path connmark needs conntrack, and this rule switches it off for its "
+               "packets";
+    case RULESET_SET_MARK:
+        return "This rule changes the mark of its packets";
+    case RULESET_POLICY_DROP:
+        return "This firewall chain drops its packets";
+    default:
+        return "This firewall rule drops its packets";
+    }
+}
+
+/*
+ * What nftables does to a connection of client, there and back, and the commands that mend it.
+ * returns: was anything found?
+ */
+static bool report_rules(struct causes *causes, const struct listener_config *listener,
+                         const struct addr *client, const struct addr *target, unsigned effects,
+                         const struct report_sink *sink)
 {
     static const char *const hooks[] = { "output", "prerouting", "input" };
+    struct ruleset_list list = { .n_items = 0 };
 
     if (!causes->has_ruleset)
         causes->ruleset = nft_text();
@@ -127,28 +148,14 @@ static bool find_rule(struct causes *causes, const struct listener_config *liste
     for (size_t i = 0; causes->ruleset && effects != 0 && i < 6; i++) {
         struct ruleset_packet packet = segment(listener, client, target, hooks[i % 3], i >= 3);
 
-        if (ruleset_find(causes->ruleset, &packet, effects, out))
-            return true;
+        ruleset_find(causes->ruleset, &packet, effects, &list);
     }
-    return false;
-}
-
-static void report_rule(const struct ruleset_found *found, const struct report_sink *sink)
-{
-    const char *what = "This firewall rule drops its packets";
-
-    if (found->effect == RULESET_REJECT)
-        what = "This firewall rule rejects its packets";
-    else if (found->effect == RULESET_NOTRACK)
-        what =
-            "Return path connmark needs conntrack, and this rule switches it off for its packets";
-    else if (found->effect == RULESET_SET_MARK)
-        what = "This rule changes the mark of its packets";
-    else if (found->effect == RULESET_POLICY_DROP)
-        what = "This firewall chain drops its packets";
-    report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: %s: %s. This command mends it:", what,
-                     found->rule);
-    report_sink_command(sink, found->command);
+    for (size_t i = 0; i < list.n_items; i++) {
+        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: %s: %s. This command mends it:",
+                         what_it_does(list.items[i].effect), list.items[i].rule);
+        report_sink_command(sink, list.items[i].command);
+    }
+    return list.n_items > 0;
 }
 
 /* A client for the conventional connection: this host. */
@@ -158,19 +165,6 @@ static struct addr own_client(const struct addr *target)
 
     addr_set_port(&client, CLIENT_PORT);
     return client;
-}
-
-/* returns: was a rule of the firewall found that does it? */
-static bool report_firewall(struct causes *causes, const struct listener_config *listener,
-                            const struct addr *client, const struct addr *target,
-                            const struct report_sink *sink)
-{
-    struct ruleset_found found;
-
-    if (!find_rule(causes, listener, client, target, RULESET_REFUSES, &found))
-        return false;
-    report_rule(&found, sink);
-    return true;
 }
 
 static void report_rejected(struct causes *causes, const struct listener_config *listener,
@@ -183,7 +177,7 @@ static void report_rejected(struct causes *causes, const struct listener_config 
                      "[!] FAILED: Unable to connect() to target server %s: connection refused, "
                      "although something listens there. A firewall rejects it.",
                      addr_format(target, text));
-    if (!report_firewall(causes, listener, &client, target, sink))
+    if (!report_rules(causes, listener, &client, target, RULESET_REFUSES, sink))
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: To see its rules: nft list ruleset; iptables-save");
 }
@@ -251,7 +245,7 @@ void causes_plain(struct causes *causes, const struct listener_config *listener,
     report_sink_line(sink, LOG_LEVEL_WARNING,
                      "[!] FAILED: Unable to connect() to target server %s: no answer within %d ms.",
                      text, CHECK_TIMEOUT_MS);
-    if (!report_firewall(causes, listener, &client, target, sink))
+    if (!report_rules(causes, listener, &client, target, RULESET_REFUSES, sink))
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: A firewall may drop the packets. To see its rules: nft list "
                          "ruleset; iptables-save");
@@ -368,7 +362,6 @@ static void report_suspects(struct causes *causes, const struct listener_config 
                             const struct addr *target, const struct report_sink *sink)
 {
     struct addr client = survey_client(addr_family(target));
-    struct ruleset_found found;
     unsigned effects = 0;
 
     addr_set_port(&client, CLIENT_PORT);
@@ -378,12 +371,10 @@ static void report_suspects(struct causes *causes, const struct listener_config 
         effects |= RULESET_SET_MARK;
     if (listener->return_path == RETURN_PATH_CONNMARK)
         effects |= RULESET_NOTRACK;
-    if (report_firewall(causes, listener, &client, target, sink))
+    if (report_rules(causes, listener, &client, target, RULESET_REFUSES, sink))
         return;
-    if (find_rule(causes, listener, &client, target, effects, &found)) {
-        report_rule(&found, sink);
+    if (report_rules(causes, listener, &client, target, effects, sink))
         return;
-    }
     if (!report_filters(target, sink))
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: A firewall may drop packets from foreign addresses on lo. To "
@@ -435,7 +426,7 @@ static void report_refused(struct causes *causes, const struct listener_config *
                      "refused, although a conventional connection is not. A firewall rejects "
                      "foreign addresses.",
                      addr_format(target, text));
-    if (!report_firewall(causes, listener, &client, target, sink))
+    if (!report_rules(causes, listener, &client, target, RULESET_REFUSES, sink))
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: To see its rules: nft list ruleset; iptables-save");
 }

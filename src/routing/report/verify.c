@@ -180,6 +180,17 @@ static void report_no_ipv6(const struct report_sink *sink)
                          "[!] This host's kernel has no IPv6: IPv6 targets are left out.");
 }
 
+bool verify_report(const struct config *config, const struct wanted *wanted,
+                   const struct survey *survey, const struct report_sink *sink)
+{
+    bool all = true;
+
+    report_auto(config, sink);
+    if (wanted->n_items > 0)
+        all = report_items(wanted, survey, sink);
+    return report_connmark(survey, sink) && all;
+}
+
 static int survey_and_report(const struct config *config, struct rtnl *rtnl,
                              const struct report_sink *sink, bool *all)
 {
@@ -193,10 +204,7 @@ static int survey_and_report(const struct config *config, struct rtnl *rtnl,
     if (r == 0)
         r = survey_run(&survey, &wanted, rtnl);
     if (r == 0) {
-        report_auto(config, sink);
-        if (wanted.n_items > 0)
-            *all = report_items(&wanted, &survey, sink);
-        *all &= report_connmark(&survey, sink);
+        *all = verify_report(config, &wanted, &survey, sink);
         report_needless_localnet(&wanted, &host, sink);
         if (wants_missing_ipv6(config, &host))
             report_no_ipv6(sink);

@@ -41,6 +41,7 @@ struct walk {
     const struct wanted_item *item;
     const struct judge_kernel *kernel;
     const struct wanted_reply *reply;
+    uint32_t uid; /* of the reply's socket */
     enum clients clients;
     struct region_set gone;        /* no clients, or settled by a rule already */
     const struct rtnl_rule *jump;  /* a goto that was followed */
@@ -94,15 +95,16 @@ bool judge_rule_serves(const struct rtnl_rule *rule, const struct wanted_item *i
 enum match { MATCH_NO, MATCH_MAYBE, MATCH_YES };
 
 /* Every selector but the destination. A reply leaves by no VRF and no tunnel. */
-static enum match match_selectors(const struct rtnl_rule *rule, const struct wanted_reply *reply)
+static enum match match_selectors(const struct walk *walk, const struct rtnl_rule *rule)
 {
+    const struct wanted_reply *reply = walk->reply;
     uint16_t port = addr_port(&reply->source);
 
     if (!is_empty_or_lo(rule->iif) || rule->oif[0] != '\0' || rule->is_tunnel || rule->is_l3mdev ||
         !mark_matches(rule, reply->mark) ||
         (rule->ip_protocol != 0 && rule->ip_protocol != IPPROTO_TCP) ||
         !in_prefix(addr_bytes(&reply->source), rule->src, rule->src_len) ||
-        (rule->has_uids && (reply->uid < rule->first_uid || reply->uid > rule->last_uid)) ||
+        (rule->has_uids && (walk->uid < rule->first_uid || walk->uid > rule->last_uid)) ||
         (rule->last_sport != 0 && (port < rule->first_sport || port > rule->last_sport)))
         return MATCH_NO;
     /* The service may set a type of service; a client may come from a low port. */
@@ -284,7 +286,7 @@ static bool does_nothing(const struct rtnl_rule *rule)
 static bool step(struct walk *walk, const struct rtnl_rule *rule, struct region_prefix *within,
                  bool *is_over)
 {
-    enum match match = match_selectors(rule, walk->reply);
+    enum match match = match_selectors(walk, rule);
     size_t before = walk->gone.n_items;
     struct region_prefix dst = { 0 };
     enum part part = part_of(rule, match, within, &dst);
@@ -420,7 +422,7 @@ static const struct rtnl_rule *server_of(const struct walk *walk)
 
     for (size_t i = 0; i < rules->n_items; i++) {
         const struct rtnl_rule *rule = &rules->items[i];
-        enum match match = match_selectors(rule, walk->reply);
+        enum match match = match_selectors(walk, rule);
 
         if (serves(rule, walk->item) && match != MATCH_MAYBE &&
             part_of(rule, match, &everywhere, &dst) == PART_ALL)
@@ -460,6 +462,7 @@ void judge_rule(const struct wanted_item *item, const struct judge_kernel *kerne
     *out = (struct judgement){ .verdict = JUDGE_HOLDS };
     for (size_t i = 0; out->verdict == JUDGE_HOLDS && i < replies->n_replies; i++) {
         walk.reply = &replies->replies[i];
+        walk.uid = kernel->uids ? kernel->uids[i] : 0;
         if (is_of(walk.reply, item))
             judge_reply(&walk, out);
     }

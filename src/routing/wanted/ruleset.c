@@ -12,7 +12,7 @@ enum { WORD_MAX = 64, NAME_MAX_LEN = 128, JUMPS_MAX = 16 };
 enum match { NO, YES, UNKNOWN };
 
 /* How a chain ends for a packet. */
-enum end { GOES_ON, ACCEPTED, FOUND };
+enum end { GOES_ON, ACCEPTED };
 
 struct walk {
     const char *text;
@@ -21,7 +21,7 @@ struct walk {
     unsigned jumps;
     char table[NAME_MAX_LEN]; /* "inet filter" */
     char chain[NAME_MAX_LEN];
-    struct ruleset_found *out;
+    struct ruleset_list *list;
 };
 
 static const char *skip_blanks(const char *at)
@@ -175,26 +175,27 @@ static bool is_type(const char *value, const struct ruleset_packet *packet)
 static const struct {
     const char *words;
     compare *is;
+    sa_family_t family; /* 0: both; packets of the other one don't match, whatever the value */
 } conditions[] = {
-    { "iif", is_lo },
-    { "iifname", is_lo },
-    { "oif", is_lo },
-    { "oifname", is_lo },
-    { "ip saddr", is_source },
-    { "ip daddr", is_destination },
-    { "ip6 saddr", is_source },
-    { "ip6 daddr", is_destination },
-    { "tcp sport", is_source_port },
-    { "tcp dport", is_destination_port },
-    { "th sport", is_source_port },
-    { "th dport", is_destination_port },
-    { "meta l4proto", is_tcp },
-    { "ip protocol", is_tcp },
-    { "ip6 nexthdr", is_tcp },
-    { "meta nfproto", is_family },
-    { "meta protocol", is_family },
-    { "ct state", is_state },
-    { "fib daddr type", is_type },
+    { "iif", is_lo, 0 },
+    { "iifname", is_lo, 0 },
+    { "oif", is_lo, 0 },
+    { "oifname", is_lo, 0 },
+    { "ip saddr", is_source, AF_INET },
+    { "ip daddr", is_destination, AF_INET },
+    { "ip6 saddr", is_source, AF_INET6 },
+    { "ip6 daddr", is_destination, AF_INET6 },
+    { "tcp sport", is_source_port, 0 },
+    { "tcp dport", is_destination_port, 0 },
+    { "th sport", is_source_port, 0 },
+    { "th dport", is_destination_port, 0 },
+    { "meta l4proto", is_tcp, 0 },
+    { "ip protocol", is_tcp, AF_INET },
+    { "ip6 nexthdr", is_tcp, AF_INET6 },
+    { "meta nfproto", is_family, 0 },
+    { "meta protocol", is_family, 0 },
+    { "ct state", is_state, 0 },
+    { "fib daddr type", is_type, 0 },
 };
 
 static void skip_counter(const char **at)
@@ -228,26 +229,60 @@ static enum match match_condition(const char **at, const struct ruleset_packet *
     if (take(at, "meta mark") || take(at, "mark"))
         return match_mark(at, packet, is_mark_set);
     for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++) {
-        if (take(at, conditions[i].words))
-            return match_values(at, packet, conditions[i].is);
+        if (!take(at, conditions[i].words))
+            continue;
+        if (conditions[i].family != 0 && conditions[i].family != addr_family(&packet->src))
+            return NO;
+        return match_values(at, packet, conditions[i].is);
     }
     return UNKNOWN;
 }
 
-static void tell(struct walk *walk, enum ruleset_effect effect, const char *line)
+static bool has_command(const struct ruleset_list *list, const char *command)
+{
+    for (size_t i = 0; i < list->n_items; i++) {
+        if (strcmp(list->items[i].command, command) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void add(struct ruleset_list *list, const struct ruleset_found *found)
+{
+    if (list->n_items < RULESET_FOUND_MAX && !has_command(list, found->command))
+        list->items[list->n_items++] = *found;
+}
+
+static void tell(const struct walk *walk, enum ruleset_effect effect, const char *line)
 {
     const char *handle = strstr(line, "# handle ");
     size_t len = strcspn(line, "\n");
-    struct ruleset_found *out = walk->out;
+    struct ruleset_found found = { .effect = effect };
 
+    if (!(walk->effects & effect))
+        return;
     if (handle && handle < line + len) {
-        snprintf(out->command, sizeof out->command, "nft delete rule %.100s %.100s handle %lu",
+        snprintf(found.command, sizeof found.command, "nft delete rule %.100s %.100s handle %lu",
                  walk->table, walk->chain, strtoul(handle + strlen("# handle "), NULL, 10));
         len = (size_t)(handle - line) - (handle > line); /* and the blank before it */
     }
-    out->effect = effect;
-    snprintf(out->rule, sizeof out->rule, "%.64s, chain %.64s: %.*s", walk->table, walk->chain,
+    snprintf(found.rule, sizeof found.rule, "%.64s, chain %.64s: %.*s", walk->table, walk->chain,
              (int)len, line);
+    add(walk->list, &found);
+}
+
+static void tell_policy(const struct walk *walk)
+{
+    struct ruleset_found found = { .effect = RULESET_POLICY_DROP };
+    const char *interface = strcmp(walk->packet->hook, "output") == 0 ? "oif" : "iif";
+
+    if (!(walk->effects & RULESET_POLICY_DROP))
+        return;
+    snprintf(found.rule, sizeof found.rule, "%.64s, chain %.64s: policy drop", walk->table,
+             walk->chain);
+    snprintf(found.command, sizeof found.command, "nft insert rule %.100s %.100s %s lo accept",
+             walk->table, walk->chain, interface);
+    add(walk->list, &found);
 }
 
 static enum end walk_chain(struct walk *walk, const char *at);
@@ -267,13 +302,12 @@ static enum end jump(struct walk *walk, const char *at)
 /* The statement at the end of a rule that matches. */
 static enum end apply(struct walk *walk, const char *at, const char *line, bool *returns)
 {
-    const char *verdict = at;
-
-    if (take(&at, "drop") || take(&at, "reject")) {
+    if (strncmp(at, "drop", 4) == 0 || strncmp(at, "reject", 6) == 0) {
+        /* Looking for other effects, the packet ends here; else the rule is taken for gone. */
         if (!(walk->effects & RULESET_REFUSES))
             return ACCEPTED;
-        tell(walk, strncmp(verdict, "drop", 4) == 0 ? RULESET_DROP : RULESET_REJECT, line);
-        return FOUND;
+        tell(walk, *at == 'd' ? RULESET_DROP : RULESET_REJECT, line);
+        return GOES_ON;
     }
     if (take(&at, "accept"))
         return ACCEPTED;
@@ -284,10 +318,8 @@ static enum end apply(struct walk *walk, const char *at, const char *line, bool 
         return jump(walk, at);
     if (take(&at, "return"))
         *returns = true;
-    if (take(&at, "notrack") && (walk->effects & RULESET_NOTRACK)) {
+    if (take(&at, "notrack"))
         tell(walk, RULESET_NOTRACK, line);
-        return FOUND;
-    }
     return GOES_ON;
 }
 
@@ -314,10 +346,8 @@ static enum end walk_rule(struct walk *walk, const char *line, bool *returns)
         if (match_condition(&at, walk->packet, &is_mark_set) != YES)
             return GOES_ON;
         if (is_mark_set) {
-            if (!(walk->effects & RULESET_SET_MARK))
-                return GOES_ON;
             tell(walk, RULESET_SET_MARK, line);
-            return FOUND;
+            return GOES_ON;
         }
     }
     return apply(walk, at, line, returns);
@@ -375,36 +405,26 @@ static const char *find_chain(const struct walk *walk, const char *name)
 }
 
 /* "type filter hook input priority filter; policy drop;" */
-static bool walk_base(struct walk *walk, const char *line)
+static void walk_base(struct walk *walk, const char *line)
 {
     const char *hook = strstr(line, " hook ");
     const char *end = line + strcspn(line, "\n");
     const char *policy = strstr(line, "policy drop");
     size_t len = strlen(walk->packet->hook);
-    enum end how;
 
     if (!hook || hook > end || strncmp(hook + 6, walk->packet->hook, len) != 0 ||
         hook[6 + len] != ' ')
-        return false;
-    how = walk_chain(walk, next_line(line));
-    if (how != GOES_ON || !(walk->effects & RULESET_POLICY_DROP) || !policy || policy > end)
-        return how == FOUND;
-    walk->out->effect = RULESET_POLICY_DROP;
-    snprintf(walk->out->rule, sizeof walk->out->rule, "%.64s, chain %.64s: policy drop",
-             walk->table, walk->chain);
-    snprintf(walk->out->command, sizeof walk->out->command,
-             "nft insert rule %.100s %.100s %s lo accept", walk->table, walk->chain,
-             strcmp(walk->packet->hook, "output") == 0 ? "oif" : "iif");
-    return true;
+        return;
+    if (walk_chain(walk, next_line(line)) == GOES_ON && policy && policy < end)
+        tell_policy(walk);
 }
 
-bool ruleset_find(const char *text, const struct ruleset_packet *packet, unsigned effects,
-                  struct ruleset_found *out)
+void ruleset_find(const char *text, const struct ruleset_packet *packet, unsigned effects,
+                  struct ruleset_list *list)
 {
-    struct walk walk = { .text = text, .packet = packet, .effects = effects, .out = out };
+    struct walk walk = { .text = text, .packet = packet, .effects = effects, .list = list };
     bool is_in_table = false;
 
-    *out = (struct ruleset_found){ 0 };
     for (const char *at = text; *at != '\0'; at = next_line(at)) {
         const char *line = skip_blanks(at);
         char name[WORD_MAX];
@@ -413,8 +433,7 @@ bool ruleset_find(const char *text, const struct ruleset_packet *packet, unsigne
             is_in_table = enter_table(&walk, line);
         else if (is_in_table && take(&line, "chain"))
             snprintf(walk.chain, sizeof walk.chain, "%s", word(&line, name));
-        else if (is_in_table && strncmp(line, "type ", 5) == 0 && walk_base(&walk, line))
-            return true;
+        else if (is_in_table && strncmp(line, "type ", 5) == 0)
+            walk_base(&walk, line);
     }
-    return false;
 }

@@ -22,6 +22,7 @@ struct survey_sight {
      * xtables_has said; 0 for one that nftables has.
      */
     int *answers;
+    uint32_t *uids; /* owned, one for each reply: of the socket that listens there, else root's */
     bool all_localnet; /* net.ipv4.conf.all.route_localnet is on */
 };
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "mmproxy/config/config.h"
+#include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/report/report_sink.h"
 
 /*
@@ -19,5 +20,9 @@
  * returns: does all of it hold? What could not be looked at doesn't; it was reported.
  */
 bool verify_run(const struct config *config, const struct report_sink *sink);
+
+/* Pure: the part of it that says what was found about each item. returns: does all of it hold? */
+bool verify_report(const struct config *config, const struct wanted *wanted,
+                   const struct survey *survey, const struct report_sink *sink);
 
 #endif

@@ -41,6 +41,7 @@ struct judgement {
 struct judge_kernel {
     const struct rtnl_rules *rules;   /* in the order of evaluation */
     const struct rtnl_routes *routes; /* of every table that rules up to the item's lead to */
+    const uint32_t *uids;             /* of the services' sockets, one a reply; NULL: all root's */
 };
 
 /* replies: those of other marks, tables or families do not count. */

@@ -32,7 +32,7 @@ struct ruleset_packet {
     bool is_dst_local; /* an address of this host */
 };
 
-enum { RULESET_TEXT_MAX = 256 };
+enum { RULESET_TEXT_MAX = 256, RULESET_FOUND_MAX = 16 };
 
 struct ruleset_found {
     enum ruleset_effect effect;
@@ -40,8 +40,17 @@ struct ruleset_found {
     char command[RULESET_TEXT_MAX]; /* that mends it */
 };
 
-/* The first of these effects (or-ed) on the packet. returns: was there any? */
-bool ruleset_find(const char *text, const struct ruleset_packet *packet, unsigned effects,
-                  struct ruleset_found *out);
+/* All zero is empty. */
+struct ruleset_list {
+    struct ruleset_found items[RULESET_FOUND_MAX]; /* no two with one command */
+    size_t n_items;
+};
+
+/*
+ * Adds what has one of these effects (or-ed) on the packet. Each rule that is found is then taken
+ * for gone, so that those behind it are found too: all commands together mend it.
+ */
+void ruleset_find(const char *text, const struct ruleset_packet *packet, unsigned effects,
+                  struct ruleset_list *list);
 
 #endif

@@ -46,7 +46,6 @@ struct wanted_reply {
     struct addr source; /* the target */
     uint32_t mark;      /* as the item of its rule has it */
     uint32_t table;
-    uint32_t uid; /* of the service's socket; 0 where it is not known */
 };
 
 /* All zero is empty. */

@@ -4,6 +4,7 @@ End-to-end tests: the real binary in private network namespaces, needs root.
 
 MMPROXY_BIN names the binary (build/release/mmproxy by default); a build with sanitizers
 fails the test that made them report. MMPROXY_E2E_DEADLINE: seconds to wait for anything.
+MMPROXY_TEST_CONGESTION: the congestion control of the namespaces, such as reno.
 MMPROXY_E2E_CUTOFFS: sessions of each kind that are cut off in test_cut_off_transfer.py.
 """
 

@@ -24,6 +24,7 @@
 #include <cmocka.h>
 
 #include "mmproxy/config/config.h"
+#include "patience.h"
 
 static char folder[] = "/tmp/mmproxy-test-XXXXXX";
 static char started_in[PATH_MAX];
@@ -125,17 +126,6 @@ static inline char *repeat(const char *piece, size_t n, const char *tail)
         memcpy(text + i * len, piece, len);
     memcpy(text + len * n, tail, strlen(tail) + 1);
     return text;
-}
-
-/* For limits on time: valgrind makes everything slower, and tools/test says how much. */
-static inline double seconds_now(void)
-{
-    const char *slowdown = getenv("MMPROXY_TEST_SLOWDOWN");
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return ((double)now.tv_sec + (double)now.tv_nsec / 1e9) /
-           (slowdown != NULL ? strtod(slowdown, NULL) : 1);
 }
 
 /* A listener that needs nothing more. EXTRA goes inside of it, behind the other keys. */

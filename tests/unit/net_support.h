@@ -21,10 +21,9 @@
 #include <unistd.h>
 
 #include "mmproxy/base/addr.h"
+#include "patience.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-enum { SUPPORT_DEADLINE_MS = 20 * 1000 };
 
 static inline struct addr support_addr(const char *text)
 {

@@ -8,8 +8,26 @@
 
 bool support_has_own_network;
 
+/* MMPROXY_TEST_CONGESTION: one that the host allows; without it, the host's. */
+static void set_congestion_control(void)
+{
+    const char *name = getenv("MMPROXY_TEST_CONGESTION");
+    int fd = name ? open("/proc/sys/net/ipv4/tcp_congestion_control", O_WRONLY | O_CLOEXEC) : -1;
+
+    if (!name)
+        return;
+    if (fd < 0 || dprintf(fd, "%s", name) < 0) {
+        perror(name);
+        exit(1);
+    }
+    close(fd);
+}
+
 static void __attribute__((constructor)) enter(void)
 {
-    if (geteuid() == 0) /* says why not; under fakeroot it can't be had */
-        support_has_own_network = support_enter_netns(NULL) == 0;
+    if (geteuid() != 0)
+        return;
+    support_has_own_network = support_enter_netns(NULL) == 0; /* says why not; fakeroot has none */
+    if (support_has_own_network)
+        set_congestion_control();
 }

@@ -15,7 +15,7 @@ static void what_is_no_file_is_refused_without_hanging(void **state)
     (void)state;
     assert_int_equal(mkfifo("fifo", 0600), 0);
     assert_int_equal(mkdir("folder", 0700), 0);
-    alarm(20);
+    alarm(SUPPORT_HUNG_S);
     expect_failure("none.conf", "none.conf: No such file or directory\n");
     expect_failure("", ": No such file or directory\n");
     expect_failure("folder", "folder: Is a directory\n");
@@ -63,12 +63,10 @@ static void binary_files_and_huge_ones_are_refused(void **state)
 static void expect_repeated(const char *piece, size_t n, const char *tail, const char *expected)
 {
     char *text = repeat(piece, n, tail);
-    double started = seconds_now();
 
     write_file("t.conf", text);
     free(text);
     expect_failure("t.conf", expected);
-    assert_true(seconds_now() - started < 10);
 }
 
 static void files_made_to_hurt_libconfig_are_refused_quickly(void **state)
@@ -318,33 +316,34 @@ static void there_may_be_ten_thousand_listeners_in_all_files_together(void **sta
     expect_failure("t.conf", "m.d/a.conf:1: there may be at most 10000 listeners, not 10002\n");
 }
 
-static void a_thousand_listeners_load_in_a_blink(void **state)
+static void load_listeners(unsigned n)
 {
     FILE *file = fopen("t.conf", "we");
     struct config *config;
-    double started;
 
-    (void)state;
-    write_file("a.subnets", "10.0.0.0/8\n");
     assert_non_null(file);
     fputs("listeners = (", file);
-    for (int i = 0; i < 1000; i++)
+    for (unsigned i = 0; i < n; i++)
         fprintf(file,
-                "%s{ name = \"n%d\"; listen = [ \"0.0.0.0:%d\", \"[::]:%d\" ]; allowed_subnets = "
-                "\"%sa.subnets\"; target_v4 = \"127.0.0.1:22\"; mark = %d; table = %d; }\n",
+                "%s{ name = \"n%u\"; listen = [ \"0.0.0.0:%u\", \"[::]:%u\" ]; allowed_subnets = "
+                "\"%sa.subnets\"; target_v4 = \"127.0.0.1:22\"; mark = %u; table = %u; }\n",
                 i == 0 ? "" : ",", i, 10000 + i, 10000 + i, i % 2 == 0 ? "./" : "", 1000 + i,
                 1000 + i);
     fputs(");", file);
     fclose(file);
-    started = seconds_now();
     config = load("t.conf", &reported);
-    /* The sanitizers take their share. */
-    assert_true(seconds_now() - started < 0.3);
     assert_string_equal(reported.lines, "");
     assert_non_null(config);
-    assert_int_equal(config->n_listeners, 1000);
+    assert_int_equal(config->n_listeners, n);
     assert_int_equal(config->n_subnets, 2);
     config_free(config);
+}
+
+static void two_thousand_listeners_cost_no_more_than_their_number(void **state)
+{
+    (void)state;
+    write_file("a.subnets", "10.0.0.0/8\n");
+    support_assert_linear(load_listeners, 2000 / 8);
 }
 
 int main(void)
@@ -364,7 +363,7 @@ int main(void)
         cmocka_unit_test_teardown(what_a_folder_can_be_instead_of_readable, clear_folder),
         cmocka_unit_test_teardown(there_may_be_ten_thousand_listeners_in_all_files_together,
                                   clear_folder),
-        cmocka_unit_test(a_thousand_listeners_load_in_a_blink),
+        cmocka_unit_test(two_thousand_listeners_cost_no_more_than_their_number),
     };
 
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);

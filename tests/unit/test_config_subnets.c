@@ -239,23 +239,25 @@ static void listeners_with_one_subnets_file_share_what_it_says(void **state)
     config_free(config);
 }
 
-static void a_subnets_file_of_100000_lines_loads_well_under_a_second(void **state)
+static void load_many_subnets(unsigned n)
 {
     FILE *file = fopen("a.subnets", "we");
     struct config *config;
-    double started;
 
-    (void)state;
     assert_non_null(file);
-    for (unsigned i = 0; i < 100000; i++)
+    for (unsigned i = 0; i < n; i++)
         fprintf(file, "%u.%u.%u.0/25\n", i % 223 + 1, i / 256 % 256, i % 256);
     fclose(file);
-    write_file("t.conf", ONE(""));
-    started = seconds_now();
     config = load("t.conf", &reported);
-    assert_true(seconds_now() - started < 1);
     assert_non_null(config);
     config_free(config);
+}
+
+static void a_subnets_file_of_100000_lines_costs_no_more_than_their_number(void **state)
+{
+    (void)state;
+    write_file("t.conf", ONE(""));
+    support_assert_linear(load_many_subnets, 100000 / 8);
 }
 
 int main(void)
@@ -271,7 +273,7 @@ int main(void)
         cmocka_unit_test(mistakes_in_an_array_of_subnets_have_their_own_line),
         cmocka_unit_test(a_subnet_that_lets_everybody_in_is_warned_of),
         cmocka_unit_test(listeners_with_one_subnets_file_share_what_it_says),
-        cmocka_unit_test(a_subnets_file_of_100000_lines_loads_well_under_a_second),
+        cmocka_unit_test(a_subnets_file_of_100000_lines_costs_no_more_than_their_number),
     };
 
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);

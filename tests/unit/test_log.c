@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "log_support.h"
+#include "patience.h"
 
 static void open_stderr(enum log_level level, enum log_format format)
 {
@@ -210,6 +211,6 @@ int main(void)
         TEST(a_child_does_not_write_what_its_parent_keeps_back),
         TEST(errno_survives_every_line),
     };
-    alarm(50);
+    alarm(SUPPORT_HUNG_S);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

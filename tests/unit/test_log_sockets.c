@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "log_support.h"
+#include "patience.h"
 
 static char directory[] = "/tmp/mmproxy-test-XXXXXX";
 static char syslog_path[64];
@@ -359,6 +360,6 @@ int main(void)
         TEST(a_report_goes_to_the_log_and_to_stderr_but_not_twice_to_the_journal),
         TEST(a_reload_closes_what_the_old_target_held_open),
     };
-    alarm(50);
+    alarm(SUPPORT_HUNG_S);
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

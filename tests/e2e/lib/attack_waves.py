@@ -12,16 +12,17 @@ from lib import conf, footprint, hostile
 from lib.chatter import Chatter
 from lib.target import EchoTarget
 from lib.topology import LOOPBACK_OF, ORIGIN4, ORIGIN6
-from lib.wait import until
+from lib.wait import DEADLINE, until
 
 GOOD_CLIENTS = 50
+GOOD_PATIENCE = 0.2  # a good client that is slower may be taken for a hostile one
 PAUSE = 0.2  # between a good client's sessions: they are there, they are no load test
 WORKERS = 2
 WAVES, MOST_WAVES = 2, 6
 GROWN = "more with every wave: "
 # The listener that is attacked. What never reads is ended too, or it would never be over.
 LISTENER = {"header_timeout": 1, "idle_timeout": 2, "max_pending": 150}
-PATIENCE = 30  # seconds after which a hostile connection should have been ended, by far
+PATIENCE = DEADLINE  # seconds after which a hostile connection should have been ended, by far
 
 
 def run(net, gateway, count, rate):
@@ -58,10 +59,11 @@ class Wave:
         _want_descriptors()
         # Many connections from few addresses: more ports for them than the usual half.
         net.lb.sysctl("net.ipv4.ip_local_port_range", "1024 65535")
-        chatter = Chatter(net.lb, ORIGIN4, [conf.PORT], count=GOOD_CLIENTS, pause=PAUSE)
+        chatter = Chatter(net.lb, ORIGIN4, [conf.PORT], count=GOOD_CLIENTS, pause=PAUSE,
+                          patience=GOOD_PATIENCE)
         try:
             until(lambda: chatter.sessions >= count // 4 or chatter.failures,
-                  "good clients to be served alone", 60)
+                  "good clients to be served alone")
             self.alone = list(chatter.first_answers)
             lines, began = len(gateway.lines), time.monotonic()
             attack = hostile.Attack(net.lb, (ORIGIN4, ORIGIN6), conf.PORT, count=count, rate=rate,
@@ -71,7 +73,7 @@ class Wave:
         finally:
             self.failures = chatter.stop()
         self.seconds = time.monotonic() - began
-        self.sessions = chatter.sessions
+        self.sessions, self.slow = chatter.sessions, chatter.slow
         self.failures = self.failures + hostile.failures(self.outcomes)
         footprint.wait_idle(net.origin)
         self.lines = sum(line.startswith("[?]") for line in gateway.lines[lines:])
@@ -89,7 +91,7 @@ class Wave:
                           for name, ended in self.outcomes.items())
         return (f"{hostile.total(self.outcomes)} hostile connections in {self.seconds:.1f} s\n"
                 f"{kinds}\n"
-                f"{GOOD_CLIENTS} good clients, {self.sessions} sessions, "
+                f"{GOOD_CLIENTS} good clients, {self.sessions} sessions, {self.slow} were slow, "
                 f"{len(self.failures)} failures; from connect to the first answer\n"
                 f"  alone              p50 {_ms(statistics.median(self.alone))}, p99 {_ms(alone)}"
                 f" ({len(self.alone)} sessions)\n"

@@ -22,21 +22,40 @@ class WrongBytes(Exception):
     """Other bytes than were sent, or more of them."""
 
 
+class WasSlow(Exception):
+    """Cut off, but client or service had kept the gateway waiting."""
+
+
+class Pace:
+    """How long a session has kept the gateway waiting at most: from one step to the next."""
+
+    def __init__(self):
+        self._longest_s, self._last = 0, time.monotonic()
+
+    def step(self):
+        now = time.monotonic()
+        self._longest_s, self._last = max(self._longest_s, now - self._last), now
+        return self._longest_s
+
+
 class Chatter:
     """
     count clients that talk to an echo service behind the gateway's ports, in turn. failures
     has what went wrong. Where may_break, sessions that are refused or cut off are only counted;
-    wrong bytes never are. pause: seconds between a client's sessions. first_answers: seconds from
-    each session's connect to its first echo.
+    wrong bytes never are. Where the gateway has little patience (seconds), so are those that kept
+    it waiting for longer, as a busy machine makes them: slow. pause: seconds between a client's
+    sessions. first_answers: seconds from each session's connect to its first echo.
     """
 
-    def __init__(self, namespace, address, ports, count=16, may_break=False, pause=0):
+    def __init__(self, namespace, address, ports, count=16, may_break=False, pause=0,
+                 patience=None):
         self.failures = []
+        self.slow = 0
         self.first_answers = []
         self.sessions = 0
         self.broken = 0
         self._namespace, self._address, self._ports = namespace, address, ports
-        self._may_break, self._pause = may_break, pause
+        self._may_break, self._pause, self._patience = may_break, pause, patience
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True)
@@ -53,22 +72,25 @@ class Chatter:
             port, error = self._ports[turn % len(self._ports)], None
             try:
                 self._session(generator, port)
-            except (OSError, AssertionError, WrongBytes) as caught:
+            except (OSError, AssertionError, WrongBytes, WasSlow) as caught:
                 error = caught
             self._take_down(port, error)
             self._over.wait(self._pause)
 
     def _session(self, generator, port):
         """A whole session; WrongBytes, or what cut it off."""
-        began, is_answered = time.monotonic(), False
+        began, is_answered, pace = time.monotonic(), False, Pace()
         conn = connect(self._namespace, self._address, port)
         try:
             conn.send(header.v1(*next_client()))
+            pace.step()
             for _ in range(generator.randrange(1, 5)):
                 data = generator.randbytes(generator.randrange(1, 20000))
                 conn.send(data)
+                pace.step()
                 if conn.recv(len(data)) != data:
                     raise WrongBytes
+                pace.step()
                 if not is_answered:
                     self.first_answers.append(time.monotonic() - began)
                     is_answered = True
@@ -77,6 +99,10 @@ class Chatter:
             if rest:
                 raise WrongBytes
             assert how == FIN, f"ended with {how}"
+        except (OSError, AssertionError) as error:
+            if self._patience and pace.step() > self._patience:
+                raise WasSlow from error
+            raise
         finally:
             conn.close()
 
@@ -84,6 +110,8 @@ class Chatter:
         with self._lock:
             if error is None:
                 self.sessions += 1
+            elif isinstance(error, WasSlow):
+                self.slow += 1
             elif self._may_break and not isinstance(error, (WrongBytes, TimeoutError)):
                 self.broken += 1
             else:

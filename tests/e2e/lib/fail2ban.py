@@ -62,7 +62,7 @@ logtarget = {directory}/fail2ban.log
         try:
             until(lambda: "sshd" in self._ask("status"),
                   lambda: (directory / "fail2ban.out").read_text())
-        except AssertionError:
+        except BaseException:  # interrupted, too
             self.stop()
             raise
 

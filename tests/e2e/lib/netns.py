@@ -11,6 +11,9 @@ import subprocess
 from lib.wait import until
 
 CLONE_NEWNET = 0x40000000
+# The congestion control of all namespaces; that of the host where it is empty. It must be one that
+# the host allows (net.ipv4.tcp_allowed_congestion_control).
+CONGESTION = os.environ.get("MMPROXY_TEST_CONGESTION")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -24,6 +27,8 @@ class Namespace:
     def __init__(self):
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._fd = self.call(self._enter_new)
+        if CONGESTION:
+            self.sysctl("net.ipv4.tcp_congestion_control", CONGESTION)
         self.targets = []  # the services of the test that live here
 
     @staticmethod

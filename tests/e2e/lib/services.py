@@ -17,7 +17,7 @@ class Service:
         try:
             until(lambda: self._is_up(namespace, ports),
                   lambda: f"{argv[0]} to listen: {output.read_text()}")
-        except AssertionError:
+        except BaseException:  # interrupted, too
             self.stop()
             raise
 

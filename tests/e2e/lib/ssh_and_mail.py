@@ -68,14 +68,12 @@ class World:
     def _start(self):
         self.net.client.ip(f"address add {OTHER4}/24 dev eth0",
                            f"address add {OTHER6}/64 dev eth0 nodad")
-        origin, directory = self.net.origin, self.directory
-        self._started += [
-            services.sshd(origin, directory),
-            # The load balancer is trusted to relay, as many configurations have it.
-            mail.postfix(origin, directory, ["127.0.0.0/8", "[::1]/128", LB4, f"[{LB6}]/128"]),
-            mail.dovecot(origin, directory, [ORIGIN4, ORIGIN6]),
-            services.haproxy(self.net.lb, directory, _frontends(), list(PORT.values())),
-        ]
+        origin, directory, keep = self.net.origin, self.directory, self._started.append
+        keep(services.sshd(origin, directory))
+        # The load balancer is trusted to relay, as many configurations have it.
+        keep(mail.postfix(origin, directory, ["127.0.0.0/8", "[::1]/128", LB4, f"[{LB6}]/128"]))
+        keep(mail.dovecot(origin, directory, [ORIGIN4, ORIGIN6]))
+        keep(services.haproxy(self.net.lb, directory, _frontends(), list(PORT.values())))
 
     def configure(self, *names, subnets=None):
         """Writes mmproxy.conf for these services; subnets: {name: text of its file}."""

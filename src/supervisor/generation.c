@@ -53,13 +53,14 @@ static int claim_listeners(struct generation *generation)
     return 0;
 }
 
-static void release_listeners(struct generation *generation)
+static void release_listeners(const struct generation *generation)
 {
-    if (!generation->listener_ids)
+    const struct config *config = generation->config;
+
+    if (!generation->listener_ids || !config)
         return;
-    for (size_t i = 0; i < generation->config->n_listeners; i++)
+    for (size_t i = 0; i < config->n_listeners; i++)
         counters_release_listener(generation->start.spec.counters, generation->listener_ids[i]);
-    free(generation->listener_ids);
 }
 
 /* A worker that takes the place of a dead one reads the same UDP sockets. */
@@ -223,16 +224,22 @@ int generation_new(struct generation **out, struct config *config, const struct 
     return 0;
 }
 
+static void free_all(struct generation *generation)
+{
+    ev_timer_stop(generation->start.loop, &generation->timer);
+    free(generation->listener_ids);
+    free(generation->sockets);
+    config_free(generation->config);
+    free(generation);
+}
+
 void generation_free(struct generation *generation)
 {
     if (!generation)
         return;
     assert(generation->n_processes == 0);
-    ev_timer_stop(generation->start.loop, &generation->timer);
     release_listeners(generation);
-    free(generation->sockets);
-    config_free(generation->config);
-    free(generation);
+    free_all(generation);
 }
 
 /* When the last worker is gone the owner hears of it, but not from within its own call. */
@@ -277,7 +284,14 @@ void generation_stop(struct generation *generation)
 
 void generation_leave_alone(struct generation *generation)
 {
+    struct process *process;
+
     send_to_all(generation, WORKER_LEAVE_ALONE);
+    while ((process = TAILQ_FIRST(&generation->processes))) {
+        TAILQ_REMOVE(&generation->processes, process, link);
+        process_forget(process);
+    }
+    free_all(generation);
 }
 
 void generation_kill(struct generation *generation)

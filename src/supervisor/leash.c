@@ -19,12 +19,31 @@ static void on_end(void *context)
         leashes->on_pulled(leashes->context);
 }
 
-bool leash_is(int fd)
+static bool is_pipe(int fd, int mode)
 {
     struct stat info;
 
     return fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode) &&
-           (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY;
+           (fcntl(fd, F_GETFL) & O_ACCMODE) == mode;
+}
+
+bool leash_is(int fd)
+{
+    return is_pipe(fd, O_WRONLY);
+}
+
+bool leash_is_end(int fd)
+{
+    return is_pipe(fd, O_RDONLY);
+}
+
+static bool is_same_pipe(int one, int other)
+{
+    struct stat first;
+    struct stat second;
+
+    return fstat(one, &first) == 0 && fstat(other, &second) == 0 && first.st_ino == second.st_ino &&
+           first.st_dev == second.st_dev;
 }
 
 static void close_one(struct leash *leash)
@@ -47,6 +66,11 @@ static void on_gone(void *context)
     leashes->on_gone(leashes->context);
 }
 
+int leash_make(int ends[2])
+{
+    return pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
 int leash_open(struct leashes *leashes, struct ev_loop *loop)
 {
     struct leash *leash;
@@ -55,16 +79,28 @@ int leash_open(struct leashes *leashes, struct ev_loop *loop)
     leashes->loop = loop;
     LIST_FOREACH (leash, &leashes->earlier, link)
         reader_open(&leash->reader, loop, leash->fd, on_gone, leash);
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
-        return -errno;
-    leashes->end = ends[0];
-    leashes->pull = ends[1];
+    if (leashes->end < 0) {
+        int err = leash_make(ends);
+        if (err < 0)
+            return err;
+        leashes->end = ends[0];
+        leashes->pull = ends[1];
+    }
     reader_open(&leashes->end_reader, loop, leashes->end, on_end, leashes);
     return 0;
 }
 
+void leash_take_end(struct leashes *leashes, int fd)
+{
+    leashes->end = fd;
+}
+
 int leash_adopt(struct leashes *leashes, int fd)
 {
+    if (leashes->end >= 0 && leashes->pull < 0 && is_same_pipe(leashes->end, fd)) {
+        leashes->pull = fd;
+        return 0;
+    }
     struct leash *leash = calloc(1, sizeof *leash);
     if (!leash)
         return -ENOMEM;
@@ -73,6 +109,8 @@ int leash_adopt(struct leashes *leashes, int fd)
     leash->owner = leashes;
     LIST_INSERT_HEAD(&leashes->earlier, leash, link);
     leashes->n_earlier++;
+    if (leashes->loop)
+        reader_open(&leash->reader, leashes->loop, fd, on_gone, leash);
     return 0;
 }
 

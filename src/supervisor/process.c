@@ -167,15 +167,20 @@ int process_new(struct process **out, const struct process_start *start, unsigne
     return 0;
 }
 
+void process_forget(struct process *process)
+{
+    reader_close(&process->reader, process->loop);
+    ev_timer_stop(process->loop, &process->retry);
+    close(process->channel);
+    free(process);
+}
+
 void process_free(struct process *process, struct counters *counters)
 {
     if (!process)
         return;
-    reader_close(&process->reader, process->loop);
-    ev_timer_stop(process->loop, &process->retry);
-    close(process->channel);
     counters_release_worker(counters, process->worker_id);
-    free(process);
+    process_forget(process);
 }
 
 void process_send(struct process *process, enum worker_message message)

@@ -61,7 +61,9 @@ static void add_draining(struct line *line, const struct supervisor *supervisor)
 /* Those after SIGUSR2 tell how many sessions they have; those before a restart can't. */
 static void add_earlier(struct line *line, const struct supervisor *supervisor)
 {
-    size_t n = supervisor->leashes.n_earlier;
+    /* The successor that is starting has a leash too. */
+    size_t n_later = supervisor->life.state == LIFE_REPLACING && supervisor->leashes.n_earlier > 0;
+    size_t n = supervisor->leashes.n_earlier - n_later;
     unsigned sessions = supervisor->takeover.sessions;
 
     if (n > 0)

@@ -143,8 +143,10 @@ void stop_abandon(struct supervisor *supervisor)
     stop_retire_all(supervisor);
     log_notice("drain", "[+] leaving: sessions that go on without this process: %u",
                sessions_left(supervisor));
-    TAILQ_FOREACH (generation, &supervisor->draining, link)
+    while ((generation = TAILQ_FIRST(&supervisor->draining))) {
+        TAILQ_REMOVE(&supervisor->draining, generation, link);
         generation_leave_alone(generation);
+    }
 }
 
 void stop_generation_gone(struct generation *generation)

@@ -48,7 +48,6 @@ static void be_main(struct supervisor *supervisor)
 {
     service_mute(false);
     sockets_store(&supervisor->sockets);
-    service_keep_leash(supervisor->leashes.pull);
 }
 
 static void abandon(struct supervisor *supervisor)
@@ -207,6 +206,10 @@ static int take_one(struct supervisor *supervisor, int fd, size_t i)
 {
     if (leash_is(fd))
         return leash_adopt(&supervisor->leashes, fd);
+    if (takeover_is(supervisor) && leash_is_end(fd)) {
+        leash_take_end(&supervisor->leashes, fd);
+        return 0;
+    }
     if (takeover_is(supervisor))
         return sockets_adopt(&supervisor->sockets, fd, takeover_socket_is_kept(i),
                              takeover_socket_is_stored(i));

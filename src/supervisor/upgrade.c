@@ -63,22 +63,26 @@ static void set_number(const char *variable, long number)
     (void)setenv(variable, text, 1);
 }
 
-/* What the new process gets: listening sockets, then leashes, ours among them, then the channel. */
+/*
+ * What the new process gets: listening sockets; the reading end of its leash; the writing ends of
+ * all leashes, its own and ours among them; the channel.
+ */
 struct parcel {
     int *fds;
     size_t n;
 };
 
-static int pack(struct parcel *out, const struct supervisor *supervisor, int channel)
+static int pack(struct parcel *out, const struct supervisor *supervisor, int channel, int end)
 {
     const struct leash *leash;
 
     out->n = 0;
-    out->fds = calloc(supervisor->sockets.n + supervisor->leashes.n_earlier + 2, sizeof *out->fds);
+    out->fds = calloc(supervisor->sockets.n + supervisor->leashes.n_earlier + 3, sizeof *out->fds);
     if (!out->fds)
         return -ENOMEM;
     for (size_t i = 0; i < supervisor->sockets.n; i++)
         out->fds[out->n++] = supervisor->sockets.all[i].fd;
+    out->fds[out->n++] = end;
     LIST_FOREACH (leash, &supervisor->leashes.earlier, link)
         out->fds[out->n++] = leash->fd;
     if (supervisor->leashes.pull >= 0)
@@ -114,14 +118,14 @@ static void set_variables(const struct parcel *parcel)
     set_number(HANDOVER_CHANNEL, FIRST_SOCKET + (long)parcel->n - 1);
 }
 
-static _Noreturn void be_new_binary(const struct supervisor *supervisor, int channel)
+static _Noreturn void be_new_binary(const struct supervisor *supervisor, int channel, int end)
 {
     struct parcel parcel;
     sigset_t none;
 
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    int err = pack(&parcel, supervisor, channel);
+    int err = pack(&parcel, supervisor, channel, end);
     if (err == 0)
         err = lay_out(&parcel);
     if (err == 0)
@@ -198,8 +202,26 @@ static void watch(struct supervisor *supervisor)
     ev_timer_start(supervisor->loop, &upgrade->timeout);
 }
 
-/* returns: 0 or -errno. */
-static int start(struct supervisor *supervisor)
+/* Makes the new one's leash and keeps the writing end. returns: the reading end or -errno. */
+static int make_leash(struct supervisor *supervisor)
+{
+    int ends[2];
+
+    int err = leash_make(ends);
+    if (err < 0)
+        return err;
+    err = leash_adopt(&supervisor->leashes, ends[1]);
+    if (err < 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return err;
+    }
+    service_keep_leash(ends[1]);
+    return ends[0];
+}
+
+/* end: of the new one's leash. returns: 0 or -errno. */
+static int start_with(struct supervisor *supervisor, int end)
 {
     struct upgrade *upgrade = &supervisor->upgrade;
     int ends[2];
@@ -208,7 +230,7 @@ static int start(struct supervisor *supervisor)
         return -errno;
     upgrade->pid = process_fork_beside();
     if (upgrade->pid == 0)
-        be_new_binary(supervisor, ends[1]);
+        be_new_binary(supervisor, ends[1], end);
     int err = errno;
     close(ends[1]);
     if (upgrade->pid < 0) {
@@ -217,6 +239,17 @@ static int start(struct supervisor *supervisor)
     }
     upgrade->channel = ends[0];
     return 0;
+}
+
+static int start(struct supervisor *supervisor)
+{
+    int end = make_leash(supervisor);
+    if (end < 0)
+        return end;
+
+    int err = start_with(supervisor, end);
+    close(end);
+    return err;
 }
 
 void upgrade_start(struct supervisor *supervisor)

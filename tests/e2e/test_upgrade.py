@@ -57,7 +57,7 @@ def test_binary_replaced_under_load_loses_nothing(net, upgradable, target, echo,
         service.wait_gone(old)
     assert not chatter.stop()
     service.wait_workers()
-    assert not proc.zombies(service.pid)
+    until(lambda: not proc.zombies(service.pid), "the process that checked to be reaped")
 
 
 def test_session_of_the_old_binary_goes_on_then_the_process_ends(upgradable, target, session):

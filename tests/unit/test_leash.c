@@ -102,6 +102,28 @@ static void nobody_is_pulled_when_the_later_process_ends(void **state)
     assert_int_equal(world.pulled, 0);
 }
 
+static void a_successor_knows_its_own(void **state)
+{
+    struct leashes successor = fresh();
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(leash_make(ends), 0);
+    assert_true(leash_is_end(ends[0]) && !leash_is(ends[0]));
+    int pull = fcntl(ends[1], F_DUPFD_CLOEXEC, 0);
+    assert_int_equal(leash_adopt(&world.later, ends[1]), 0); /* which has opened already */
+    leash_take_end(&successor, ends[0]);
+    int earlier = fcntl(world.earlier.pull, F_DUPFD_CLOEXEC, 0);
+    assert_int_equal(leash_adopt(&successor, earlier), 0);
+    assert_int_equal(leash_adopt(&successor, pull), 0);
+    assert_int_equal(leash_open(&successor, world.loop), 0);
+    assert_int_equal(successor.pull, pull);
+    assert_int_equal(successor.n_earlier, 1);
+    leash_close(&successor);
+    turn();
+    assert_int_equal(world.gone, 1); /* seen by the one that made it */
+}
+
 static void other_descriptors_are_no_leashes(void **state)
 {
     int ends[2];
@@ -126,6 +148,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_last_reader_that_goes_is_noticed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_is_pulled_when_the_later_process_ends, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_successor_knows_its_own, set_up, tear_down),
         cmocka_unit_test(other_descriptors_are_no_leashes),
     };
 

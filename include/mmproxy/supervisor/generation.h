@@ -82,7 +82,10 @@ void generation_drain(struct generation *generation);
 /* Resets the sessions that are left; on_gone follows soon. */
 void generation_stop(struct generation *generation);
 
-/* No more connections, and the supervisor is about to exit: its workers go on alone. */
+/*
+ * No more connections, and the supervisor is about to exit: its workers go on alone. Frees the
+ * generation.
+ */
 void generation_leave_alone(struct generation *generation);
 
 /* Kills what is left of it, for workers that do not listen; on_gone follows. */

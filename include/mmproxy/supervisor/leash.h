@@ -6,7 +6,8 @@
  * A leash is a pipe. A supervisor and all its workers have its reading end and never read: a byte
  * in it says to all of them that sessions are to be reset now. The writing end is with the
  * supervisor, with its successor (SIGUSR2), and in the service manager's store for the next start.
- * When nobody has the reading end any more, none of those processes is left.
+ * An old process makes the leash of its successor, so that it is in the store before the successor
+ * has workers. When nobody has the reading end any more, none of those processes is left.
  */
 #ifndef MMPROXY_SUPERVISOR_LEASH_H
 #define MMPROXY_SUPERVISOR_LEASH_H
@@ -17,7 +18,7 @@
 
 #include "mmproxy/supervisor/reader.h"
 
-/* The leash of an earlier process. */
+/* The leash of an earlier process, or of a successor that has not taken over yet. */
 struct leash {
     LIST_ENTRY(leash) link;
     int fd; /* the writing end */
@@ -40,13 +41,21 @@ struct leashes {
 /* Is this descriptor, which was handed over at the start, a leash's writing end? */
 bool leash_is(int fd);
 
+/* Is it a reading end, and so that of our own? */
+bool leash_is_end(int fd);
+
 /*
- * Takes an earlier process's, before leash_open. *leashes: all zero, but for end and pull, which
- * are -1, the two functions and context. returns: 0 with fd owned, or -ENOMEM.
+ * Both take fd and may be called before leash_open, with *leashes all zero, but for end and pull,
+ * which are -1, the two functions and context. leash_adopt: another process's, or the writing end
+ * of our own. returns: 0 or -ENOMEM.
  */
+void leash_take_end(struct leashes *leashes, int fd);
 int leash_adopt(struct leashes *leashes, int fd);
 
-/* Makes our own, and listens to all. returns: 0 or -errno. */
+/* Makes one for a successor: the reading end and the writing end. returns: 0 or -errno. */
+int leash_make(int ends[2]);
+
+/* Makes our own where there is none yet, and listens to all. returns: 0 or -errno. */
 int leash_open(struct leashes *leashes, struct ev_loop *loop);
 
 /* Ends the sessions of all earlier processes. */

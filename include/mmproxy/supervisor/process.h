@@ -55,6 +55,9 @@ int process_new(struct process **out, const struct process_start *start, unsigne
 /* The process has been reaped, or is of no concern any more. Takes NULL. */
 void process_free(struct process *process, struct counters *counters);
 
+/* The same, of one that lives on: what it counts in its place stays. */
+void process_forget(struct process *process);
+
 /* fork(2), with all signals blocked in the child, which is to set handlers of its own. */
 pid_t process_fork(void);
 

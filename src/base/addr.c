@@ -61,7 +61,7 @@ void addr_from_bytes(struct addr *out, sa_family_t family, const uint8_t *bytes,
     addr_set_port(out, port);
 }
 
-/* Decimal digits only, no leading zero (nobody shall wonder about octal), 1 to max. */
+/* Decimal digits only, no leading zero (it could be meant as octal), 1 to max. */
 static bool parse_number(const char *text, unsigned max, unsigned *out)
 {
     unsigned value = 0;

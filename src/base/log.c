@@ -69,14 +69,14 @@ static int open_datagram_socket(void)
     return fd >= 0 ? log_above_stdio(fd) : -errno;
 }
 
-/* Is somebody listening there? returns: 0 or -errno. */
+/* Does a daemon listen there? returns: 0 or -errno. */
 static int probe(int fd, const char *path)
 {
     struct sockaddr_un address = socket_address(path);
-    const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+    const struct sockaddr no_peer = { .sa_family = AF_UNSPEC };
     if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
         return -errno;
-    return connect(fd, &nobody, sizeof(nobody)) < 0 ? -errno : 0;
+    return connect(fd, &no_peer, sizeof no_peer) < 0 ? -errno : 0;
 }
 
 static bool send_datagram(const char *bytes, size_t len)
@@ -130,7 +130,7 @@ static void count_lost(void)
         lost.lines++;
 }
 
-/* returns: false where it had to be told and nobody took it. */
+/* returns: false where it had to be told and no reader took it. */
 static bool tell_lost(void)
 {
     if (lost.lines == 0)
@@ -275,7 +275,7 @@ static void close_target(void)
 int log_open(const struct log_config *config)
 {
     /* From here on nothing opens a file: not the first line to stderr, and not localtime_r and
-     * gmtime_r, which read the time zone when nobody did so before. */
+     * gmtime_r, which read the time zone where that has not been done yet. */
     log_stderr_capture();
     tzset();
 

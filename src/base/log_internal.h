@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* log's own parts: for src/base/log*.c and their unit tests, for nobody else. */
+/* log's own parts: only for src/base/log*.c and their unit tests. */
 #ifndef MMPROXY_BASE_LOG_INTERNAL_H
 #define MMPROXY_BASE_LOG_INTERNAL_H
 
@@ -51,7 +51,7 @@ void log_stderr_capture(void);
 /* Is it the stream that systemd connected to the journal (JOURNAL_STREAM)? */
 bool log_stderr_is_journal(void);
 
-/* The descriptor that lines go to; -1 where nobody looked yet, or there is none. */
+/* The descriptor that lines go to; -1 where it has not been looked for yet, or there is none. */
 int log_stderr_descriptor(void);
 
 /* Writes a line of less than LOG_LINE_MAX bytes and its newline. returns: whether all of it
@@ -62,7 +62,7 @@ bool log_stderr_write(const char *line, size_t len);
 void log_stderr_release(void);
 
 /*
- * Moves a new descriptor out of 0 to 2, where somebody would take it for a standard stream.
+ * Moves a new descriptor out of 0 to 2, where other code would take it for a standard stream.
  * returns: the descriptor to use, or -errno. owns: fd, which is closed on failure.
  */
 int log_above_stdio(int fd);

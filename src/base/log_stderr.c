@@ -13,7 +13,7 @@
 #include "log_internal.h"
 
 enum kind {
-    KIND_UNKNOWN, /* nobody looked yet */
+    KIND_UNKNOWN, /* it has not been looked at yet */
     KIND_NONE,    /* it was closed when we looked: whatever has its number now is not stderr */
     KIND_SOCKET,
     KIND_DIRECT, /* write(2) never waits: a regular file, or a description of our own */
@@ -21,7 +21,7 @@ enum kind {
 };
 
 /*
- * fd is not 2 but another descriptor of the same thing, so that nobody who replaces or closes
+ * fd is not 2 but another descriptor of the same thing, so that code that replaces or closes
  * 2 redirects us. torn: the last line went out in part; its rest must not join the next one.
  */
 static struct {

@@ -150,7 +150,7 @@ int caps_lower(uint64_t set)
     return err < 0 ? err : set_effective(&had, had.effective & ~set);
 }
 
-/* The kernel takes it from who has CAP_SETPCAP only; who has not sets no_new_privs and is fine. */
+/* This takes CAP_SETPCAP. A process without it sets no_new_privs, which is enough. */
 static void drop_bounding(uint64_t keep)
 {
     for (int i = 0; i < last_capability(); i++)

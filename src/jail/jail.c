@@ -16,7 +16,7 @@
 #include "mmproxy/jail/ports.h"
 #include "mmproxy/jail/trap.h"
 
-/* A worker has about ten such descriptors; one that has many more is not as it should be. */
+/* A worker has about ten such descriptors. With many more, something is wrong. */
 enum { DENIED_MAX = 64 };
 
 /* Errors go up with what was tried: errno alone would send the administrator looking. */
@@ -130,7 +130,7 @@ static int give_up_privileges(const struct jail *jail, struct jail_failure *fail
 /* What is denied on single descriptors. */
 struct denied {
     struct filter_line lines[DENIED_MAX];
-    size_t n; /* goes on counting behind the last place */
+    size_t n; /* also counts those that have no place */
 };
 
 static void deny(struct denied *denied, const char *call, int fd)

@@ -10,7 +10,7 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/jail/descriptors.h"
 
-/* An empty pipe: end of file for whoever reads, and unlike /dev/null it is always there. */
+/* An empty pipe: it reads as end of file, and unlike /dev/null it is always there. */
 static int leave_input_and_output(void)
 {
     int ends[2];

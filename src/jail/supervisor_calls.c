@@ -66,7 +66,7 @@ static const struct filter_line lines[] = {
     { .call = "kexec_file_load", .why = "the same" },
     { .call = "reboot", .why = "no end of the machine" },
     { .call = "bpf", .why = "no programs in the kernel but these filters" },
-    { .call = "userfaultfd", .why = "makes kernel bugs exploitable; nobody needs it" },
+    { .call = "userfaultfd", .why = "makes kernel bugs exploitable, and has no use here" },
     { .call = "io_uring_setup", .why = "calls that no filter sees" },
     { .call = "io_uring_enter", .why = "the same" },
     { .call = "io_uring_register", .why = "the same" },

@@ -49,7 +49,7 @@ static void on_trap(int signal, siginfo_t *info, void *context)
         atomic_store(tell_where, (uint32_t)info->si_syscall + 1);
     else if (info->si_code == SYS_SECCOMP)
         tell_stderr(info->si_syscall);
-    /* Nobody handles it any more (SA_RESETHAND) and nothing holds it up (SA_NODEFER). */
+    /* It has no handler any more (SA_RESETHAND), and it is not blocked (SA_NODEFER). */
     (void)raise(signal);
     _exit(EX_SOFTWARE);
 }

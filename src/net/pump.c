@@ -13,7 +13,7 @@
 enum {
     BUFFER_SIZE = 64 * 1024,
     PIPE_SIZE = 256 * 1024, /* asked for; past pipe-user-pages-soft the kernel gives less */
-    BULKY_READ = 32 * 1024, /* a read of that much is one that a bulky stream makes */
+    BULKY_READ = 32 * 1024, /* a bulky stream makes reads of that size */
     BULKY_AFTER = 3,        /* ... and so many in a row are the proof */
     PIPE_SHORTAGE = 256,    /* pieces that are copied before another pipe is asked for in vain */
     SHARE = 1024 * 1024,    /* bytes moved by one call before other sessions have their turn */

@@ -147,7 +147,7 @@ int sock_receive(const struct addr *addr)
     return fd;
 }
 
-/* Connected to a port where nobody is, a UDP socket gets nothing from anybody else. */
+/* A UDP socket that is connected gets nothing from other addresses. No program uses this port. */
 static void turn_away(int fd, const struct addr *own)
 {
     static const uint8_t loopback[16] = { [15] = 1 };

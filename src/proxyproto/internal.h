@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the files of proxyproto share and nobody else sees. */
+/* What only the files of proxyproto share. */
 #ifndef MMPROXY_PROXYPROTO_INTERNAL_H
 #define MMPROXY_PROXYPROTO_INTERNAL_H
 

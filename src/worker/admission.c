@@ -43,9 +43,9 @@ void admission_open(struct admission *admission)
 }
 
 /*
- * A worker counts first and compares then, so whoever looks later sees it: there are never more
- * than max. Two workers that want the last free place may both see one too many and step back; the
- * last of them to do so finds it free again.
+ * A worker counts first and compares then, so a worker that looks later sees it: there are never
+ * more than max. Two workers that want the last free place may both see one too many and step back;
+ * the last of them to do so finds it free again.
  */
 static bool count_session(struct admission *admission)
 {

@@ -69,7 +69,7 @@ static void take_connection(struct listener *listener, int fd, struct addr *peer
         report_refused(listener, reason, peer);
         return;
     }
-    /* Not before: a session whose header was there already takes nobody's place. */
+    /* Not before: a session whose header was there already takes no other session's place. */
     limit_pending(listener);
     check_pending_later(listener);
 }
@@ -102,7 +102,7 @@ static void stop_accepting_for(struct listener *listener, unsigned ms)
  * The kernel wakes all workers for a connection. The first to call accept takes it, and also those
  * behind it: in a burst that is the worker that is running already. A worker with more than its
  * share waits for a moment so that others accept first. It does so only now and then, because the
- * others may be busy or stuck, and nobody must wait for them.
+ * others may be busy or stuck, and no connection may wait for them.
  */
 static bool yield_to_others(struct listener *listener)
 {

@@ -128,7 +128,7 @@ void report_health_check(const struct listener *listener, const struct addr *pee
               what);
 }
 
-/* Whoever checks every second is not news. */
+/* A health check comes every second or so: its lines would fill the log. */
 static enum log_level session_level(const struct report_session *session)
 {
     return session->is_health_check ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;

@@ -99,7 +99,7 @@ static void stop(struct worker *worker)
         session_drive(LIST_FIRST(&worker->sessions), READY_STOP);
 }
 
-/* A supervisor that does not read is one that has died: end of file will tell. */
+/* A supervisor that does not read has died: end of file will tell. */
 static int send_message(struct worker *worker, enum worker_message message)
 {
     char byte = (char)message;
@@ -177,7 +177,7 @@ static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
         obey(worker, message);
 }
 
-/* Pulled, or nobody is left who could pull: in both cases there is nothing more to hear. */
+/* Pulled, or no process is left that could pull it: there is nothing more to hear. */
 static void on_leash(struct ev_loop *loop, ev_io *io, int revents)
 {
     struct pollfd leash = { .fd = io->fd, .events = POLLIN };

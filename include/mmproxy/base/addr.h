@@ -73,7 +73,7 @@ bool addr_equal_host(const struct addr *a, const struct addr *b);
 bool addr_is_loopback(const struct addr *addr);
 
 /*
- * True for what a service would take for itself or for nobody, whatever host this is:
+ * True for what a service would take for its own host or for no address, on any host:
  * loopback, unspecified (0.0.0.0/8, ::), multicast, 255.255.255.255. Unmap first.
  */
 bool addr_is_local_claim(const struct addr *addr);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* clock: monotonic time; the wall clock's jumps concern nobody here. */
+/* clock: monotonic time, which the wall clock's jumps do not change. */
 #ifndef MMPROXY_BASE_CLOCK_H
 #define MMPROXY_BASE_CLOCK_H
 

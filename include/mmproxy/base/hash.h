@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* hash: where in a table an address is, so that no stranger can choose the place. */
+/* hash: where in a table an address is, so that no peer or client can choose the place. */
 #ifndef MMPROXY_BASE_HASH_H
 #define MMPROXY_BASE_HASH_H
 

@@ -98,7 +98,7 @@ void log_report(enum log_level level, const char *event, const char *format, ...
     __attribute__((format(printf, 3, 4)));
 
 /*
- * A token bucket for the lines that strangers can cause: 20 lines at once, then 2 a
+ * A token bucket for the lines that any peer or client can cause: 20 lines at once, then 2 a
  * second. One per cause and process; all zero is a full bucket.
  */
 struct log_limit {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* shell: words of commands that are printed for somebody's shell. */
+/* shell: words of commands that are printed to be pasted into a shell. */
 #ifndef MMPROXY_BASE_SHELL_H
 #define MMPROXY_BASE_SHELL_H
 

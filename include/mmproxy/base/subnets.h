@@ -44,7 +44,7 @@ bool subnets_contain(const struct subnets *set, const struct addr *addr);
 /* Do the two sealed sets contain the same addresses? However their prefixes were written. */
 bool subnets_equal(const struct subnets *a, const struct subnets *b);
 
-/* Disjoint ranges that the sealed set consists of, both families together; 0 = nobody. */
+/* Disjoint ranges that the sealed set consists of, both families together; 0 = no address. */
 size_t subnets_count(const struct subnets *set);
 
 #endif

@@ -47,7 +47,7 @@ int jail_confine_calls(struct jail_failure *failure);
 int jail_plan(struct jail *out, const struct config *config, struct jail_failure *failure);
 
 /*
- * Closes a worker's jail, when everything is open and before a stranger's byte is read. For
+ * Closes a worker's jail, when everything is open and before a byte from the network is read. For
  * ever. tell: see trap_set. returns: as jail_confine; the process is then of no use.
  */
 int jail_close(const struct jail *jail, _Atomic uint32_t *tell, struct jail_failure *failure);

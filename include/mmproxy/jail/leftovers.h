@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* leftovers: what a process has from whoever started mmproxy, and has no use for. */
+/* leftovers: what a process inherited from the one that started mmproxy, and does not need. */
 #ifndef MMPROXY_JAIL_LEFTOVERS_H
 #define MMPROXY_JAIL_LEFTOVERS_H
 

@@ -4,7 +4,7 @@
 #define MMPROXY_JAIL_PORTS_H
 
 /*
- * For ever: only ports that the kernel picks. A port that is bound, though nobody listens on
+ * For ever: only ports that the kernel picks. A port that is bound, though no socket listens on
  * it, keeps a service from starting. Needs no_new_privs. Does nothing before Linux 6.7 and
  * where Landlock is switched off. returns: 0 or -errno.
  */

@@ -15,9 +15,9 @@ struct user {
 };
 
 /*
- * Looks the service user up. Started by somebody else than root, workers stay that user. May
- * read files and ask name services: not for workers.
- * returns: 0, or -errno: ENOENT (there is no such user), ...
+ * Looks the service user up. Where mmproxy was not started by root, workers stay the user that
+ * started it. May read files and ask name services: not for workers. returns: 0, or -errno: ENOENT
+ * (there is no such user), ...
  */
 int user_find(struct user *out, const char *name);
 

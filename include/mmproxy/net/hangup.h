@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * hangup: hears a reset on sockets that nobody reads from at the moment.
+ * hangup: hears a reset on sockets that are not being read at the moment.
  *
  * libev tells of errors only along with readiness, and a socket with unread bytes, or at its
  * end of file, is ready all the time. So sockets whose direction has ended or is stuck are

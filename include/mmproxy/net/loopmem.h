@@ -4,7 +4,7 @@
  *
  * libev's arrays grow as descriptors come. Here each of them has address space for as many as
  * the process may open, set aside at the start and taken from the system as it is used: growing
- * is nothing that could fail while strangers are served.
+ * is nothing that could fail while sessions are served.
  */
 #ifndef MMPROXY_NET_LOOPMEM_H
 #define MMPROXY_NET_LOOPMEM_H

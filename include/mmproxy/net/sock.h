@@ -19,7 +19,7 @@ int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s,
 
 /*
  * Lets a wildcard and one of its addresses listen on the same port, where both sockets have
- * it; whoever listens goes on when it is taken away again. returns: 0 or -errno.
+ * it; both go on listening when it is taken away again. returns: 0 or -errno.
  */
 int sock_share_port(int fd, bool on);
 

@@ -78,8 +78,8 @@ int counters_claim_worker(struct counters *counters);
 void counters_release_worker(struct counters *counters, unsigned worker);
 
 /*
- * In a worker, before it reads a stranger's byte: from now on it can write no pages but its own.
- * returns: 0 or -errno.
+ * In a worker, before it reads a byte from the network: from now on it can write no pages but its
+ * own. returns: 0 or -errno.
  */
 int counters_own(struct counters *counters, unsigned worker);
 

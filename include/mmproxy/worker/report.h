@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * report: the log lines about connections, and the bounds on those that strangers cause. What is
+ * report: the log lines about connections, and the bounds on those that any peer can cause. What is
  * refused is counted here as well, so that counter and line have the same reason.
  */
 #ifndef MMPROXY_WORKER_REPORT_H
@@ -16,7 +16,7 @@
 struct listener;
 
 struct report_limits {
-    struct log_limit kinds[REASON_KINDS]; /* of lines that strangers can cause */
+    struct log_limit kinds[REASON_KINDS]; /* of lines that any peer can cause */
 };
 
 /* A connection that was not served. */

@@ -82,7 +82,7 @@ struct worker {
 /*
  * Serves until drained, stopped or orphaned; only to be called in a process forked for it,
  * with all signals blocked. prepare is called when every descriptor is open and before the
- * first byte of a stranger is read: the place to close the jail; it returns 0 or -errno.
+ * first byte from the network is read: the place to close the jail; it returns 0 or -errno.
  * returns: the process's exit status (sysexits.h); what went wrong has been logged.
  */
 int worker_run(const struct worker_spec *spec, int (*prepare)(const struct worker_spec *spec));

@@ -65,7 +65,7 @@ static enum session_state ended_early(struct session *session)
     return SESSION_CLOSED;
 }
 
-/* The header is complete: is its client one that may go on to a target? */
+/* The header is complete: may its client be connected to a target? */
 static enum session_state judge_client(struct session *session, const struct proxyproto *header)
 {
     session->client = header->is_local ? session->peer : header->client;

@@ -23,7 +23,7 @@ static const char *failure_of(const struct session *session, int fd, int error)
     return is_peer(session, fd) ? "client reset" : "target reset";
 }
 
-/* The first failure is the one that the log names; a regular end before it no longer counts. */
+/* The log names the first failure; a regular end before it no longer counts. */
 static void fail(struct session *session, const char *end)
 {
     if (!session->has_failed)
@@ -84,7 +84,7 @@ static void run_down(struct session *session)
     after_run(session, &session->down, &session->up);
 }
 
-/* Nobody has had the time to send more than what came with the header. */
+/* There has been no time to send more than what came with the header. */
 static void send_payload(struct session *session)
 {
     session->acknowledges_late = session->up.backlog != NULL; /* see sends_at_once */
@@ -119,7 +119,7 @@ static enum session_state cut_off(struct session *session)
     return relay_ended(session);
 }
 
-/* Which of the two sockets failed while nobody was reading it? */
+/* Which of the two sockets failed while it was not being read? */
 static enum session_state failed_unread(struct session *session)
 {
     int error = 0;

@@ -13,7 +13,7 @@ import pytest
 
 from lib import conf, daemon, header, inject, proc
 from lib.topology import CLIENT4
-from lib.wait import until
+from lib.wait import DEADLINE, until
 
 CAPS = {"kill": 5, "setgid": 6, "setuid": 7, "setpcap": 8, "net_bind_service": 10,
         "net_admin": 12, "net_raw": 13, "dac_read_search": 2}
@@ -177,7 +177,7 @@ def _run_inside(pid, *argv):
     try:
         return subprocess.run([*USERNS[:USERNS.index("unshare")], *enter, *argv], check=True,
                               pass_fds=namespaces, stdout=subprocess.PIPE, text=True,
-                              timeout=20).stdout
+                              timeout=DEADLINE).stdout
     finally:
         for fd in namespaces:
             os.close(fd)

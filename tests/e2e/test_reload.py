@@ -47,7 +47,7 @@ def reloader(serve, directory):
 
 def _changed(generator, number):
     """Two listeners that stay, with settings that change, and others that come and go."""
-    steady = [conf.listener(header_timeout=5 + number % 3, keepalive=60 + number),
+    steady = [conf.listener(header_timeout=50 + number % 3, keepalive=60 + number),
               web(max_pending=500 + number, target_v4="127.0.0.1:22" if number % 2 else
                   "127.0.0.1:23")]
     for port in generator.sample(CHANGING_PORTS, generator.randrange(6)):

@@ -91,6 +91,7 @@ static const struct filter_line lines[] = {
     { .call = "sendto", .why = "payload, answers to the supervisor, log datagrams, netlink" },
     { .call = "send", .why = "the same (32-bit)" },
     { .call = "shutdown", .why = "end of file is passed on; orphans free the ports" },
+    { .call = "getsockopt", .why = "... each in the way of its kind", OPTION(SOL_SOCKET, SO_TYPE) },
     { .call = "close", .why = "sessions end" },
     { .call = "splice",
       .why = "bulk, without copying; an offset would write into the midst of the log's file",
@@ -143,10 +144,7 @@ static const struct filter_line udp_lines[] = {
       .why = "a closed port is told, though the socket is not connected",
       OPTION(IPPROTO_IP, IP_RECVERR) },
     { .call = "setsockopt", .why = "the same", OPTION(IPPROTO_IPV6, IPV6_RECVERR) },
-    { .call = "getsockopt",
-      .why = "an orphan frees its ports: is it a UDP socket?",
-      OPTION(SOL_SOCKET, SO_TYPE) },
-    { .call = "getsockname", .why = "... of which family?" },
+    { .call = "getsockname", .why = "an orphan frees a UDP port: of which family?" },
 };
 
 struct filter_table filter_worker_calls(void)

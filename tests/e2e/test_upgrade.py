@@ -339,3 +339,20 @@ def test_old_process_killed_while_the_new_one_starts(upgradable, net, launch, di
     other, other_conn = session(behind, head())
     other.trip(other_conn)
     peer.trip(conn)
+
+
+def test_new_process_killed_later_its_sessions_go_on(upgradable, target, session):
+    """As those of any supervisor that is killed."""
+    service = upgradable()
+    service.gateway.may_lose_workers = True
+    behind = target()
+    new = service.upgrade()
+    peer, conn = session(behind, head())
+    workers = proc.children(new)
+    proc.kill(new)
+    service.gateway.wait_line(r"\[!\] the supervisor has died: serving 1 sessions to their end")
+    peer.trip(conn)
+    conn.close()
+    peer.expect_end(FIN)
+    peer.close()
+    until(lambda: not any(map(proc.is_alive, workers)), "the orphans to end")

@@ -25,7 +25,7 @@ typedef int handler(const struct nlmsghdr *msg, void *context);
 
 struct rtnl *rtnl_new(void)
 {
-    struct rtnl *rtnl = calloc(1, sizeof(*rtnl));
+    struct rtnl *rtnl = calloc(1, sizeof *rtnl);
     int on = 1;
 
     if (!rtnl)
@@ -39,7 +39,7 @@ struct rtnl *rtnl_new(void)
         return NULL;
     }
     /* Without it (before Linux 4.20) a dump has the routes of every table: slower, no more. */
-    mnl_socket_setsockopt(rtnl->socket, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
+    mnl_socket_setsockopt(rtnl->socket, NETLINK_GET_STRICT_CHK, &on, sizeof on);
     return rtnl;
 }
 
@@ -50,18 +50,18 @@ int rtnl_listen(int bus, const int *groups, size_t n_groups)
 
     if (fd < 0)
         return -errno;
-    if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0)
+    if (bind(fd, (const struct sockaddr *)&any, sizeof any) < 0)
         goto fail;
     for (size_t i = 0; i < n_groups; i++) {
-        if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(*groups)) < 0)
+        if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof *groups) < 0)
             goto fail;
     }
     return fd;
 fail:;
-    int r = -errno;
+    int err = -errno;
 
     close(fd);
-    return r;
+    return err;
 }
 
 void rtnl_free(struct rtnl *rtnl)
@@ -87,27 +87,27 @@ static int error_of(const struct nlmsghdr *msg)
 {
     const struct nlmsgerr *error = mnl_nlmsg_get_payload(msg);
 
-    return mnl_nlmsg_get_payload_len(msg) < sizeof(*error) ? -EBADMSG : error->error;
+    return mnl_nlmsg_get_payload_len(msg) < sizeof *error ? -EBADMSG : error->error;
 }
 
 /* returns: 0 = read on, 1 = that was all, or -errno. */
 static int take_message(struct rtnl *rtnl, const struct nlmsghdr *msg, handler *handle,
                         void *context, bool *interrupted)
 {
-    int r;
+    int err;
 
     if (msg->nlmsg_seq != rtnl->seq)
         return 0; /* left over from an answer that was given up */
     *interrupted |= msg->nlmsg_flags & NLM_F_DUMP_INTR;
     if (msg->nlmsg_type == NLMSG_ERROR) {
-        r = error_of(msg);
-        return r < 0 ? r : 1;
+        err = error_of(msg);
+        return err < 0 ? err : 1;
     }
     if (msg->nlmsg_type == NLMSG_DONE)
         return 1;
-    r = handle ? handle(msg, context) : 0;
-    if (r < 0)
-        return r;
+    err = handle ? handle(msg, context) : 0;
+    if (err < 0)
+        return err;
     return msg->nlmsg_flags & NLM_F_MULTI ? 0 : 1;
 }
 
@@ -115,7 +115,7 @@ static int take_answer(struct rtnl *rtnl, handler *handle, void *context, bool *
 {
     for (;;) {
         ssize_t got =
-            recv(mnl_socket_get_fd(rtnl->socket), rtnl->buffer, sizeof(rtnl->buffer), MSG_DONTWAIT);
+            recv(mnl_socket_get_fd(rtnl->socket), rtnl->buffer, sizeof rtnl->buffer, MSG_DONTWAIT);
         const struct nlmsghdr *msg;
         const void *at = rtnl->buffer;
         size_t left = got > 0 ? (size_t)got : 0;
@@ -125,10 +125,10 @@ static int take_answer(struct rtnl *rtnl, handler *handle, void *context, bool *
         if (got < 0)
             return errno == EAGAIN ? -EIO : -errno;
         while ((msg = rtnlmsg_take(&at, &left))) {
-            int r = take_message(rtnl, msg, handle, context, interrupted);
+            int err = take_message(rtnl, msg, handle, context, interrupted);
 
-            if (r != 0)
-                return r < 0 ? r : 0;
+            if (err != 0)
+                return err < 0 ? err : 0;
         }
     }
 }
@@ -137,12 +137,12 @@ static int take_answer(struct rtnl *rtnl, handler *handle, void *context, bool *
 static int talk(struct rtnl *rtnl, const struct nlmsghdr *msg, handler *handle, void *context)
 {
     bool interrupted = false;
-    int r;
+    int err;
 
     if (mnl_socket_sendto(rtnl->socket, msg, msg->nlmsg_len) < 0)
         return -errno;
-    r = take_answer(rtnl, handle, context, &interrupted);
-    return r == 0 && interrupted ? -EAGAIN : r;
+    err = take_answer(rtnl, handle, context, &interrupted);
+    return err == 0 && interrupted ? -EAGAIN : err;
 }
 
 static int add_rule(const struct nlmsghdr *msg, void *context)
@@ -153,7 +153,7 @@ static int add_rule(const struct nlmsghdr *msg, void *context)
 
     if (!rtnlmsg_rule(msg, &rule))
         return 0; /* of another kind: multicast routing has rules too */
-    items = reallocarray(out->items, out->n_items + 1, sizeof(*items));
+    items = reallocarray(out->items, out->n_items + 1, sizeof *items);
     if (!items)
         return -ENOMEM;
     items[out->n_items++] = rule;
@@ -164,17 +164,17 @@ static int add_rule(const struct nlmsghdr *msg, void *context)
 int rtnl_dump_rules(struct rtnl *rtnl, sa_family_t family, struct rtnl_rules *out)
 {
     size_t before = out->n_items;
-    int r = -EAGAIN;
+    int err = -EAGAIN;
 
-    for (int i = 0; r == -EAGAIN && i < DUMP_TRIES; i++) {
+    for (int i = 0; err == -EAGAIN && i < DUMP_TRIES; i++) {
         struct nlmsghdr *msg = begin(rtnl, RTM_GETRULE, NLM_F_DUMP);
-        struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(msg, sizeof(*header));
+        struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(msg, sizeof *header);
 
         header->family = (uint8_t)family;
         out->n_items = before;
-        r = talk(rtnl, msg, add_rule, out);
+        err = talk(rtnl, msg, add_rule, out);
     }
-    return r;
+    return err;
 }
 
 static int add_address(const struct nlmsghdr *msg, void *context)
@@ -185,7 +185,7 @@ static int add_address(const struct nlmsghdr *msg, void *context)
 
     if (!rtnlmsg_address(msg, &address))
         return 0;
-    items = reallocarray(out->items, out->n_items + 1, sizeof(*items));
+    items = reallocarray(out->items, out->n_items + 1, sizeof *items);
     if (!items)
         return -ENOMEM;
     items[out->n_items++] = address;
@@ -196,16 +196,16 @@ static int add_address(const struct nlmsghdr *msg, void *context)
 int rtnl_dump_addresses(struct rtnl *rtnl, struct rtnl_addresses *out)
 {
     size_t before = out->n_items;
-    int r = -EAGAIN;
+    int err = -EAGAIN;
 
-    for (int i = 0; r == -EAGAIN && i < DUMP_TRIES; i++) {
+    for (int i = 0; err == -EAGAIN && i < DUMP_TRIES; i++) {
         struct nlmsghdr *msg = begin(rtnl, RTM_GETADDR, NLM_F_DUMP);
 
         mnl_nlmsg_put_extra_header(msg, sizeof(struct ifaddrmsg));
         out->n_items = before;
-        r = talk(rtnl, msg, add_address, out);
+        err = talk(rtnl, msg, add_address, out);
     }
-    return r;
+    return err;
 }
 
 struct routes_of {
@@ -229,7 +229,7 @@ static int add_route(const struct nlmsghdr *msg, void *context)
 
     if (!rtnlmsg_route(msg, &route) || !passes(&routes_of->filter, &route))
         return 0;
-    items = reallocarray(out->items, out->n_items + 1, sizeof(*items));
+    items = reallocarray(out->items, out->n_items + 1, sizeof *items);
     if (!items)
         return -ENOMEM;
     items[out->n_items++] = route;
@@ -242,11 +242,11 @@ int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, struct rtnl_filter f
 {
     struct routes_of routes_of = { .filter = filter, .routes = *out };
     size_t before = out->n_items;
-    int r = -EAGAIN;
+    int err = -EAGAIN;
 
-    for (int i = 0; r == -EAGAIN && i < DUMP_TRIES; i++) {
+    for (int i = 0; err == -EAGAIN && i < DUMP_TRIES; i++) {
         struct nlmsghdr *msg = begin(rtnl, RTM_GETROUTE, NLM_F_DUMP);
-        struct rtmsg *header = mnl_nlmsg_put_extra_header(msg, sizeof(*header));
+        struct rtmsg *header = mnl_nlmsg_put_extra_header(msg, sizeof *header);
 
         header->rtm_family = (uint8_t)family;
         header->rtm_protocol = filter.protocol;
@@ -254,10 +254,10 @@ int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, struct rtnl_filter f
         if (filter.table != 0)
             mnl_attr_put_u32(msg, RTA_TABLE, filter.table);
         routes_of.routes.n_items = before;
-        r = talk(rtnl, msg, add_route, &routes_of);
+        err = talk(rtnl, msg, add_route, &routes_of);
     }
     *out = routes_of.routes;
-    return r == -ENOENT ? 0 : r;
+    return err == -ENOENT ? 0 : err;
 }
 
 void rtnl_addresses_close(struct rtnl_addresses *addresses)
@@ -292,7 +292,7 @@ int rtnl_lookup(struct rtnl *rtnl, const struct addr *dst, const struct addr *sr
                 struct rtnl_route *out)
 {
     struct nlmsghdr *msg = begin(rtnl, RTM_GETROUTE, 0);
-    struct rtmsg *header = mnl_nlmsg_put_extra_header(msg, sizeof(*header));
+    struct rtmsg *header = mnl_nlmsg_put_extra_header(msg, sizeof *header);
     unsigned len = bytes_of(addr_family(dst));
 
     header->rtm_family = (uint8_t)addr_family(dst);
@@ -316,7 +316,7 @@ static int change_rule(struct rtnl *rtnl, const struct rtnl_rule *rule, uint16_t
                        uint16_t flags)
 {
     struct nlmsghdr *msg = begin(rtnl, type, (uint16_t)(NLM_F_ACK | flags));
-    struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(msg, sizeof(*header));
+    struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(msg, sizeof *header);
     unsigned len = bytes_of(rule->family);
 
     header->family = (uint8_t)rule->family;
@@ -351,7 +351,7 @@ static int change_route(struct rtnl *rtnl, const struct rtnl_route *route, uint1
                         uint16_t flags)
 {
     struct nlmsghdr *msg = begin(rtnl, type, (uint16_t)(NLM_F_ACK | flags));
-    struct rtmsg *header = mnl_nlmsg_put_extra_header(msg, sizeof(*header));
+    struct rtmsg *header = mnl_nlmsg_put_extra_header(msg, sizeof *header);
 
     header->rtm_family = (uint8_t)route->family;
     header->rtm_dst_len = route->dst_len;

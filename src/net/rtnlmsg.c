@@ -22,7 +22,7 @@ const struct nlmsghdr *rtnlmsg_take(const void **bytes, size_t *len)
     const struct nlmsghdr *msg = *bytes;
     size_t step;
 
-    if (*len < sizeof(*msg) || msg->nlmsg_len < sizeof(*msg) || msg->nlmsg_len > *len)
+    if (*len < sizeof *msg || msg->nlmsg_len < sizeof *msg || msg->nlmsg_len > *len)
         return NULL;
     step = ((size_t)msg->nlmsg_len + 3) & ~(size_t)3;
     if (step > *len)
@@ -79,9 +79,9 @@ static bool read_ports(const struct nlattr *attr, uint16_t *first, uint16_t *las
 {
     struct fib_rule_port_range range;
 
-    if (mnl_attr_get_payload_len(attr) < sizeof(range))
+    if (mnl_attr_get_payload_len(attr) < sizeof range)
         return false;
-    memcpy(&range, mnl_attr_get_payload(attr), sizeof(range));
+    memcpy(&range, mnl_attr_get_payload(attr), sizeof range);
     *first = range.start;
     *last = range.end;
     return true;
@@ -91,9 +91,9 @@ static bool read_uids(const struct nlattr *attr, struct rtnl_rule *out)
 {
     struct fib_rule_uid_range range;
 
-    if (mnl_attr_get_payload_len(attr) < sizeof(range))
+    if (mnl_attr_get_payload_len(attr) < sizeof range)
         return false;
-    memcpy(&range, mnl_attr_get_payload(attr), sizeof(range));
+    memcpy(&range, mnl_attr_get_payload(attr), sizeof range);
     out->has_uids = true;
     out->first_uid = range.start;
     out->last_uid = range.end;
@@ -203,7 +203,7 @@ static bool read_attributes(const struct nlmsghdr *msg, size_t header_len, attri
     while (at < len) {
         const struct nlattr *attr = (const void *)(bytes + at);
 
-        if (len - at < sizeof(*attr) || attr->nla_len < sizeof(*attr) || attr->nla_len > len - at)
+        if (len - at < sizeof *attr || attr->nla_len < sizeof *attr || attr->nla_len > len - at)
             return false;
         if (!read(attr, out))
             return false;
@@ -222,7 +222,7 @@ bool rtnlmsg_rule(const struct nlmsghdr *msg, struct rtnl_rule *out)
     const struct fib_rule_hdr *header = mnl_nlmsg_get_payload(msg);
 
     if ((msg->nlmsg_type != RTM_NEWRULE && msg->nlmsg_type != RTM_DELRULE) ||
-        !has_header(msg, sizeof(*header)))
+        !has_header(msg, sizeof *header))
         return false;
     if ((header->family != AF_INET && header->family != AF_INET6) ||
         header->src_len > 8 * address_len(header->family) ||
@@ -240,7 +240,7 @@ bool rtnlmsg_rule(const struct nlmsghdr *msg, struct rtnl_rule *out)
         .suppress_group = -1,
         .suppress_len = -1,
     };
-    return read_attributes(msg, sizeof(*header), rule_attribute, out);
+    return read_attributes(msg, sizeof *header, rule_attribute, out);
 }
 
 static bool route_attribute(const struct nlattr *attr, void *context)
@@ -263,7 +263,7 @@ static bool route_attribute(const struct nlattr *attr, void *context)
         return read_address(attr, out->family, out->gateway);
     case RTA_VIA:
         via = mnl_attr_get_payload(attr);
-        if (mnl_attr_get_payload_len(attr) < sizeof(*via) + 16 || via->rtvia_family != AF_INET6)
+        if (mnl_attr_get_payload_len(attr) < sizeof *via + 16 || via->rtvia_family != AF_INET6)
             return false;
         out->has_gateway = true;
         out->gateway_family = AF_INET6;
@@ -279,7 +279,7 @@ bool rtnlmsg_route(const struct nlmsghdr *msg, struct rtnl_route *out)
     const struct rtmsg *header = mnl_nlmsg_get_payload(msg);
 
     if ((msg->nlmsg_type != RTM_NEWROUTE && msg->nlmsg_type != RTM_DELROUTE) ||
-        !has_header(msg, sizeof(*header)))
+        !has_header(msg, sizeof *header))
         return false;
     if ((header->rtm_family != AF_INET && header->rtm_family != AF_INET6) ||
         header->rtm_dst_len > 8 * address_len(header->rtm_family))
@@ -292,7 +292,7 @@ bool rtnlmsg_route(const struct nlmsghdr *msg, struct rtnl_route *out)
         .dst_len = header->rtm_dst_len,
         .table = header->rtm_table,
     };
-    return read_attributes(msg, sizeof(*header), route_attribute, out);
+    return read_attributes(msg, sizeof *header, route_attribute, out);
 }
 
 struct address_attributes {
@@ -327,10 +327,10 @@ bool rtnlmsg_address(const struct nlmsghdr *msg, struct rtnl_address *out)
     struct address_attributes found = { .out = out };
 
     if ((msg->nlmsg_type != RTM_NEWADDR && msg->nlmsg_type != RTM_DELADDR) ||
-        !has_header(msg, sizeof(*header)) ||
+        !has_header(msg, sizeof *header) ||
         (header->ifa_family != AF_INET && header->ifa_family != AF_INET6))
         return false;
     *out = (struct rtnl_address){ .family = header->ifa_family };
-    return read_attributes(msg, sizeof(*header), address_attribute, &found) &&
+    return read_attributes(msg, sizeof *header, address_attribute, &found) &&
            (found.has_local || found.has_address);
 }

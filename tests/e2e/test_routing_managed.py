@@ -277,7 +277,7 @@ def test_a_wrong_route_of_the_administrator_is_told_and_left(origin, manage):
     managed = manage(return_path="fwmark", wait=False)
     assert "ready, but something is missing" in managed.lines
     assert any("a wrong route is in its place" in line
-               and f"this mends it: ip route del default via {LB4} dev eth0 table 100" in line
+               and f"this command mends it: ip route del default via {LB4} dev eth0 table 100" in line
                for line in managed.lines), managed.lines
     managed.stop()
     assert routing.snapshot(origin) == before

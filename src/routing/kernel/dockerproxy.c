@@ -18,7 +18,7 @@ void dockerproxy_close(struct dockerproxy *dockerproxy)
 static void add(struct dockerproxy *dockerproxy, unsigned long inode)
 {
     unsigned long *inodes =
-        reallocarray(dockerproxy->inodes, dockerproxy->n_inodes + 1, sizeof(*inodes));
+        reallocarray(dockerproxy->inodes, dockerproxy->n_inodes + 1, sizeof *inodes);
 
     if (!inodes)
         return; /* one hint less */
@@ -32,11 +32,11 @@ static bool is_docker_proxy(const char *pid)
     char name[32] = "";
     FILE *file;
 
-    snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
+    snprintf(path, sizeof path, "/proc/%.20s/comm", pid);
     file = fopen(path, "re");
     if (!file)
         return false;
-    if (!fgets(name, sizeof(name), file))
+    if (!fgets(name, sizeof name, file))
         name[0] = '\0';
     fclose(file);
     return strcmp(name, "docker-proxy\n") == 0;
@@ -48,13 +48,13 @@ static void add_sockets(struct dockerproxy *dockerproxy, const char *pid)
     const struct dirent *entry;
     DIR *folder;
 
-    snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
+    snprintf(path, sizeof path, "/proc/%.20s/fd", pid);
     folder = opendir(path);
     while (folder && (entry = readdir(folder))) {
         char link[64] = "";
         unsigned long inode;
 
-        if (readlinkat(dirfd(folder), entry->d_name, link, sizeof(link) - 1) > 0 &&
+        if (readlinkat(dirfd(folder), entry->d_name, link, sizeof link - 1) > 0 &&
             sscanf(link, "socket:[%lu]", &inode) == 1)
             add(dockerproxy, inode);
     }

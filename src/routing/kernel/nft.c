@@ -20,7 +20,7 @@ static int error_of(struct nft_ctx *context)
     static const int known[] = { ENOENT, EPERM, EACCES, EOPNOTSUPP, EBUSY, ENOMEM, EINVAL };
     const char *text = nft_ctx_get_error_buffer(context);
 
-    for (size_t i = 0; text && i < sizeof(known) / sizeof(known[0]); i++) {
+    for (size_t i = 0; text && i < sizeof known / sizeof known[0]; i++) {
         if (strstr(text, strerror(known[i])))
             return -known[i];
     }
@@ -36,12 +36,12 @@ static int ask(struct mnl_socket *socket)
 
     msg->nlmsg_type = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN;
     msg->nlmsg_flags = NLM_F_REQUEST;
-    family = mnl_nlmsg_put_extra_header(msg, sizeof(*family));
+    family = mnl_nlmsg_put_extra_header(msg, sizeof *family);
     family->version = NFNETLINK_V0;
     if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
         mnl_socket_sendto(socket, msg, msg->nlmsg_len) < 0)
         return -errno;
-    len = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
+    len = mnl_socket_recvfrom(socket, buffer, sizeof buffer);
     if (len < 0)
         return -errno;
     return mnl_cb_run(buffer, (size_t)len, 0, mnl_socket_get_portid(socket), NULL, NULL) < 0
@@ -56,13 +56,13 @@ static int ask(struct mnl_socket *socket)
 static int probe(void)
 {
     struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-    int r;
+    int err;
 
     if (!socket)
         return -errno;
-    r = ask(socket);
+    err = ask(socket);
     mnl_socket_close(socket);
-    return r;
+    return err;
 }
 
 /* flags: of libnftables' output. Runs commands; *output (may be NULL) is what they print, owned by
@@ -70,10 +70,10 @@ static int probe(void)
 static int run(const char *commands, unsigned flags, char **output)
 {
     struct nft_ctx *context;
-    int r = probe();
+    int err = probe();
 
-    if (r < 0)
-        return r;
+    if (err < 0)
+        return err;
     context = nft_ctx_new(NFT_CTX_DEFAULT);
     if (!context)
         return -ENOMEM;
@@ -81,28 +81,28 @@ static int run(const char *commands, unsigned flags, char **output)
     nft_ctx_buffer_output(context);
     nft_ctx_buffer_error(context);
     if (nft_run_cmd_from_buffer(context, commands) != 0)
-        r = error_of(context);
-    if (r == 0 && output) {
+        err = error_of(context);
+    if (err == 0 && output) {
         *output = strdup(nft_ctx_get_output_buffer(context));
-        r = *output ? 0 : -ENOMEM;
+        err = *output ? 0 : -ENOMEM;
     }
     nft_ctx_free(context);
-    return r;
+    return err;
 }
 
 int nft_read(struct nftlist *list, bool own_only)
 {
     char *text = NULL;
-    int r =
+    int err =
         run(own_only ? "list table " OWN_TABLE : "list ruleset",
             NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_TERSE, &text);
 
-    if (r == 0)
-        r = nftlist_parse(list, text);
-    else if (r == -ENOENT && own_only)
-        r = 0; /* there is no such table */
+    if (err == 0)
+        err = nftlist_parse(list, text);
+    else if (err == -ENOENT && own_only)
+        err = 0; /* there is no such table */
     free(text);
-    return r;
+    return err;
 }
 
 char *nft_text(void)
@@ -135,7 +135,7 @@ int nft_write(const struct wanted *wanted)
     char *commands = NULL;
     size_t len;
     FILE *out = open_memstream(&commands, &len);
-    int r;
+    int err;
 
     if (!out)
         return -errno;
@@ -150,7 +150,7 @@ int nft_write(const struct wanted *wanted)
         print_rules(out, wanted, WANTED_RESTORE_MARK);
         fputs("}\n}\n", out);
     }
-    r = fclose(out) == 0 ? run(commands, 0, NULL) : -errno;
+    err = fclose(out) == 0 ? run(commands, 0, NULL) : -errno;
     free(commands);
-    return r;
+    return err;
 }

@@ -43,12 +43,12 @@ int survey_host(struct rtnl *rtnl, struct wanted_host *out)
 {
     struct addr client = survey_client(AF_INET);
     struct rtnl_route route;
-    int r = rtnl_lookup(rtnl, &client, NULL, 0, &route);
+    int err = rtnl_lookup(rtnl, &client, NULL, 0, &route);
 
     *out = (struct wanted_host){ .has_ipv6 = has_ipv6() };
-    if (r == 0 && route.type == RTN_UNICAST && route.oif != 0)
+    if (err == 0 && route.type == RTN_UNICAST && route.oif != 0)
         if_indextoname(route.oif, out->outbound_v4);
-    return r == -ENOMEM || r == -EIO ? r : 0;
+    return err == -ENOMEM || err == -EIO ? err : 0;
 }
 
 static bool is_mark(const struct wanted_item *item)
@@ -259,7 +259,7 @@ static void judge_sysctl(struct judgement *out, const struct wanted_item *item, 
     if (is_on || answer == 0)
         return;
     out->verdict = JUDGE_UNKNOWN;
-    snprintf(out->reason, sizeof(out->reason), "it can't be read: %s", strerror(-answer));
+    snprintf(out->reason, sizeof out->reason, "it can't be read: %s", strerror(-answer));
 }
 
 static void judge_mark(struct survey *survey, struct judgement *out, const struct wanted_item *item,
@@ -275,7 +275,7 @@ static void judge_mark(struct survey *survey, struct judgement *out, const struc
     if (answer == -ENOENT)
         survey->no_iptables = true;
     else if (answer < 0)
-        snprintf(out->reason, sizeof(out->reason), "iptables gives no answer: %s",
+        snprintf(out->reason, sizeof out->reason, "iptables gives no answer: %s",
                  strerror(-answer));
 }
 

@@ -11,10 +11,10 @@
 static int open_sysctl(const char *name, int flags)
 {
     char path[PATH_MAX];
-    int base = snprintf(path, sizeof(path), "/proc/sys/");
+    int base = snprintf(path, sizeof path, "/proc/sys/");
     int fd;
 
-    snprintf(path + base, sizeof(path) - (size_t)base, "%s", name);
+    snprintf(path + base, sizeof path - (size_t)base, "%s", name);
     for (char *c = path + base; *c != '\0'; c++) {
         if (*c == '.' || *c == '/')
             *c = *c == '.' ? '/' : '.';
@@ -34,7 +34,7 @@ int sysctl_get(const char *name, int *out)
 
     if (fd < 0)
         return fd;
-    got = read(fd, text, sizeof(text) - 1);
+    got = read(fd, text, sizeof text - 1);
     error = errno;
     close(fd);
     if (got < 0)
@@ -49,7 +49,7 @@ int sysctl_get(const char *name, int *out)
 int sysctl_set(const char *name, int value)
 {
     char text[16];
-    int len = snprintf(text, sizeof(text), "%d\n", value);
+    int len = snprintf(text, sizeof text, "%d\n", value);
     int fd = open_sysctl(name, O_WRONLY);
     ssize_t put;
     int error;

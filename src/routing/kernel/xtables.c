@@ -22,7 +22,7 @@ static bool find(const char *program, char path[PATH_LEN])
     static const char *const folders[] = { "/usr/sbin", "/sbin", "/usr/bin", "/bin",
                                            "/usr/local/sbin" };
 
-    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         snprintf(path, PATH_LEN, "%s/%s", folders[i], program);
         if (access(path, X_OK) == 0)
             return true;
@@ -101,7 +101,7 @@ static int check(const struct wanted_item *item, const char *path, bool comment,
     int status;
 
     /* By the name it is called with it knows its family. */
-    snprintf(text, sizeof(text), "%s -t mangle -C %s -m %s --mark %u %s-j CONNMARK --%s-mark",
+    snprintf(text, sizeof text, "%s -t mangle -C %s -m %s --mark %u %s-j CONNMARK --%s-mark",
              strrchr(path, '/') + 1, save ? "PREROUTING" : "OUTPUT", save ? "mark" : "connmark",
              item->mark, comment ? "-m comment --comment mmproxy " : "", save ? "save" : "restore");
     split(text, args);
@@ -130,7 +130,7 @@ static bool has_legacy_mangle(sa_family_t family)
     char line[32];
     bool found = false;
 
-    while (file && fgets(line, sizeof(line), file))
+    while (file && fgets(line, sizeof line, file))
         found |= strcmp(line, "mangle\n") == 0;
     if (file)
         fclose(file);

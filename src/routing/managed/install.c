@@ -129,7 +129,7 @@ static void install_route(struct install *install, const struct wanted_item *ite
         /* The administrator's: not ours to remove. */
         install->failed = true;
         if (!install->hush_failures && may_tell(install))
-            log_error("return_path", "[!] Return path: %s: %s; this mends it: %s", command,
+            log_error("return_path", "[!] Return path: %s: %s; this command mends it: %s", command,
                       judgement->reason, judgement->mends[0]);
         return;
     }

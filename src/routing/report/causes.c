@@ -33,7 +33,7 @@ enum { CLIENT_PORT = 40000 }; /* any that clients have */
 
 struct causes *causes_new(const struct config *config, struct rtnl *rtnl)
 {
-    struct causes *causes = calloc(1, sizeof(*causes));
+    struct causes *causes = calloc(1, sizeof *causes);
 
     if (causes) {
         causes->config = config;
@@ -55,18 +55,18 @@ void causes_free(struct causes *causes)
 
 static int look(struct causes *causes)
 {
-    int r;
+    int err;
 
     if (causes->is_surveyed)
         return causes->error;
     causes->is_surveyed = true;
-    r = survey_host(causes->rtnl, &causes->host);
-    if (r == 0)
-        r = wanted_add(&causes->wanted, causes->config, &causes->host);
-    if (r == 0)
-        r = survey_run(&causes->survey, &causes->wanted, causes->rtnl);
-    causes->error = r;
-    return r;
+    err = survey_host(causes->rtnl, &causes->host);
+    if (err == 0)
+        err = wanted_add(&causes->wanted, causes->config, &causes->host);
+    if (err == 0)
+        err = survey_run(&causes->survey, &causes->wanted, causes->rtnl);
+    causes->error = err;
+    return err;
 }
 
 static void read_listening(struct causes *causes)
@@ -259,12 +259,12 @@ static void describe_reply(struct rtnl *rtnl, const struct listener_config *list
     struct addr client = survey_client(addr_family(target));
     struct rtnl_route route;
     char name[IF_NAMESIZE] = "?";
-    int r = rtnl_lookup(rtnl, &client, target, mark, &route);
+    int err = rtnl_lookup(rtnl, &client, target, mark, &route);
 
-    if (r == -EINVAL) /* a loopback source that would leave this host */
-        r = rtnl_lookup(rtnl, &client, NULL, mark, &route);
-    if (r < 0) {
-        snprintf(out, 128, "its reply has no route (%s)", strerror(-r));
+    if (err == -EINVAL) /* a loopback source that would leave this host */
+        err = rtnl_lookup(rtnl, &client, NULL, mark, &route);
+    if (err < 0) {
+        snprintf(out, 128, "its reply has no route (%s)", strerror(-err));
     } else if (route.type == RTN_LOCAL) {
         snprintf(out, 128, "although its reply has a route back");
     } else {
@@ -399,7 +399,7 @@ static void report_timeout(struct causes *causes, const struct listener_config *
 {
     char text[ADDR_STRLEN];
     char reply[128];
-    int r = look(causes);
+    int err = look(causes);
 
     describe_reply(causes->rtnl, listener, target, reply);
     report_sink_line(
@@ -407,9 +407,9 @@ static void report_timeout(struct causes *causes, const struct listener_config *
         "[!] FAILED: Unable to do spoofed connect() to target server %s: no answer within "
         "%d ms, %s.",
         addr_format(target, text), CHECK_TIMEOUT_MS, reply);
-    if (r < 0)
+    if (err < 0)
         report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: The return path can't be looked at: %s.", strerror(-r));
+                         "[!] FAILED: The return path can't be looked at: %s.", strerror(-err));
     else if (!report_pieces(causes, listener, target, sink))
         report_suspects(causes, listener, target, sink);
 }

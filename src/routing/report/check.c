@@ -58,7 +58,7 @@ static bool is_known(const struct targets *targets, const struct listener_config
 
 static int collect(struct targets *targets, const struct config *config)
 {
-    targets->items = calloc(2 * config->n_listeners + 1, sizeof(*targets->items));
+    targets->items = calloc(2 * config->n_listeners + 1, sizeof *targets->items);
     if (!targets->items)
         return -ENOMEM;
     for (size_t i = 0; i < 2 * config->n_listeners; i++) {
@@ -83,14 +83,14 @@ static void finish(struct attempt *attempt, int result)
 static void start_plain(struct target *target)
 {
     struct attempt *plain = &target->plain;
-    int r;
+    int err;
 
     plain->fd = socket(addr_family(target->addr), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    r = plain->fd < 0 ? -errno : spoof_finish(plain->fd, target->addr);
-    if (r == -EINPROGRESS)
-        plain->result = r;
+    err = plain->fd < 0 ? -errno : spoof_finish(plain->fd, target->addr);
+    if (err == -EINPROGRESS)
+        plain->result = err;
     else
-        finish(plain, r);
+        finish(plain, err);
 }
 
 static void start_spoofed(struct target *target)
@@ -101,13 +101,13 @@ static void start_spoofed(struct target *target)
         .mark = target->listener->mark,
     };
     bool connected = false;
-    int r = spoof_connect(&spoof, &connected);
+    int err = spoof_connect(&spoof, &connected);
 
-    target->spoofed.fd = r < 0 ? -1 : r;
-    if (r >= 0 && !connected)
+    target->spoofed.fd = err < 0 ? -1 : err;
+    if (err >= 0 && !connected)
         target->spoofed.result = -EINPROGRESS;
     else
-        finish(&target->spoofed, r < 0 ? r : 0);
+        finish(&target->spoofed, err < 0 ? err : 0);
 }
 
 static void look_up(struct target *target, struct rtnl *rtnl, const struct wanted_host *host)
@@ -121,13 +121,13 @@ static void look_up(struct target *target, struct rtnl *rtnl, const struct wante
 
 static void continue_attempt(struct attempt *attempt, const struct addr *addr, short ready)
 {
-    int r;
+    int err;
 
     if (attempt->fd < 0 || ready == 0)
         return;
-    r = spoof_finish(attempt->fd, addr);
-    if (r != -EALREADY && r != -EINPROGRESS)
-        finish(attempt, r == -EISCONN ? 0 : r);
+    err = spoof_finish(attempt->fd, addr);
+    if (err != -EALREADY && err != -EINPROGRESS)
+        finish(attempt, err == -EISCONN ? 0 : err);
 }
 
 /* Two entries a target; a negative descriptor is skipped by poll. returns: how many wait. */
@@ -196,7 +196,7 @@ static size_t batch_size(size_t n_targets)
 static int try_all(struct targets *targets)
 {
     size_t batch = batch_size(targets->n_items);
-    struct pollfd *fds = calloc(2 * batch + 1, sizeof(*fds));
+    struct pollfd *fds = calloc(2 * batch + 1, sizeof *fds);
 
     if (!fds)
         return -ENOMEM;
@@ -322,27 +322,27 @@ static bool report_all(const struct targets *targets, struct causes *causes,
 bool check_run(const struct config *config, const struct report_sink *sink)
 {
     struct rtnl *rtnl = rtnl_new();
-    int r = rtnl ? 0 : -errno;
+    int err = rtnl ? 0 : -errno;
     struct causes *causes = causes_new(config, rtnl);
     struct targets targets = { 0 };
     struct wanted_host host;
     bool all = false;
 
-    if (r == 0 && !causes)
-        r = -ENOMEM;
-    if (r == 0)
-        r = survey_host(rtnl, &host);
-    if (r == 0)
-        r = collect(&targets, config);
-    for (size_t i = 0; r == 0 && i < targets.n_items; i++)
+    if (err == 0 && !causes)
+        err = -ENOMEM;
+    if (err == 0)
+        err = survey_host(rtnl, &host);
+    if (err == 0)
+        err = collect(&targets, config);
+    for (size_t i = 0; err == 0 && i < targets.n_items; i++)
         look_up(&targets.items[i], rtnl, &host);
-    if (r == 0)
-        r = try_all(&targets);
-    if (r == 0)
+    if (err == 0)
+        err = try_all(&targets);
+    if (err == 0)
         all = report_all(&targets, causes, sink);
     else
         report_sink_line(sink, LOG_LEVEL_ERROR, "[!] FAILED: The targets can't be checked: %s.",
-                         strerror(-r));
+                         strerror(-err));
     free(targets.items);
     causes_free(causes);
     rtnl_free(rtnl);

@@ -12,7 +12,7 @@ void report_sink_line(const struct report_sink *sink, enum log_level level, cons
     va_list args;
 
     va_start(args, format);
-    vsnprintf(line, sizeof(line), format, args);
+    vsnprintf(line, sizeof line, format, args);
     va_end(args);
     sink->line(sink->context, level, line);
 }

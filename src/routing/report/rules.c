@@ -110,15 +110,15 @@ int rules_print(FILE *out, const struct config *config, enum rules_form form)
     struct rtnl *rtnl = rtnl_new();
     struct wanted wanted = { 0 };
     struct wanted_host host;
-    int r = rtnl ? survey_host(rtnl, &host) : -errno;
+    int err = rtnl ? survey_host(rtnl, &host) : -errno;
 
-    if (r == 0) {
+    if (err == 0) {
         host.has_ipv6 = true;
-        r = wanted_add(&wanted, config, &host);
+        err = wanted_add(&wanted, config, &host);
     }
-    if (r == 0)
+    if (err == 0)
         rules_print_wanted(out, &wanted, form);
     wanted_close(&wanted);
     rtnl_free(rtnl);
-    return r;
+    return err;
 }

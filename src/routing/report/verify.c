@@ -36,8 +36,8 @@ static void report_note(const struct judgement *judgement, const struct report_s
     char commands[JUDGE_TEXT_MAX * 2] = "";
     size_t len = 0;
 
-    for (size_t i = 0; i < judgement->n_mends && len < sizeof(commands); i++)
-        len += (size_t)snprintf(commands + len, sizeof(commands) - len, "%s%s", i > 0 ? "; " : "",
+    for (size_t i = 0; i < judgement->n_mends && len < sizeof commands; i++)
+        len += (size_t)snprintf(commands + len, sizeof commands - len, "%s%s", i > 0 ? "; " : "",
                                 judgement->mends[i]);
     report_sink_line(sink, LOG_LEVEL_NOTICE, "[ ] %s %s", judgement->note, commands);
 }
@@ -197,13 +197,13 @@ static int survey_and_report(const struct config *config, struct rtnl *rtnl,
     struct survey survey = { 0 };
     struct wanted wanted = { 0 };
     struct wanted_host host;
-    int r = survey_host(rtnl, &host);
+    int err = survey_host(rtnl, &host);
 
-    if (r == 0)
-        r = wanted_add(&wanted, config, &host);
-    if (r == 0)
-        r = survey_run(&survey, &wanted, rtnl);
-    if (r == 0) {
+    if (err == 0)
+        err = wanted_add(&wanted, config, &host);
+    if (err == 0)
+        err = survey_run(&survey, &wanted, rtnl);
+    if (err == 0) {
         *all = verify_report(config, &wanted, &survey, sink);
         report_needless_localnet(&wanted, &host, sink);
         if (wants_missing_ipv6(config, &host))
@@ -211,24 +211,24 @@ static int survey_and_report(const struct config *config, struct rtnl *rtnl,
     }
     survey_close(&survey);
     wanted_close(&wanted);
-    return r;
+    return err;
 }
 
 bool verify_run(const struct config *config, const struct report_sink *sink)
 {
     struct rtnl *rtnl;
     bool all = true;
-    int r;
+    int err;
 
     if (config->n_listeners == 0)
         return true;
     rtnl = rtnl_new();
-    r = rtnl ? survey_and_report(config, rtnl, sink, &all) : -errno;
+    err = rtnl ? survey_and_report(config, rtnl, sink, &all) : -errno;
     rtnl_free(rtnl);
-    if (r < 0)
+    if (err < 0)
         report_sink_line(sink, LOG_LEVEL_ERROR,
                          "[!] CHECK FAILED: the return path can't be looked "
                          "at: %s",
-                         strerror(-r));
-    return r == 0 && all;
+                         strerror(-err));
+    return err == 0 && all;
 }

@@ -44,7 +44,7 @@ bool nftlist_has(const struct nftlist *list, bool is_save, sa_family_t family, u
 
 static int add(struct nftlist *list, const struct nftlist_mark *item)
 {
-    struct nftlist_mark *items = reallocarray(list->items, list->n_items + 1, sizeof(*items));
+    struct nftlist_mark *items = reallocarray(list->items, list->n_items + 1, sizeof *items);
 
     if (!items)
         return -ENOMEM;
@@ -102,7 +102,7 @@ static bool take_harmless(const char **text, struct place *place)
             take_number(text, &number);
         return true;
     }
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (take(text, words[i]))
             return true;
     }
@@ -213,12 +213,12 @@ int nftlist_parse(struct nftlist *list, const char *text)
 
     while (*text != '\0') {
         size_t len = strcspn(text, "\n");
-        int r;
+        int err;
 
         fold(line, text, len);
-        r = take_line(list, &place, line);
-        if (r < 0)
-            return r;
+        err = take_line(list, &place, line);
+        if (err < 0)
+            return err;
         text += len + (text[len] == '\n');
     }
     return 0;

@@ -47,7 +47,7 @@ int wanted_add_item(struct wanted *wanted, const struct wanted_item *item)
 
     if (wanted_has(wanted, item))
         return 0;
-    items = reallocarray(wanted->items, wanted->n_items + 1, sizeof(*items));
+    items = reallocarray(wanted->items, wanted->n_items + 1, sizeof *items);
     if (!items)
         return -ENOMEM;
     items[wanted->n_items++] = *item;
@@ -66,7 +66,7 @@ static struct wanted_item sysctl_item(sa_family_t family, const char *name)
 {
     struct wanted_item item = { .kind = WANTED_SYSCTL, .family = family };
 
-    snprintf(item.sysctl, sizeof(item.sysctl), "%s", name);
+    snprintf(item.sysctl, sizeof item.sysctl, "%s", name);
     return item;
 }
 
@@ -76,7 +76,7 @@ void wanted_localnet_name(const char *interface, char out[WANTED_SYSCTL_MAX])
     size_t i;
 
     /* A VLAN's name has a dot in it: sysctl(8) writes that as '/'. */
-    for (i = 0; i < sizeof(escaped) - 1 && interface[i]; i++)
+    for (i = 0; i < sizeof escaped - 1 && interface[i]; i++)
         escaped[i] = interface[i] == '.' ? '/' : interface[i];
     escaped[i] = '\0';
     snprintf(out, WANTED_SYSCTL_MAX, "net.ipv4.conf.%s.route_localnet", escaped);
@@ -161,7 +161,7 @@ static int add_reply(struct wanted *wanted, const struct listener_config *listen
     reply.source = *target;
     if (has_reply(wanted, &reply))
         return 0;
-    replies = reallocarray(wanted->replies, wanted->n_replies + 1, sizeof(*replies));
+    replies = reallocarray(wanted->replies, wanted->n_replies + 1, sizeof *replies);
     if (!replies)
         return -ENOMEM;
     replies[wanted->n_replies++] = reply;
@@ -184,17 +184,17 @@ static int add_listener(struct wanted *wanted, const struct listener_config *lis
     n += items_of(items + n, listener, AF_INET6, host);
     for (int step = 0; step <= 2; step++) {
         for (size_t i = 0; i < n; i++) {
-            int r = order(items[i].kind) == step ? wanted_add_item(wanted, &items[i]) : 0;
+            int err = order(items[i].kind) == step ? wanted_add_item(wanted, &items[i]) : 0;
 
-            if (r < 0)
-                return r;
+            if (err < 0)
+                return err;
         }
     }
     for (int is_v6 = 0; is_v6 <= 1; is_v6++) {
-        int r = add_reply(wanted, listener, is_v6 ? AF_INET6 : AF_INET, host);
+        int err = add_reply(wanted, listener, is_v6 ? AF_INET6 : AF_INET, host);
 
-        if (r < 0)
-            return r;
+        if (err < 0)
+            return err;
     }
     return 0;
 }
@@ -202,10 +202,10 @@ static int add_listener(struct wanted *wanted, const struct listener_config *lis
 int wanted_add(struct wanted *wanted, const struct config *config, const struct wanted_host *host)
 {
     for (size_t i = 0; i < config->n_listeners; i++) {
-        int r = add_listener(wanted, &config->listeners[i], host);
+        int err = add_listener(wanted, &config->listeners[i], host);
 
-        if (r < 0)
-            return r;
+        if (err < 0)
+            return err;
     }
     return 0;
 }
@@ -264,7 +264,7 @@ const char *wanted_sysctl_command(const char *name, int value, char buf[WANTED_C
 {
     char quoted[SHELL_QUOTED_MAX(WANTED_SYSCTL_MAX)];
 
-    snprintf(buf, WANTED_COMMAND_MAX, "sysctl -w %s=%d", shell_quote(name, quoted, sizeof(quoted)),
+    snprintf(buf, WANTED_COMMAND_MAX, "sysctl -w %s=%d", shell_quote(name, quoted, sizeof quoted),
              value);
     return buf;
 }

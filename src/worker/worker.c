@@ -16,6 +16,7 @@
 #include "mmproxy/net/sock.h"
 #include "mmproxy/worker/datagram/udp_table.h"
 #include "mmproxy/worker/listener.h"
+#include "mmproxy/worker/roster.h"
 #include "mmproxy/worker/stream/session.h"
 
 enum {
@@ -28,36 +29,6 @@ static void for_each_listener(struct worker *worker, void (*act)(struct listener
 {
     for (size_t i = 0; i < worker->spec->config->n_listeners; i++)
         act(&worker->listeners[i]);
-}
-
-void worker_session_began(struct worker *worker, struct session *session)
-{
-    LIST_INSERT_HEAD(&worker->sessions, session, link);
-    worker->n_sessions++;
-}
-
-static void end_if_drained(struct worker *worker)
-{
-    if (worker->draining && worker->n_sessions == 0)
-        ev_break(worker->loop, EVBREAK_ALL);
-}
-
-void worker_session_ended(struct worker *worker, struct session *session)
-{
-    LIST_REMOVE(session, link);
-    worker->n_sessions--;
-    end_if_drained(worker);
-}
-
-void worker_udp_session_began(struct worker *worker)
-{
-    worker->n_sessions++;
-}
-
-void worker_udp_session_ended(struct worker *worker)
-{
-    worker->n_sessions--;
-    end_if_drained(worker);
 }
 
 static bool is_udp(const struct worker *worker, const struct worker_socket *socket)
@@ -88,7 +59,7 @@ static void drain(struct worker *worker)
     worker->has_ports_alone = false;
     for_each_listener(worker, listener_stop);
     close_sockets(worker);
-    end_if_drained(worker);
+    roster_check_drained(worker);
 }
 
 static void stop(struct worker *worker)

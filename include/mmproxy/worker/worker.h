@@ -87,12 +87,4 @@ struct worker {
  */
 int worker_run(const struct worker_spec *spec, int (*prepare)(const struct worker_spec *spec));
 
-/* Called by TCP sessions: one came, one went. */
-void worker_session_began(struct worker *worker, struct session *session);
-void worker_session_ended(struct worker *worker, struct session *session);
-
-/* The same for UDP sessions, which their receivers list. */
-void worker_udp_session_began(struct worker *worker);
-void worker_udp_session_ended(struct worker *worker);
-
 #endif

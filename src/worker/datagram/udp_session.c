@@ -11,6 +11,7 @@
 #include "mmproxy/proxyproto/spp.h"
 #include "mmproxy/worker/datagram/receiver.h"
 #include "mmproxy/worker/datagram/udp_table.h"
+#include "mmproxy/worker/roster.h"
 
 const struct addr *udp_session_key(const struct udp_session *session)
 {
@@ -203,7 +204,7 @@ static void begin(struct udp_session *session)
     session->idle.owner = session;
     set_idle(session);
     udp_table_add(session->receiver->table, session);
-    worker_udp_session_began(worker);
+    roster_add_udp(worker);
     session->since_us = clock_now_us();
     const struct report_session facts = facts_of(session, NULL);
     report_connected(session->receiver->listener, &facts);
@@ -253,7 +254,7 @@ void udp_session_end(struct udp_session *session, const char *end)
     report_disconnected(listener, &facts);
     admission_leave(&listener->admission, &session->admitted);
     free(session);
-    worker_udp_session_ended(listener->worker);
+    roster_remove_udp(listener->worker);
 }
 
 void udp_session_on_idle(struct deadline *deadline)

@@ -7,6 +7,7 @@
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/net/sock.h"
+#include "mmproxy/worker/roster.h"
 
 static enum session_state (*const run_state[SESSION_STATES])(struct session *, unsigned) = {
     [SESSION_HEADER] = header_run,
@@ -133,7 +134,7 @@ static void session_free(struct session *session)
     hang_up(session, session->peer_fd);
     free(session->header);
     admission_leave(&session->listener->admission, &session->admitted);
-    worker_session_ended(worker, session);
+    roster_remove(worker, session);
     free(session);
 }
 
@@ -160,7 +161,7 @@ enum reason session_start(struct listener *listener, int fd, const struct addr *
     session->peer_io.data = session;
     ev_io_init(&session->target_io, on_target, -1, 0);
     session->target_io.data = session;
-    worker_session_began(listener->worker, session);
+    roster_add(listener->worker, session);
 
     set_deadline(session);
     session_drive(session, READY_ENTERED);

@@ -384,3 +384,13 @@ void log_report(enum log_level level, const char *event, const char *format, ...
     write_event(level, event, true, format, arguments);
     va_end(arguments);
 }
+
+void log_report_event(enum log_level level, const struct log_field *fields, size_t n_fields,
+                      const char *format, ...)
+{
+    struct log_record record = { .level = level, .fields = fields, .n_fields = n_fields };
+    va_list arguments;
+    va_start(arguments, format);
+    write_line(&record, true, format, arguments);
+    va_end(arguments);
+}

@@ -129,7 +129,6 @@ static const char *finish_local(const uint8_t *header, struct proxyproto *out)
         is_walkable = tlv_walk(header, PROXYPROTO_V2_MIN + block, end, &crc_at) == NULL;
     out->is_local = true;
     out->tlvs_at = end;
-    out->is_health_check = command_of(header) == COMMAND_LOCAL && block != 0 && !has_block;
     return is_walkable && crc_at != 0 ? check_crc(header, end, crc_at) : NULL;
 }
 

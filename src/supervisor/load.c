@@ -12,6 +12,7 @@
 #include "mmproxy/supervisor/confine.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/status.h"
+#include "mmproxy/version.h"
 
 enum {
     PORT_RETRY_MS = 20,
@@ -220,6 +221,15 @@ void load_tell_loading(struct supervisor *supervisor)
     service_reloading();
 }
 
+static void tell_started(const struct config *config)
+{
+    const struct log_field fields[] = { LOG_TEXT("event", "start"),
+                                        LOG_TEXT("version", MMPROXY_VERSION) };
+
+    log_event(LOG_LEVEL_NOTICE, fields, 2, "[+] mmproxy %s serves, listeners: %zu", MMPROXY_VERSION,
+              config->n_listeners);
+}
+
 void load_tell_loaded(struct supervisor *supervisor)
 {
     const struct generation *current = supervisor->current;
@@ -228,7 +238,9 @@ void load_tell_loaded(struct supervisor *supervisor)
     if (current->config->n_listeners == 0)
         log_notice("reload", "[!] no listener is configured in %s: waiting for a reload",
                    current->config->path);
-    if (replaced > 0)
+    if (replaced == 0)
+        tell_started(current->config);
+    else
         log_notice("reload", "[+] reloaded: generation %u serves, generation %u drains",
                    current->number, replaced);
     service_ready();

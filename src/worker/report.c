@@ -18,13 +18,19 @@ static const char *const events[REASON_KINDS] = {
     [REASON_KIND_CONNECT_FAILED] = "connect_failed",
 };
 
+/* The same endpoint whole, as lines have it, and in parts for who looks for an address. */
+struct endpoint {
+    char whole[ADDR_STRLEN];
+    char address[ADDR_STRLEN];
+};
+
 /* The facts that every line about a connection has. */
 struct facts {
-    struct log_field fields[10];
+    struct log_field fields[16];
     size_t n;
-    char peer[ADDR_STRLEN];
-    char client[ADDR_STRLEN];
-    char target[ADDR_STRLEN];
+    struct endpoint peer;
+    struct endpoint client;
+    struct endpoint target;
 };
 
 static void add(struct facts *facts, struct log_field field)
@@ -35,7 +41,7 @@ static void add(struct facts *facts, struct log_field field)
 static void begin(struct facts *facts, const char *event, const struct listener *listener)
 {
     facts->n = 0;
-    facts->client[0] = '\0';
+    facts->client.whole[0] = '\0';
     add(facts, LOG_TEXT("event", event));
     if (listener->config->name[0])
         add(facts, LOG_TEXT("listener", listener->config->name));
@@ -43,25 +49,31 @@ static void begin(struct facts *facts, const char *event, const struct listener 
 
 static void add_peer(struct facts *facts, const struct addr *peer)
 {
-    add(facts, LOG_TEXT("peer", addr_format(peer, facts->peer)));
+    add(facts, LOG_TEXT("peer", addr_format(peer, facts->peer.whole)));
+    add(facts, LOG_TEXT("peer_address", addr_format_host(peer, facts->peer.address)));
+    add(facts, LOG_NUMBER("peer_port", addr_port(peer)));
 }
 
 static void add_client(struct facts *facts, const struct addr *client)
 {
-    add(facts, LOG_TEXT("client", addr_format(client, facts->client)));
+    add(facts, LOG_TEXT("client", addr_format(client, facts->client.whole)));
+    add(facts, LOG_TEXT("client_address", addr_format_host(client, facts->client.address)));
+    add(facts, LOG_NUMBER("client_port", addr_port(client)));
 }
 
 static void add_target(struct facts *facts, const struct addr *target)
 {
-    add(facts, LOG_TEXT("target", addr_format(target, facts->target)));
+    add(facts, LOG_TEXT("target", addr_format(target, facts->target.whole)));
+    add(facts, LOG_TEXT("target_address", addr_format_host(target, facts->target.address)));
+    add(facts, LOG_NUMBER("target_port", addr_port(target)));
 }
 
 /* May this line be written? Those that may not are counted, and told later. */
-static bool pass(struct listener *listener, enum reason_kind kind)
+static bool pass(struct listener *listener, enum reason_kind kind, enum log_level level)
 {
     struct worker *worker = listener->worker;
 
-    if (!log_enabled(LOG_LEVEL_WARNING))
+    if (!log_enabled(level))
         return false;
     if (log_limit_pass(&listener->limits.kinds[kind], clock_now_ms()))
         return true;
@@ -87,31 +99,32 @@ static void add_refusal(struct facts *facts, const struct report_refusal *refusa
 void report_refusal(struct listener *listener, const struct report_refusal *refusal)
 {
     enum reason_kind kind = reason_kind(refusal->reason);
+    enum log_level level = refusal->is_health_check ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING;
     struct facts facts;
 
     counters_add(&listener->counters->refused[refusal->reason], 1);
-    if (!pass(listener, kind))
+    if (!pass(listener, kind, level))
         return;
     begin(&facts, events[kind], listener);
     add_refusal(&facts, refusal);
     switch (kind) {
     case REASON_KIND_NOT_ALLOWED:
-        log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[?] %s%s is not allowed to connect",
-                  listener->label, facts.peer);
+        log_event(level, facts.fields, facts.n, "[?] %s%s is not allowed to connect",
+                  listener->label, facts.peer.whole);
         break;
     case REASON_KIND_BAD_HEADER:
-        log_event(LOG_LEVEL_WARNING, facts.fields, facts.n,
-                  "[?] %s%s broke with bad proxy-protocol header: %s", listener->label, facts.peer,
-                  refusal->detail);
+        log_event(level, facts.fields, facts.n, "[?] %s%s broke with bad proxy-protocol header: %s",
+                  listener->label, facts.peer.whole, refusal->detail);
         break;
     case REASON_KIND_CONNECT_FAILED:
-        log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[-] %s%s to %s failed: %s",
-                  listener->label, facts.peer, facts.target, refusal->detail);
+        log_event(level, facts.fields, facts.n, "[-] %s%s to %s failed: %s%s%s", listener->label,
+                  facts.peer.whole, facts.target.whole, refusal->detail,
+                  facts.client.whole[0] ? ", proxy protocol source " : "", facts.client.whole);
         break;
     default:
-        log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[?] %s%s refused%s%s: %s",
-                  listener->label, facts.peer, facts.client[0] ? ", proxy protocol source " : "",
-                  facts.client, refusal->detail);
+        log_event(level, facts.fields, facts.n, "[?] %s%s refused%s%s: %s", listener->label,
+                  facts.peer.whole, facts.client.whole[0] ? ", proxy protocol source " : "",
+                  facts.client.whole, refusal->detail);
         break;
     }
 }
@@ -124,8 +137,8 @@ void report_health_check(const struct listener *listener, const struct addr *pee
         return;
     begin(&facts, "health_check", listener);
     add_peer(&facts, peer);
-    log_event(LOG_LEVEL_DEBUG, facts.fields, facts.n, "[ ] %s%s %s", listener->label, facts.peer,
-              what);
+    log_event(LOG_LEVEL_DEBUG, facts.fields, facts.n, "[ ] %s%s %s", listener->label,
+              facts.peer.whole, what);
 }
 
 /* A health check comes every second or so: its lines would fill the log. */
@@ -158,7 +171,7 @@ void report_connected(const struct listener *listener, const struct report_sessi
     begin_session(&facts, "connected", listener, session);
     log_event(level, facts.fields, facts.n,
               "[+] %s%s connected, proxy protocol source %s, local destination %s", listener->label,
-              facts.peer, facts.client, facts.target);
+              facts.peer.whole, facts.client.whole, facts.target.whole);
 }
 
 void report_disconnected(const struct listener *listener, const struct report_session *session)
@@ -177,7 +190,7 @@ void report_disconnected(const struct listener *listener, const struct report_se
     log_event(level, facts.fields, facts.n,
               "[-] %s%s disconnected, proxy protocol source %s, %" PRIu64 ".%03u s, %" PRIu64
               " bytes in, %" PRIu64 " bytes out, %s",
-              listener->label, facts.peer, facts.client, duration_ms / 1000,
+              listener->label, facts.peer.whole, facts.client.whole, duration_ms / 1000,
               (unsigned)(duration_ms % 1000), session->bytes_in, session->bytes_out, session->end);
 }
 

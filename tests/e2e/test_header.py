@@ -79,10 +79,16 @@ def _expect_nothing_told_about(gateway, peer, dial):
     assert not gateway.find(f".*{re.escape(peer.local)}.*"), gateway.text()
 
 
-def test_health_check_with_a_family_and_no_addresses_is_not_logged(serve, target, session, dial):
-    """As AWS sends it; it reaches the target like any LOCAL."""
+# As AWS, HAProxy with version 2, and HAProxy with version 1 send them.
+NAMELESS = {"family and no addresses": h.v2_raw(h.LOCAL, h.INET, h.STREAM),
+            "LOCAL": h.v2_raw(h.LOCAL, h.UNSPEC, h.NONE), "UNKNOWN": b"PROXY UNKNOWN\r\n"}
+
+
+@pytest.mark.parametrize("header", NAMELESS.values(), ids=NAMELESS)
+def test_health_check_that_names_no_client_is_not_logged(serve, target, session, dial, header):
+    """HAProxy's checks wrote 86,400 lines a day. They reach the target from the peer."""
     gateway = serve()
-    peer, conn = session(target(), h.v2_raw(h.LOCAL, h.INET, h.STREAM))
+    peer, conn = session(target(), header)
     assert conn.peer_address == LB4
     peer.trip(conn)
     peer.finish()
@@ -90,6 +96,20 @@ def test_health_check_with_a_family_and_no_addresses_is_not_logged(serve, target
     conn.close()
     peer.expect_end(FIN)
     _expect_nothing_told_about(gateway, peer, dial)
+
+
+@pytest.mark.parametrize("header", NAMELESS.values(), ids=NAMELESS)
+def test_health_check_of_a_target_that_is_down_is_not_logged(serve, dial, header):
+    gateway = serve()
+    peer = dial()
+    peer.send(header)
+    peer.expect_end(RST)
+    peer.close()
+    after = dial()
+    after.send(h.v1(CLIENT4, 51234))
+    gateway.wait_line(lines.told("-", "failed: Connection refused, proxy protocol source "
+                                 + re.escape(f"{CLIENT4}:51234")))
+    assert not gateway.find(f".*{re.escape(peer.local)}.*"), gateway.text()
 
 
 @pytest.mark.parametrize("end", ("finish", "reset"))
@@ -107,12 +127,14 @@ def test_health_check_without_a_byte_is_not_logged(serve, target, dial, end):
 def test_health_checks_are_logged_at_debug(serve, target, dial):
     gateway = serve(settings={"log": {"level": "debug"}})
     service = target()
-    aws = dial()
-    aws.send(h.v2_raw(h.LOCAL, h.INET, h.STREAM))
-    service.accept().close()
     empty = dial()
     empty.finish()
-    for peer in (aws, empty):
+    checks = [empty]
+    for header in NAMELESS.values():
+        checks.append(dial())
+        checks[-1].send(header)
+        service.accept().close()
+    for peer in checks:
         gateway.wait_line(lines.told(None, re.escape(peer.local)))
 
 

@@ -6,13 +6,14 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 
 import pytest
 
 from lib import conf, daemon, header, lines
 from lib.conn import FIN, RST
-from lib.topology import CLIENT4, CLIENT6, STRANGER4
+from lib.topology import CLIENT4, CLIENT6, LB4, STRANGER4
 from lib.wait import until
 
 HEAD = header.v1(CLIENT4, 51234)
@@ -58,6 +59,9 @@ def test_json_lines_parse(serve, launch, target, dial, session, directory, net):
     del facts["message"]
     assert facts == {"event": "disconnected", "level": "info", "listener": "ssh",
                      "peer": peer.local, "client": SOURCE, "target": "127.0.0.1:22",
+                     "peer_address": LB4, "peer_port": int(peer.local.split(":")[1]),
+                     "client_address": CLIENT4, "client_port": 51234,
+                     "target_address": "127.0.0.1", "target_port": 22,
                      "bytes_in": 4, "bytes_out": 4, "reason": "client closed"}
     assert events["not_allowed"]["peer"] == stranger.local
     assert events["bad_header"]["peer"] == bad.local
@@ -305,3 +309,10 @@ def test_reader_that_is_gone_does_not_stop_the_service(serve, target, session):
     gateway.end_reading()
     _many_sessions(target(), session)
     assert gateway.workers() == workers
+
+
+def test_the_start_names_the_version(launch, directory, net):
+    gateway = launch(net.origin, "-c", conf.write(directory, [conf.listener()], workers=1))
+    version = subprocess.run([daemon.BINARY, "--version"], capture_output=True, text=True,
+                             check=True).stdout.strip()
+    gateway.wait_line(re.escape(f"[+] {version} serves, listeners: 1"))

@@ -163,7 +163,6 @@ static void check_ok(const struct proxyproto *out, size_t len)
     PROPERTY(out->length > 0 && out->length <= len);
     PROPERTY(out->version == 1 || out->version == 2);
     PROPERTY(out->length <= (out->version == 1 ? PROXYPROTO_V1_MAX : PROXYPROTO_MAX));
-    PROPERTY(out->is_local || !out->is_health_check);
     PROPERTY(addr_is_set(&out->client) == !out->is_local);
     if (!out->is_local) {
         check_endpoint(&out->client);

@@ -147,11 +147,10 @@ static void a_local_header_means_the_peer_itself(void **state)
     static const struct {
         const char *bytes;
         size_t len;
-        bool is_health_check;
     } cases[] = {
-        { "PROXY UNKNOWN\r\n", 15, false },
-        { SIGNATURE "\x20\x00\x00\x00", 16, false },
-        { SIGNATURE "\x20\x11\x00\x00", 16, true }, /* a family but no addresses: AWS */
+        { "PROXY UNKNOWN\r\n", 15 },
+        { SIGNATURE "\x20\x00\x00\x00", 16 },
+        { SIGNATURE "\x20\x11\x00\x00", 16 }, /* a family but no addresses: AWS */
     };
 
     (void)state;
@@ -161,9 +160,8 @@ static void a_local_header_means_the_peer_itself(void **state)
         rig_open(&rig);
         assert_int_equal(rig_give(&rig, cases[i].bytes, cases[i].len), SESSION_CONNECT);
         assert_client(&rig, "192.0.2.1:4711");
-        assert_int_equal(rig.session.is_health_check, cases[i].is_health_check);
-        assert_int_equal(atomic_load(&rig.world.listener.counters->health_checks),
-                         cases[i].is_health_check);
+        assert_true(rig.session.is_health_check);
+        assert_int_equal(atomic_load(&rig.world.listener.counters->health_checks), 1);
         rig_close(&rig);
     }
 }

@@ -9,16 +9,15 @@
     "\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01" PORTS
 
 static const struct good_header good[] = {
-    { "UDP over IPv4", BYTES(SIG "\x21\x12\x00\x0c" V4), "198.51.100.7:40000", "203.0.113.9:53",
-      0 },
-    { "UDP over IPv6", BYTES(SIG "\x21\x22\x00\x24" V6), "[2001:db8::7]:40000", "[2001:db8::1]:53",
-      0 },
+    { "UDP over IPv4", BYTES(SIG "\x21\x12\x00\x0c" V4), "198.51.100.7:40000", "203.0.113.9:53" },
+    { "UDP over IPv6", BYTES(SIG "\x21\x22\x00\x24" V6), "[2001:db8::7]:40000",
+      "[2001:db8::1]:53" },
     { "a CRC32c", BYTES(SIG "\x21\x12\x00\x13" V4 "\x03\x00\x04\x67\xdf\x89\xfd"),
-      "198.51.100.7:40000", "203.0.113.9:53", 0 },
-    { "LOCAL", BYTES(SIG "\x20\x00\x00\x00"), NULL, NULL, 0 },
-    { "LOCAL that says TCP", BYTES(SIG "\x20\x11\x00\x0c" V4), NULL, NULL, 0 },
-    { "UNSPEC", BYTES(SIG "\x21\x00\x00\x00"), NULL, NULL, 0 },
-    { "an unspecified transport", BYTES(SIG "\x21\x10\x00\x0c" V4), NULL, NULL, 0 },
+      "198.51.100.7:40000", "203.0.113.9:53" },
+    { "LOCAL", BYTES(SIG "\x20\x00\x00\x00"), NULL, NULL },
+    { "LOCAL that says TCP", BYTES(SIG "\x20\x11\x00\x0c" V4), NULL, NULL },
+    { "UNSPEC", BYTES(SIG "\x21\x00\x00\x00"), NULL, NULL },
+    { "an unspecified transport", BYTES(SIG "\x21\x10\x00\x0c" V4), NULL, NULL },
 };
 
 static const struct bad_header bad[] = {

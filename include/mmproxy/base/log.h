@@ -96,6 +96,8 @@ void log_event(enum log_level level, const struct log_field *fields, size_t n_fi
  */
 void log_report(enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+void log_report_event(enum log_level level, const struct log_field *fields, size_t n_fields,
+                      const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /*
  * A token bucket for the lines that any peer or client can cause: 20 lines at once, then 2 a

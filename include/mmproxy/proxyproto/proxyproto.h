@@ -36,9 +36,7 @@ struct proxyproto {
     size_t tlvs_at;     /* OK: where the TLVs begin; length where there are none to be read */
     unsigned version;   /* OK: 1 or 2 */
     /* OK: "use the real endpoints": UNKNOWN (v1), LOCAL or AF_UNSPEC (v2). */
-    unsigned is_local : 1;
-    /* OK: LOCAL with a family but with no address block, as AWS's health checks send it. */
-    unsigned is_health_check : 1;
+    bool is_local;
     struct addr client;      /* OK and not is_local: v4-mapped ones have become IPv4 */
     struct addr destination; /* the same: the address that the client connected to */
 };

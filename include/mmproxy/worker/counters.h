@@ -35,7 +35,7 @@ struct counters_listener {
     _Atomic uint64_t oldest_pending_us;     /* monotonic: since when the first of these; 0 = none */
     /* From here on they only grow. */
     _Atomic uint64_t accepted;
-    _Atomic uint64_t health_checks; /* closed without a byte, or LOCAL without an address */
+    _Atomic uint64_t health_checks; /* closed without a byte, LOCAL or UNKNOWN */
     _Atomic uint64_t bytes_in;      /* to the targets, of sessions that have ended */
     _Atomic uint64_t bytes_out;     /* from the targets, the same */
     _Atomic uint64_t refused[REASONS];

@@ -26,6 +26,7 @@ struct report_refusal {
     const struct addr *peer;
     const struct addr *client; /* whom the header named; NULL or unset where that is unknown */
     const struct addr *target; /* for reasons of the kind connect_failed */
+    bool is_health_check;      /* its line is of level debug */
 };
 
 /* Counts it under its reason and writes its line, within limits. */

@@ -62,7 +62,6 @@ static const char *take_v2(struct datagram *datagram, struct udp_origin *out)
     if (proxyproto_parse_datagram(datagram->bytes, datagram->len, &header) != PROXYPROTO_OK)
         return header.reason;
     out->is_named = !header.is_local;
-    out->is_health_check = header.is_health_check;
     out->client = header.is_local ? datagram->peer : header.client;
     drop_front(datagram, header.length);
     return NULL;
@@ -112,7 +111,8 @@ static void explain(struct receiver *receiver, enum reason reason, const struct 
     char text[ADMISSION_TEXT_MAX];
     struct report_refusal refusal = { .reason = reason,
                                       .peer = &datagram->peer,
-                                      .client = &origin->client };
+                                      .client = &origin->client,
+                                      .is_health_check = !origin->is_named };
 
     if (reason_kind(reason) == REASON_KIND_CONNECT_FAILED)
         refusal.target =

@@ -32,7 +32,7 @@ static struct report_session facts_of(const struct udp_session *session, const c
         .peer = &session->peer,
         .client = &session->client,
         .target = target_of(session),
-        .is_health_check = session->is_health_check,
+        .is_health_check = !session->is_named,
         .since_us = session->since_us,
         .bytes_in = session->bytes_in,
         .bytes_out = session->bytes_out,
@@ -47,7 +47,8 @@ static void report_error(struct udp_session *session, int error)
                                             .detail = strerror(error),
                                             .peer = &session->peer,
                                             .client = &session->client,
-                                            .target = target_of(session) };
+                                            .target = target_of(session),
+                                            .is_health_check = !session->is_named };
 
     report_refusal(session->receiver->listener, &refusal);
 }
@@ -222,7 +223,7 @@ enum reason udp_session_start(struct receiver *receiver, const struct udp_origin
     session->client = origin->client;
     session->peer = *peer;
     session->proxy = origin->proxy;
-    session->is_health_check = origin->is_health_check;
+    session->is_named = origin->is_named;
     enum reason reason = admit(session, origin);
     if (reason != REASON_NONE) {
         free(session);

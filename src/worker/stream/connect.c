@@ -18,7 +18,8 @@ static enum session_state connect_failed(struct session *session, int err)
                                             .detail = strerror(-err),
                                             .peer = &session->peer,
                                             .client = &session->client,
-                                            .target = target_of(session) };
+                                            .target = target_of(session),
+                                            .is_health_check = session->is_health_check };
 
     report_refusal(session->listener, &refusal);
     return SESSION_CLOSED;

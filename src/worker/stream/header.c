@@ -15,9 +15,11 @@ enum { FIRST_SIZE = 256 };
 
 static enum session_state refused(struct session *session, enum reason reason, const char *detail)
 {
-    const struct report_refusal refusal = {
-        .reason = reason, .detail = detail, .peer = &session->peer, .client = &session->client
-    };
+    const struct report_refusal refusal = { .reason = reason,
+                                            .detail = detail,
+                                            .peer = &session->peer,
+                                            .client = &session->client,
+                                            .is_health_check = session->is_health_check };
 
     report_refusal(session->listener, &refusal);
     return SESSION_CLOSED;
@@ -69,10 +71,9 @@ static enum session_state ended_early(struct session *session)
 static enum session_state judge_client(struct session *session, const struct proxyproto *header)
 {
     session->client = header->is_local ? session->peer : header->client;
-    if (header->is_health_check) {
-        session->is_health_check = true;
+    session->is_health_check = header->is_local;
+    if (header->is_local)
         count_health_check(session);
-    }
     enum reason reason = admission_identify(&session->listener->admission, &session->admitted,
                                             &session->client, !header->is_local);
     return reason == REASON_NONE ? SESSION_CONNECT : not_admitted(session, reason);

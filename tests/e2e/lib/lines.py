@@ -34,7 +34,8 @@ def bad_header(peer, reason=".+", name="ssh"):
 
 
 def failed(peer, target, reason, name="ssh"):
-    return _start("-", name) + re.escape(f"{peer} to {target} failed: {reason}")
+    return (_start("-", name) + re.escape(f"{peer} to {target} failed: {reason}")
+            + r", proxy protocol source \S+")
 
 
 def told(mark, text, name="ssh"):

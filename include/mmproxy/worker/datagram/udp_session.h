@@ -30,7 +30,7 @@ struct udp_session {
     struct receiver_socket *socket; /* that the latest datagram came in by, and replies leave by */
     int fd;                         /* towards the target */
     bool is_connected;              /* fd is; else replies are compared with the target */
-    bool is_health_check;           /* its client is a load balancer that tries us */
+    bool is_named;                  /* as in udp_origin */
     ev_io io;
     LIST_ENTRY(udp_session) bucket; /* of the table */
     struct deadline idle;           /* in the receiver's queue: the head is silent longest */
@@ -47,9 +47,8 @@ struct udp_session {
 /* What a datagram says of where it comes from. */
 struct udp_origin {
     struct addr client;
-    struct addr proxy;    /* spp; else not set */
-    bool is_named;        /* the header names the client; else the client is the peer */
-    bool is_health_check; /* the header is a load balancer's that tries us */
+    struct addr proxy; /* spp; else not set */
+    bool is_named;     /* the header names the client; else the client is the peer */
 };
 
 /* The address and port that the session is found by: the client's, or the peer's (first). */

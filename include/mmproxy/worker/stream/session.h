@@ -56,7 +56,7 @@ struct session {
     LIST_ENTRY(session) link;
     struct addr peer;
     struct addr client;     /* set from CONNECT on; the peer's where the header says so */
-    bool is_health_check;   /* its lines are of level debug */
+    bool is_health_check;   /* its header says LOCAL or UNKNOWN: lines of level debug */
     bool ends_with_fin;     /* both ends have seen the regular end: close, not reset */
     bool has_failed;        /* a socket has, or the session was ended: FIN is never sent again */
     bool acknowledges_late; /* to the target: nothing has come from it yet */

@@ -8,6 +8,7 @@ import collections
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import time
@@ -27,6 +28,12 @@ SERVED_WITHIN = 1
 LONGEST_PAUSE = 0.06  # a reload or an upgrade is over by then
 SETTINGS = {"workers": WORKERS, "routing": "managed", "drain_timeout": 600,
             "log": {"level": "notice"}}
+
+
+def _has_hung_up(fd):
+    poll = select.poll()
+    poll.register(fd, 0)
+    return bool(poll.poll(0))
 
 
 class Gateway:
@@ -52,7 +59,7 @@ class Gateway:
         prefix = ()
         if self.has_store:
             env["FDSTORE"] = "64"
-            prefix = manager.handing_over_store([(fd, name) for fd, name in self.store.items()])
+            prefix = manager.handing_over_store(list(self.store.items()))
         started = daemon.Daemon(self.net.origin, ["-c", self.directory / "mmproxy.conf"],
                                 self.directory, prefix=prefix, env=env)
         started.may_lose_workers = True
@@ -65,8 +72,12 @@ class Gateway:
             try:
                 message = self.manager.next(0.001)
             except TimeoutError:
-                return
+                break
             self._take(message)
+        # As systemd does: what has hung up goes.
+        for fd in [fd for fd in self.store if _has_hung_up(fd)]:
+            os.close(fd)
+            del self.store[fd]
 
     def _take(self, message):
         if "MAINPID" in message.fields:

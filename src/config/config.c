@@ -197,6 +197,11 @@ void config_free(struct config *config)
     free(config);
 }
 
+uint32_t listener_config_socket_mark(const struct listener_config *listener)
+{
+    return listener->return_path == RETURN_PATH_ROUTED ? 0 : listener->mark;
+}
+
 const struct addr *listener_config_target(const struct listener_config *listener,
                                           sa_family_t family)
 {

@@ -227,7 +227,7 @@ static void check_target(const struct locals *locals, const struct listener_conf
     const struct addr *target = listener_config_target(listener, family);
     char text[ADDR_STRLEN];
 
-    if (!target || addr_is_loopback(target))
+    if (!target || addr_is_loopback(target) || listener->return_path == RETURN_PATH_ROUTED)
         return;
     addr_format(target, text);
     if (!locals_contain(locals, target))

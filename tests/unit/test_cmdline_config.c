@@ -137,7 +137,8 @@ static void wrong_values_are_told_and_tell_usage_from_configuration(void **state
         { GOOD "-t 254", 64,
           "mmproxy: --table must not be 254: that is the kernel's own table \"main\"" TRY },
         { GOOD "--return-path x", 64,
-          "mmproxy: --return-path must be \"auto\", \"loopback\", \"fwmark\" or \"connmark\", not "
+          "mmproxy: --return-path must be \"auto\", \"loopback\", \"fwmark\", \"connmark\" or "
+          "\"routed\", not "
           "\"x\"" TRY },
         { GOOD "-l 0.0.0.0", 64, "mmproxy: --listen is \"0.0.0.0\": port is missing" TRY },
         { GOOD "-l 0.0.0.0:1", 64, "mmproxy: --listen has 0.0.0.0:1 twice" TRY },

@@ -243,6 +243,7 @@ static void auto_is_loopback_only_where_every_target_is(void **state)
         { "target_v4 = \"10.0.0.1:1\"; target_v6 = \"[::1]:1\";", RETURN_PATH_FWMARK, true },
         { "target_v4 = \"10.0.0.1:1\"; return_path = \"loopback\";", RETURN_PATH_LOOPBACK, false },
         { "target_v4 = \"127.0.0.1:1\"; return_path = \"fwmark\";", RETURN_PATH_FWMARK, false },
+        { "target_v4 = \"10.0.0.1:1\"; return_path = \"routed\";", RETURN_PATH_ROUTED, false },
     };
 
     (void)state;
@@ -324,7 +325,7 @@ static void the_list_of_keys_is_that_of_the_contract(void **state)
         { "listeners", "mark", "whole number", "123", "from 1 to 4294967295" },
         { "listeners", "table", "whole number", "100", "from 1 to 4294967295" },
         { "listeners", "return_path", "string", "auto",
-          "\"auto\", \"loopback\", \"fwmark\" or \"connmark\"" },
+          "\"auto\", \"loopback\", \"fwmark\", \"connmark\" or \"routed\"" },
         { "listeners", "client_port", "string", "preserve", "\"preserve\" or \"any\"" },
         { "listeners", "header_timeout", "seconds", "5", "from 0.001 to 86400" },
         { "listeners", "connect_timeout", "seconds", "5", "from 0.001 to 86400" },

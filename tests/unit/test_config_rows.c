@@ -101,9 +101,10 @@ static const struct row rows[] = {
       "\"table\" must not be 254: that is the kernel's own table \"main\"" },
     { "listeners",
       "return_path",
-      { "\"auto\"", "\"loopback\"", "\"fwmark\"", "\"connmark\"" },
+      { "\"auto\"", "\"loopback\"", "\"fwmark\"", "\"routed\"" },
       "\"none\"",
-      "\"return_path\" must be \"auto\", \"loopback\", \"fwmark\" or \"connmark\", not \"none\"" },
+      "\"return_path\" must be \"auto\", \"loopback\", \"fwmark\", \"connmark\" or \"routed\", not "
+      "\"none\"" },
     { "listeners",
       "client_port",
       { "\"preserve\"", "\"any\"" },

@@ -73,7 +73,10 @@ static void what_does_the_same_as_the_iptables_rules_is_found(void **state)
             bool is_save = n < 2;
             sa_family_t family = n % 2 == 0 ? AF_INET : AF_INET6;
 
-            if (nftlist_has(&list, is_save, family, 123))
+            struct wanted_item item =
+                support_item(is_save ? WANTED_SAVE_MARK : WANTED_RESTORE_MARK, family, 123, 0);
+
+            if (nftlist_has(&list, &item))
                 snprintf(have + strlen(have), sizeof(have) - strlen(have), "%c%c",
                          is_save ? 's' : 'r', n % 2 == 0 ? '4' : '6');
         }
@@ -83,8 +86,80 @@ static void what_does_the_same_as_the_iptables_rules_is_found(void **state)
     }
 }
 
+#define REPLIES(who) who "socket transparent 1 meta mark set 0x0000007b\n"
+#define IN_PRE(rule) "table inet x {\n" PRE("-150") rule "}\n}\n"
+
+/* Replies of 172.18.0.2:25 ('4') and [fd00::2]:25 ('6'). */
+static const struct {
+    const char *name;
+    const char *text;
+    const char *have;
+} replies[] = {
+    { "of the target", IN_PRE(REPLIES("ip saddr 172.18.0.2 tcp sport 25 ")), "4" },
+    { "of the target, IPv6", IN_PRE(REPLIES("ip6 saddr fd00::2 tcp sport 25 ")), "6" },
+    { "of both",
+      IN_PRE(REPLIES("ip saddr 172.18.0.2 tcp sport 25 ")
+                 REPLIES("tcp sport 25 ip6 saddr fd00::2 ")),
+      "46" },
+    { "of every TCP target", IN_PRE(REPLIES("meta l4proto 6 ")), "46" },
+    { "of every target", IN_PRE(REPLIES("")), "46" },
+    { "of every port of the target", IN_PRE(REPLIES("ip saddr 172.18.0.2 ")), "4" },
+    { "of UDP alone", IN_PRE(REPLIES("meta l4proto 17 ")), "" },
+    { "of the target's UDP port", IN_PRE(REPLIES("ip saddr 172.18.0.2 udp sport 25 ")), "" },
+    { "of both protocols at once, that is of none",
+      IN_PRE(REPLIES("meta l4proto 17 tcp sport 25 ")), "" },
+    { "in an ip table", "table ip x {\n" PRE("-300") REPLIES("") "}\n}\n", "4" },
+    { "counted, with a comment",
+      IN_PRE("counter packets 1 bytes 2 socket transparent 1 meta mark set 123 comment \"x\"\n"),
+      "46" },
+    { "of another address", IN_PRE(REPLIES("ip saddr 172.18.0.3 tcp sport 25 ")), "" },
+    { "of another port", IN_PRE(REPLIES("ip saddr 172.18.0.2 tcp sport 26 ")), "" },
+    { "of a network", IN_PRE(REPLIES("ip saddr 172.18.0.0/16 ")), "" },
+    { "of a set", IN_PRE(REPLIES("ip saddr @targets ")), "" },
+    { "of an address of the other family", IN_PRE(REPLIES("ip saddr fd00::2 ")), "" },
+    { "of two addresses at once, that is of none",
+      IN_PRE(REPLIES("ip saddr 172.18.0.2 ip saddr 172.18.0.2 ")), "" },
+    { "by one interface", IN_PRE(REPLIES("iif \"lo\" ")), "" },
+    { "another mark", IN_PRE("socket transparent 1 meta mark set 0x7c\n"), "" },
+    { "mark 0", IN_PRE("socket transparent 1 meta mark set 0x0\n"), "" },
+    { "any packet, ours or not", IN_PRE("ip saddr 172.18.0.2 meta mark set 0x7b\n"), "" },
+    { "sockets that are not transparent", IN_PRE("socket transparent 0 meta mark set 0x7b\n"), "" },
+    { "more than a mark", IN_PRE("socket transparent 1 meta mark set 0x7b drop\n"), "" },
+    { "after routing",
+      "table inet x {\nchain a {\ntype filter hook input priority 0; policy accept;\n" REPLIES(
+          "") "}\n}\n",
+      "" },
+};
+
+static void rules_that_mark_a_target_s_replies_are_found(void **state)
+{
+    struct wanted_item items[] = {
+        { .kind = WANTED_MARK_REPLIES, .family = AF_INET, .mark = 123 },
+        { .kind = WANTED_MARK_REPLIES, .family = AF_INET6, .mark = 123 },
+    };
+
+    (void)state;
+    items[0].source = support_addr("172.18.0.2:25");
+    items[1].source = support_addr("[fd00::2]:25");
+    for (size_t i = 0; i < COUNT(replies); i++) {
+        struct nftlist list = { 0 };
+        char have[3] = "";
+
+        assert_int_equal(nftlist_parse(&list, replies[i].text), 0);
+        for (int n = 0; n < 2; n++) {
+            if (nftlist_has(&list, &items[n]))
+                strcat(have, n == 0 ? "4" : "6");
+        }
+        if (strcmp(have, replies[i].have) != 0)
+            fail_msg("%s: has %s", replies[i].name, have);
+        nftlist_close(&list);
+    }
+}
+
 static void our_own_table_is_told_from_others(void **state)
 {
+    const struct wanted_item save = support_item(WANTED_SAVE_MARK, AF_INET, 123, 0);
+    const struct wanted_item restore = support_item(WANTED_RESTORE_MARK, AF_INET6, 123, 0);
     struct nftlist list = { 0 };
 
     (void)state;
@@ -92,10 +167,10 @@ static void our_own_table_is_told_from_others(void **state)
                                    "}\n}\n"
                                    "table inet mmproxy2 {\n" OUT("route") RESTORE "}\n}\n"),
                      0);
-    assert_true(nftlist_has_of(&list, true, true, AF_INET, 123));
-    assert_false(nftlist_has_of(&list, false, true, AF_INET, 123));
-    assert_true(nftlist_has_of(&list, false, false, AF_INET6, 123));
-    assert_false(nftlist_has_of(&list, true, false, AF_INET6, 123));
+    assert_true(nftlist_has_of(&list, true, &save));
+    assert_false(nftlist_has_of(&list, false, &save));
+    assert_true(nftlist_has_of(&list, false, &restore));
+    assert_false(nftlist_has_of(&list, true, &restore));
     nftlist_close(&list);
 }
 
@@ -119,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_does_the_same_as_the_iptables_rules_is_found),
         cmocka_unit_test(our_own_table_is_told_from_others),
+        cmocka_unit_test(rules_that_mark_a_target_s_replies_are_found),
         cmocka_unit_test(very_long_lines_are_no_rule_and_do_no_harm),
     };
 

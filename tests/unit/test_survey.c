@@ -103,7 +103,7 @@ static void what_iptables_said_is_judged(void **state)
 
 static void nftables_is_enough_without_iptables(void **state)
 {
-    struct nftlist_mark mark = { .is_save = true, .is_v4 = true, .mark = 123 };
+    struct nftlist_mark mark = { .kind = WANTED_SAVE_MARK, .is_v4 = true, .mark = 123 };
     struct world world;
 
     (void)state;

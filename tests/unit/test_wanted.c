@@ -27,6 +27,14 @@
 #define ACCEPT   "sysctl -w net.ipv4.tcp_fwmark_accept=1\n"
 #define REFLECT4 "sysctl -w net.ipv4.fwmark_reflect=1\n"
 #define REFLECT6 "sysctl -w net.ipv6.fwmark_reflect=1\n"
+#define REPLIES4                                                                                \
+    "nft 'table inet mmproxy-172.18.0.2-tcp-25-mark-123 { chain prerouting { type filter hook " \
+    "prerouting priority mangle; ip saddr 172.18.0.2 tcp sport 25 socket transparent 1 meta "   \
+    "mark set 123; }; }'\n"
+#define REPLIES6                                                                             \
+    "nft 'table inet mmproxy-fd00__2-tcp-25-mark-123 { chain prerouting { type filter hook " \
+    "prerouting priority mangle; ip6 saddr fd00::2 tcp sport 25 socket transparent 1 meta "  \
+    "mark set 123; }; }'\n"
 #define LOCALNET "sysctl -w net.ipv4.conf.eth0.route_localnet=1\n"
 
 static const struct wanted_host usual_host = { .has_ipv6 = true, .outbound_v4 = "eth0" };
@@ -77,6 +85,8 @@ static const struct {
     { "fwmark for IPv4 alone", RETURN_PATH_FWMARK, L4, NULL, MARK4 ROUTE4 ACCEPT REFLECT4 },
     { "fwmark for IPv6 alone needs tcp_fwmark_accept too", RETURN_PATH_FWMARK, NULL, E6,
       MARK6 ROUTE6 ACCEPT REFLECT6 },
+    { "routed has a rule of nftables for each target, and no sysctls", RETURN_PATH_ROUTED,
+      "172.18.0.2:25", "[fd00::2]:25", REPLIES4 REPLIES6 MARK4 ROUTE4 MARK6 ROUTE6 },
 };
 
 static void a_method_asks_for_its_pieces_in_the_order_of_the_report(void **state)
@@ -110,6 +120,69 @@ static void listeners_that_share_mark_and_table_share_the_rules(void **state)
                                                  "ip rule add from 127.0.0.0/8 iif lo lookup 200\n"
                                                  "ip route add local 0.0.0.0/0 dev lo table 200\n");
     wanted_close(&wanted);
+}
+
+static void routed_targets_share_rule_and_route_alone(void **state)
+{
+    struct listener_config listeners[] = {
+        support_listener(RETURN_PATH_ROUTED, "172.18.0.2:25", NULL, 123, 100),
+        support_listener(RETURN_PATH_ROUTED, "172.18.0.2:25", NULL, 123, 100),
+        support_listener(RETURN_PATH_ROUTED, "172.18.0.2:143", NULL, 123, 100),
+    };
+    struct wanted wanted = { 0 };
+
+    (void)state;
+    add(&wanted, listeners, COUNT(listeners), &usual_host);
+    assert_int_equal(wanted.n_items, 4);
+    assert_int_equal(wanted.items[3].kind, WANTED_MARK_REPLIES);
+    assert_int_equal(addr_port(&wanted.items[3].source), 143);
+    wanted_close(&wanted);
+}
+
+static void an_item_is_a_line_of_a_file_and_comes_back_equal(void **state)
+{
+    struct wanted_host host = { .has_ipv6 = true, .outbound_v4 = "e;id;$(id)" };
+    struct listener_config listeners[] = {
+        support_listener(RETURN_PATH_ROUTED, "172.18.0.2:25", "[fd00::2]:25", 4294967295U, 100),
+        support_listener(RETURN_PATH_CONNMARK, L4, L6, 123, 4294967294U),
+        support_listener(RETURN_PATH_LOOPBACK, L4, L6, 7, 107),
+    };
+    struct wanted wanted = { 0 };
+
+    (void)state;
+    add(&wanted, listeners, COUNT(listeners), &host);
+    for (size_t i = 0; i < wanted.n_items; i++) {
+        struct wanted_item back;
+        char line[256] = "";
+        FILE *file = fmemopen(line, sizeof(line), "w");
+
+        assert_non_null(file);
+        wanted_write_item(file, &wanted.items[i]);
+        fclose(file);
+        assert_true(wanted_parse_item(line, &back));
+        assert_true(wanted_item_equal(&wanted.items[i], &back));
+    }
+    wanted.items[0].is_udp = true; /* of the first listener's first target */
+    assert_false(wanted_item_equal(&wanted.items[0], &wanted.items[1]));
+    wanted_close(&wanted);
+}
+
+static void lines_that_are_no_item(void **state)
+{
+    static const char *const lines[] = { "",
+                                         "what is this",
+                                         "3 4 1 2 -",
+                                         "99 4 1 2 - - tcp",
+                                         "-1 4 1 2 - - tcp",
+                                         "2 4 1 2 - 172.18.0 tcp" };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        struct wanted_item item;
+
+        if (wanted_parse_item(lines[i], &item))
+            fail_msg("%s", lines[i]);
+    }
 }
 
 static void several_configurations_make_one_union(void **state)
@@ -171,6 +244,12 @@ static const struct {
       { .kind = WANTED_RESTORE_MARK, .family = AF_INET6, .mark = 4294967295U },
       "ip6tables -t mangle -D OUTPUT -m connmark --mark 4294967295 -m comment --comment mmproxy "
       "-j CONNMARK --restore-mark" },
+    { "replies of a target",
+      { .kind = WANTED_MARK_REPLIES,
+        .family = AF_INET,
+        .mark = 7,
+        .source.in = { .sin_family = AF_INET, .sin_port = 0x1900, .sin_addr = { 0x020012ac } } },
+      "nft delete table inet mmproxy-172.18.0.2-tcp-25-mark-7" },
     { "rule by mark",
       { .kind = WANTED_RULE, .family = AF_INET6, .mark = 7, .table = 4294967294U },
       "ip -6 rule del fwmark 7 lookup 4294967294" },
@@ -216,6 +295,9 @@ int main(void)
         cmocka_unit_test(a_method_asks_for_its_pieces_in_the_order_of_the_report),
         cmocka_unit_test(listeners_that_share_mark_and_table_share_the_rules),
         cmocka_unit_test(several_configurations_make_one_union),
+        cmocka_unit_test(routed_targets_share_rule_and_route_alone),
+        cmocka_unit_test(an_item_is_a_line_of_a_file_and_comes_back_equal),
+        cmocka_unit_test(lines_that_are_no_item),
         cmocka_unit_test(a_host_without_ipv6_is_asked_for_nothing_of_it),
         cmocka_unit_test(without_an_outbound_interface_there_is_no_route_localnet),
         cmocka_unit_test(the_dot_in_a_vlan_is_written_as_sysctl_wants_it),

@@ -26,6 +26,7 @@ enum return_path {
     RETURN_PATH_LOOPBACK,
     RETURN_PATH_FWMARK,
     RETURN_PATH_CONNMARK,
+    RETURN_PATH_ROUTED,
 };
 
 /* A line when a session begins and one when it ends, the second alone, or none. */
@@ -119,6 +120,12 @@ struct config_key {
 
 /* The index-th key of all. returns: false behind the last one. */
 bool config_key(size_t index, struct config_key *out);
+
+/*
+ * The mark of sockets towards the listener's targets; 0 = none: where replies are routed back, a
+ * marked SYN would meet the rule that is for the replies and never leave.
+ */
+uint32_t listener_config_socket_mark(const struct listener_config *listener);
 
 /* The listener's target for clients of that family; NULL where it has none. */
 const struct addr *listener_config_target(const struct listener_config *listener,

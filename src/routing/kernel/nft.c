@@ -119,10 +119,13 @@ static void print_rules(FILE *out, const struct wanted *wanted, enum wanted_kind
     for (size_t i = 0; i < wanted->n_items; i++) {
         const struct wanted_item *item = &wanted->items[i];
         const char *family = item->family == AF_INET6 ? "ipv6" : "ipv4";
+        char rule[WANTED_COMMAND_MAX];
 
         if (item->kind != kind)
             continue;
-        if (kind == WANTED_SAVE_MARK)
+        if (kind == WANTED_MARK_REPLIES)
+            fprintf(out, "%s\n", wanted_nft_rule(item, rule));
+        else if (kind == WANTED_SAVE_MARK)
             fprintf(out, "meta nfproto %s meta mark %u ct mark set meta mark\n", family,
                     item->mark);
         else
@@ -146,6 +149,7 @@ int nft_write(const struct wanted *wanted)
               "type filter hook prerouting priority mangle; policy accept;\n",
               out);
         print_rules(out, wanted, WANTED_SAVE_MARK);
+        print_rules(out, wanted, WANTED_MARK_REPLIES);
         fputs("}\nchain output {\ntype route hook output priority mangle; policy accept;\n", out);
         print_rules(out, wanted, WANTED_RESTORE_MARK);
         fputs("}\n}\n", out);

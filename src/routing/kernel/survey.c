@@ -51,11 +51,6 @@ int survey_host(struct rtnl *rtnl, struct wanted_host *out)
     return err == -ENOMEM || err == -EIO ? err : 0;
 }
 
-static bool is_mark(const struct wanted_item *item)
-{
-    return item->kind == WANTED_SAVE_MARK || item->kind == WANTED_RESTORE_MARK;
-}
-
 static size_t index_of(sa_family_t family)
 {
     return family == AF_INET6 ? 1 : 0;
@@ -168,14 +163,15 @@ static int look_at_marks(struct survey_sight *sight, const struct wanted *wanted
     int budget_ms = XTABLES_BUDGET_MS;
 
     /* Where nftables can't be read, iptables is still asked. */
-    if (nft_read(&sight->nft, false) == -ENOMEM)
+    sight->nft_error = nft_read(&sight->nft, false);
+    if (sight->nft_error == -ENOMEM)
         return -ENOMEM;
     for (size_t i = 0; i < wanted->n_items; i++) {
         const struct wanted_item *item = &wanted->items[i];
 
-        if (!is_mark(item))
+        if (!wanted_is_mark(item))
             continue;
-        if (!nftlist_has(&sight->nft, item->kind == WANTED_SAVE_MARK, item->family, item->mark))
+        if (item->kind != WANTED_MARK_REPLIES && !nftlist_has(&sight->nft, item))
             sight->answers[i] = xtables_has(item, &budget_ms);
         if (item->kind == WANTED_RESTORE_MARK)
             sight->lacks_route[index_of(item->family)] = lacks_route(rtnl, item->family);
@@ -262,15 +258,27 @@ static void judge_sysctl(struct judgement *out, const struct wanted_item *item, 
     snprintf(out->reason, sizeof out->reason, "it can't be read: %s", strerror(-answer));
 }
 
+/* nft_error: why nftables could not be read; iptables has nothing that does the same. */
+static void judge_replies(struct judgement *out, int nft_error)
+{
+    out->verdict = nft_error < 0 ? JUDGE_UNKNOWN : JUDGE_MISSING;
+    if (nft_error < 0)
+        snprintf(out->reason, sizeof(out->reason), "nftables can't be read: %s",
+                 strerror(-nft_error));
+}
+
 static void judge_mark(struct survey *survey, struct judgement *out, const struct wanted_item *item,
                        int answer, const struct survey_sight *sight)
 {
     if (item->kind == WANTED_RESTORE_MARK && sight->lacks_route[index_of(item->family)])
         survey->no_route[index_of(item->family)] = true;
     *out = (struct judgement){ .verdict = JUDGE_HOLDS };
-    if (answer == 1 ||
-        nftlist_has(&sight->nft, item->kind == WANTED_SAVE_MARK, item->family, item->mark))
+    if (answer == 1 || nftlist_has(&sight->nft, item))
         return;
+    if (item->kind == WANTED_MARK_REPLIES) {
+        judge_replies(out, sight->nft_error);
+        return;
+    }
     out->verdict = answer == 0 || answer == -ENOENT ? JUDGE_MISSING : JUDGE_UNKNOWN;
     if (answer == -ENOENT)
         survey->no_iptables = true;

@@ -69,12 +69,8 @@ static char *format(const struct wanted *wanted, size_t *len)
 
     if (!file)
         return NULL;
-    for (size_t i = 0; i < wanted->n_items; i++) {
-        const struct wanted_item *item = &wanted->items[i];
-
-        fprintf(file, "%d %d %u %u %s\n", (int)item->kind, item->family == AF_INET6 ? 6 : 4,
-                item->mark, item->table, item->sysctl[0] ? item->sysctl : "-");
-    }
+    for (size_t i = 0; i < wanted->n_items; i++)
+        wanted_write_item(file, &wanted->items[i]);
     if (fclose(file) == 0)
         return text;
     free(text);
@@ -217,22 +213,13 @@ static bool parse_file_name(const char *file_name, char id[CLAIMS_ID_LEN], bool 
 /* returns: 0, or -errno where not all of it was read. */
 static int read_items(FILE *file, struct wanted *out)
 {
-    struct wanted_item item = { 0 };
-    int family;
-    int kind;
+    struct wanted_item item;
+    char line[256];
     int err = 0;
 
-    while (err == 0 && fscanf(file, "%d %d %u %u %63s", &kind, &family, &item.mark, &item.table,
-                              item.sysctl) == 5) {
-        item.kind = (enum wanted_kind)kind;
-        item.family = family == 6 ? AF_INET6 : AF_INET;
-        if (strcmp(item.sysctl, "-") == 0)
-            item.sysctl[0] = '\0';
-        err = wanted_add_item(out, &item);
-    }
-    if (err == 0 && ferror(file))
-        return -EIO;
-    return err == 0 && !feof(file) ? -EBADMSG : err;
+    while (err == 0 && fgets(line, sizeof line, file))
+        err = wanted_parse_item(line, &item) ? wanted_add_item(out, &item) : -EBADMSG;
+    return err == 0 && ferror(file) ? -EIO : err;
 }
 
 static int read_claim(int folder, const char *file_name, struct wanted *out)

@@ -199,6 +199,7 @@ static void install_item(struct install *install, const struct wanted_item *item
         return;
     case WANTED_SAVE_MARK:
     case WANTED_RESTORE_MARK:
+    case WANTED_MARK_REPLIES:
         return; /* install_marks: all of them in one transaction */
     }
 }
@@ -223,11 +224,12 @@ bool install_keeps(const struct install_keep *keep, const struct wanted_item *it
 
 static struct wanted_item mark_item(const struct nftlist_mark *mark, sa_family_t family)
 {
-    return (struct wanted_item){
-        .kind = mark->is_save ? WANTED_SAVE_MARK : WANTED_RESTORE_MARK,
-        .family = family,
-        .mark = mark->mark,
-    };
+    struct wanted_item item = { .kind = mark->kind, .family = family, .mark = mark->mark };
+
+    if (addr_is_set(&mark->source))
+        addr_from_bytes(&item.source, family, addr_bytes(&mark->source), mark->port);
+    item.is_udp = mark->is_udp;
+    return item;
 }
 
 /* What of our table stays; *stale: something in it does not. */
@@ -261,13 +263,12 @@ static int collect_missing(struct wanted *out, const struct wanted *own, bool *m
     for (size_t i = 0; r == 0 && i < own->n_items; i++) {
         const struct wanted_item *item = &own->items[i];
 
-        if (item->kind > WANTED_RESTORE_MARK || wanted_has(out, item))
+        if (!wanted_is_mark(item) || wanted_has(out, item))
             continue;
         if (!is_read)
             r = nft_read(&list, false);
         is_read = true;
-        if (r < 0 ||
-            nftlist_has_of(&list, false, item->kind == WANTED_SAVE_MARK, item->family, item->mark))
+        if (r < 0 || nftlist_has_of(&list, false, item))
             continue;
         *missing = true;
         r = wanted_add_item(out, item);

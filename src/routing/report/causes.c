@@ -255,6 +255,10 @@ void causes_plain(struct causes *causes, const struct listener_config *listener,
 static void describe_reply(struct rtnl *rtnl, const struct listener_config *listener,
                            const struct addr *target, char out[128])
 {
+    if (listener->return_path == RETURN_PATH_ROUTED) {
+        snprintf(out, 128, "its reply has not come back through this host");
+        return;
+    }
     uint32_t mark = listener->return_path == RETURN_PATH_LOOPBACK ? 0 : listener->mark;
     struct addr client = survey_client(addr_family(target));
     struct rtnl_route route;
@@ -367,6 +371,13 @@ static void report_suspects(struct causes *causes, const struct listener_config 
     addr_set_port(&client, CLIENT_PORT);
     report_sink_line(sink, LOG_LEVEL_WARNING,
                      "[!] FAILED: Every piece of the return path is there.");
+    if (listener->return_path == RETURN_PATH_ROUTED) {
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: The target must send its replies to clients through this "
+                         "host, the gateway of its default route, and this host's INPUT chain must "
+                         "let them in. To see its rules: nft list ruleset; iptables-save");
+        return;
+    }
     if (listener->return_path != RETURN_PATH_LOOPBACK)
         effects |= RULESET_SET_MARK;
     if (listener->return_path == RETURN_PATH_CONNMARK)

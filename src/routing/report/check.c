@@ -33,7 +33,8 @@ struct target {
     const struct listener_config *listener;
     const struct addr *addr;
     bool is_local;
-    bool lacks_ipv6; /* nothing to try */
+    char device[IF_NAMESIZE]; /* that leads there; "" where none does */
+    bool lacks_ipv6;          /* nothing to try */
     struct attempt plain;
     struct attempt spoofed;
 };
@@ -98,7 +99,7 @@ static void start_spoofed(struct target *target)
     struct spoof spoof = {
         .source = survey_client(addr_family(target->addr)),
         .target = *target->addr,
-        .mark = target->listener->mark,
+        .mark = listener_config_socket_mark(target->listener),
     };
     bool connected = false;
     int err = spoof_connect(&spoof, &connected);
@@ -115,8 +116,11 @@ static void look_up(struct target *target, struct rtnl *rtnl, const struct wante
     struct rtnl_route route;
 
     target->lacks_ipv6 = addr_family(target->addr) == AF_INET6 && !host->has_ipv6;
-    target->is_local =
-        rtnl_lookup(rtnl, target->addr, NULL, 0, &route) == 0 && route.type == RTN_LOCAL;
+    if (rtnl_lookup(rtnl, target->addr, NULL, 0, &route) < 0)
+        return;
+    target->is_local = route.type == RTN_LOCAL;
+    if (route.oif != 0)
+        (void)if_indextoname(route.oif, target->device);
 }
 
 static void continue_attempt(struct attempt *attempt, const struct addr *addr, short ready)
@@ -231,11 +235,36 @@ static void report_disabled_ipv6(const struct target *target, const struct repor
             "it on: sysctl -w net.ipv6.conf.all.disable_ipv6=0");
 }
 
+/* Replies come back by the same device, or are lost. */
+static bool report_device(const struct target *target, const char *host,
+                          const struct report_sink *sink)
+{
+    bool is_elsewhere = !target->is_local && target->device[0] != '\0';
+
+    if (is_elsewhere)
+        report_sink_line(sink, LOG_LEVEL_INFO,
+                         "[+] OK. Routing to %s points to a machine behind %s.", host,
+                         target->device);
+    else
+        report_sink_line(
+            sink, LOG_LEVEL_WARNING,
+            target->is_local
+                ? "[!] FAILED: Target %s is on this machine: return path routed is for "
+                  "others. Use auto."
+                : "[!] FAILED: There is no route to target %s.",
+            host);
+    if (!is_elsewhere && !target->is_local)
+        report_disabled_ipv6(target, sink);
+    return is_elsewhere;
+}
+
 static bool report_local(const struct target *target, const struct report_sink *sink)
 {
     char text[ADDR_STRLEN];
 
     addr_format_host(target->addr, text);
+    if (target->listener->return_path == RETURN_PATH_ROUTED)
+        return report_device(target, text, sink);
     if (target->is_local)
         report_sink_line(sink, LOG_LEVEL_INFO, "[+] OK. Routing to %s points to a local machine.",
                          text);
@@ -243,7 +272,8 @@ static bool report_local(const struct target *target, const struct report_sink *
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: Target %s isn't on a local machine: its replies go to the "
                          "clients and not back here. Run mmproxy on the machine, or in the network "
-                         "namespace, that has this address.",
+                         "namespace, that has this address; or, where its replies to clients pass "
+                         "this machine, use return path routed.",
                          text);
     if (!target->is_local)
         report_disabled_ipv6(target, sink);

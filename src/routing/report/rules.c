@@ -61,7 +61,7 @@ static void print_networkd(FILE *out, const struct wanted *wanted)
         fprintf(out, "# %s = 1\n", wanted->items[i].sysctl);
     }
     for (size_t i = 0; i < wanted->n_items; i++) {
-        if (wanted->items[i].kind > WANTED_RESTORE_MARK)
+        if (!wanted_is_mark(&wanted->items[i]))
             continue;
         if (!has_marks)
             fputs("\n# To be run at boot, systemd-networkd does not know them:\n", out);

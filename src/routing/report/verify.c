@@ -10,13 +10,17 @@
 
 enum { TAB = 8 };
 
-static bool is_xtables(const struct wanted_item *item)
+/* Lines of one program have their marks in one column, as the original's. */
+enum group { GROUP_XTABLES, GROUP_NFT, GROUP_OTHERS, GROUPS };
+
+static enum group group_of(const struct wanted_item *item)
 {
-    return item->kind == WANTED_SAVE_MARK || item->kind == WANTED_RESTORE_MARK;
+    if (item->kind == WANTED_MARK_REPLIES)
+        return GROUP_NFT;
+    return wanted_is_mark(item) ? GROUP_XTABLES : GROUP_OTHERS;
 }
 
-/* The column of the marks: the original has one for the iptables lines and one for others. */
-static int column(const struct wanted *wanted, bool of_xtables)
+static int column(const struct wanted *wanted, enum group group)
 {
     char command[WANTED_COMMAND_MAX];
     size_t longest = 0;
@@ -24,7 +28,7 @@ static int column(const struct wanted *wanted, bool of_xtables)
     for (size_t i = 0; i < wanted->n_items; i++) {
         size_t len = strlen(wanted_command(&wanted->items[i], command));
 
-        if (is_xtables(&wanted->items[i]) == of_xtables && len > longest)
+        if (group_of(&wanted->items[i]) == group && len > longest)
             longest = len;
     }
     return (int)(longest / TAB + 1) * TAB;
@@ -82,16 +86,17 @@ static void report_item(const struct wanted_item *item, const struct judgement *
 static bool report_items(const struct wanted *wanted, const struct survey *survey,
                          const struct report_sink *sink)
 {
-    int width_xtables = column(wanted, true);
-    int width = column(wanted, false);
+    int widths[GROUPS];
     bool all = true;
 
     report_sink_line(sink, LOG_LEVEL_NOTICE,
                      "[ ] Remember to set the reverse routing rules correctly:");
+    for (int group = 0; group < GROUPS; group++)
+        widths[group] = column(wanted, (enum group)group);
     for (size_t i = 0; i < wanted->n_items; i++) {
         const struct wanted_item *item = &wanted->items[i];
 
-        report_item(item, &survey->items[i], is_xtables(item) ? width_xtables : width, sink);
+        report_item(item, &survey->items[i], widths[group_of(item)], sink);
         all &= survey->items[i].verdict == JUDGE_HOLDS;
     }
     return all;

@@ -94,21 +94,28 @@ bool judge_rule_serves(const struct rtnl_rule *rule, const struct wanted_item *i
 
 enum match { MATCH_NO, MATCH_MAYBE, MATCH_YES };
 
+static bool may_come_in_by(const char *name, const struct wanted_reply *reply)
+{
+    return reply->is_routed ? strcmp(name, "lo") != 0 : is_empty_or_lo(name);
+}
+
 /* Every selector but the destination. A reply leaves by no VRF and no tunnel. */
 static enum match match_selectors(const struct walk *walk, const struct rtnl_rule *rule)
 {
     const struct wanted_reply *reply = walk->reply;
     uint16_t port = addr_port(&reply->source);
 
-    if (!is_empty_or_lo(rule->iif) || rule->oif[0] != '\0' || rule->is_tunnel || rule->is_l3mdev ||
-        !mark_matches(rule, reply->mark) ||
+    if (!may_come_in_by(rule->iif, reply) || rule->oif[0] != '\0' || rule->is_tunnel ||
+        rule->is_l3mdev || !mark_matches(rule, reply->mark) ||
         (rule->ip_protocol != 0 && rule->ip_protocol != IPPROTO_TCP) ||
         !in_prefix(addr_bytes(&reply->source), rule->src, rule->src_len) ||
-        (rule->has_uids && (walk->uid < rule->first_uid || walk->uid > rule->last_uid)) ||
+        (rule->has_uids &&
+         (reply->is_routed || walk->uid < rule->first_uid || walk->uid > rule->last_uid)) ||
         (rule->last_sport != 0 && (port < rule->first_sport || port > rule->last_sport)))
         return MATCH_NO;
     /* The service may set a type of service; a client may come from a low port. */
-    if (rule->special || rule->tos != 0 || rule->suppress_group >= 0 ||
+    if (rule->special || rule->tos != 0 || (reply->is_routed && rule->iif[0] != '\0') ||
+        rule->suppress_group >= 0 ||
         (rule->last_dport != 0 && rule->last_dport < FIRST_CLIENT_PORT))
         return MATCH_MAYBE;
     return MATCH_YES;

@@ -13,6 +13,7 @@ struct place {
     bool is_own;
     bool is_v4;
     bool is_v6;
+    bool is_prerouting;
     bool saves;    /* behind connection tracking in prerouting */
     bool restores; /* a route chain in output: it looks the route up anew */
 };
@@ -23,23 +24,29 @@ void nftlist_close(struct nftlist *list)
     *list = (struct nftlist){ 0 };
 }
 
-bool nftlist_has_of(const struct nftlist *list, bool own, bool is_save, sa_family_t family,
-                    uint32_t mark)
+static bool does(const struct nftlist_mark *mark, const struct wanted_item *item)
+{
+    if (mark->kind != item->kind || mark->mark != item->mark ||
+        !(item->family == AF_INET6 ? mark->is_v6 : mark->is_v4))
+        return false;
+    return item->kind != WANTED_MARK_REPLIES ||
+           (!(item->is_udp ? mark->is_tcp : mark->is_udp) &&
+            (mark->port == 0 || mark->port == addr_port(&item->source)) &&
+            (!addr_is_set(&mark->source) || addr_equal_host(&mark->source, &item->source)));
+}
+
+bool nftlist_has_of(const struct nftlist *list, bool own, const struct wanted_item *item)
 {
     for (size_t i = 0; i < list->n_items; i++) {
-        const struct nftlist_mark *item = &list->items[i];
-
-        if (item->is_own == own && item->is_save == is_save && item->mark == mark &&
-            (family == AF_INET6 ? item->is_v6 : item->is_v4))
+        if (list->items[i].is_own == own && does(&list->items[i], item))
             return true;
     }
     return false;
 }
 
-bool nftlist_has(const struct nftlist *list, bool is_save, sa_family_t family, uint32_t mark)
+bool nftlist_has(const struct nftlist *list, const struct wanted_item *item)
 {
-    return nftlist_has_of(list, true, is_save, family, mark) ||
-           nftlist_has_of(list, false, is_save, family, mark);
+    return nftlist_has_of(list, true, item) || nftlist_has_of(list, false, item);
 }
 
 static int add(struct nftlist *list, const struct nftlist_mark *item)
@@ -81,12 +88,20 @@ static bool take_number(const char **text, uint32_t *out)
     return true;
 }
 
+static bool take_one_of(const char **text, const char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (take(text, words[i]))
+            return true;
+    }
+    return false;
+}
+
 /* What a rule may say besides the mark without leaving a session's packets out. */
 static bool take_harmless(const char **text, struct place *place)
 {
     static const char *const words[] = { "meta l4proto tcp", "meta l4proto 6", "ip protocol tcp",
-                                         "ip protocol 6",    "iif lo",         "iif \"lo\"",
-                                         "iifname \"lo\"",   "iifname lo" };
+                                         "ip protocol 6" };
     uint32_t number;
 
     if (take(text, "meta nfproto ipv4") || take(text, "meta nfproto 2")) {
@@ -102,11 +117,15 @@ static bool take_harmless(const char **text, struct place *place)
             take_number(text, &number);
         return true;
     }
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (take(text, words[i]))
-            return true;
-    }
-    return false;
+    return take_one_of(text, words, sizeof words / sizeof *words);
+}
+
+/* connmark's packets all come in on lo. */
+static bool take_lo(const char **text)
+{
+    static const char *const words[] = { "iif lo", "iif \"lo\"", "iifname \"lo\"", "iifname lo" };
+
+    return take_one_of(text, words, sizeof words / sizeof *words);
 }
 
 static bool take_condition(const char **text, bool is_save, uint32_t *mark)
@@ -124,6 +143,21 @@ static bool take_statement(const char **text, bool is_save)
     return take(text, "meta mark set ct mark") || take(text, "mark set ct mark");
 }
 
+static bool is_end(const char *text)
+{
+    return *text == '\0' || *text == '#' || take(&text, "comment") ||
+           strncmp(text, "comment ", 8) == 0;
+}
+
+/* Fills in what the rule has of its place. returns: does it do anything there? */
+static bool stands_in(struct place place, struct nftlist_mark *out)
+{
+    out->is_own = place.is_own;
+    out->is_v4 = place.is_v4;
+    out->is_v6 = place.is_v6;
+    return out->mark != 0 && (place.is_v4 || place.is_v6);
+}
+
 /* Is the rule, from its first word on, one that saves (or restores) one mark? */
 static bool is_mark_rule(const char *text, bool is_save, struct place place,
                          struct nftlist_mark *out)
@@ -133,17 +167,76 @@ static bool is_mark_rule(const char *text, bool is_save, struct place place,
     while (!take_statement(&text, is_save)) {
         if (!has_mark && take_condition(&text, is_save, &out->mark))
             has_mark = true;
-        else if (!take_harmless(&text, &place))
+        else if (!take_harmless(&text, &place) && !take_lo(&text))
             return false;
     }
-    if (*text != '\0' && *text != '#' && !take(&text, "comment") &&
-        strncmp(text, "comment ", 8) != 0)
+    out->kind = is_save ? WANTED_SAVE_MARK : WANTED_RESTORE_MARK;
+    return has_mark && is_end(text) && stands_in(place, out);
+}
+
+/* "ip saddr 172.18.0.2"; a prefix, a set or a range leaves packets out. */
+static bool take_source(const char **text, struct place *place, struct addr *out)
+{
+    const char *at = *text;
+    bool is_v6 = take(&at, "ip6 saddr");
+    char host[ADDR_STRLEN];
+
+    if (addr_is_set(out) || (!is_v6 && !take(&at, "ip saddr")))
         return false;
-    out->is_save = is_save;
-    out->is_own = place.is_own;
-    out->is_v4 = place.is_v4;
-    out->is_v6 = place.is_v6;
-    return has_mark && out->mark != 0 && (place.is_v4 || place.is_v6);
+    size_t len = strcspn(at, " ");
+    if (len >= sizeof host)
+        return false;
+    memcpy(host, at, len);
+    host[len] = '\0';
+    if (addr_parse_host(out, host) || (addr_family(out) == AF_INET6) != is_v6) {
+        *out = (struct addr){ 0 };
+        return false;
+    }
+    *(is_v6 ? &place->is_v4 : &place->is_v6) = false;
+    *text = at + len + strspn(at + len, " ");
+    return true;
+}
+
+static bool take_port(const char **text, struct nftlist_mark *out)
+{
+    const char *at = *text;
+    bool is_udp = take(&at, "udp sport");
+    uint32_t port;
+
+    if (out->port != 0 || (!is_udp && !take(&at, "tcp sport")) || !take_number(&at, &port) ||
+        port == 0 || port > UINT16_MAX)
+        return false;
+    *(is_udp ? &out->is_udp : &out->is_tcp) = true;
+    out->port = (uint16_t)port;
+    *text = at;
+    return true;
+}
+
+static bool take_protocol(const char **text, struct nftlist_mark *out)
+{
+    bool is_tcp = take(text, "meta l4proto tcp") || take(text, "meta l4proto 6");
+    bool is_udp = !is_tcp && (take(text, "meta l4proto udp") || take(text, "meta l4proto 17"));
+
+    out->is_tcp |= is_tcp;
+    out->is_udp |= is_udp;
+    return is_tcp || is_udp;
+}
+
+/* Is the rule, from its first word on, one that marks the replies of a target, or of all? */
+static bool is_replies_rule(const char *text, struct place place, struct nftlist_mark *out)
+{
+    bool has_socket = false;
+
+    *out = (struct nftlist_mark){ .kind = WANTED_MARK_REPLIES };
+    while (!take(&text, "meta mark set")) {
+        if (take(&text, "socket transparent 1"))
+            has_socket = true;
+        else if (!take_source(&text, &place, &out->source) && !take_port(&text, out) &&
+                 !take_protocol(&text, out) && !take_harmless(&text, &place))
+            return false;
+    }
+    return take_number(&text, &out->mark) && is_end(text) && has_socket &&
+           !(out->is_tcp && out->is_udp) && stands_in(place, out);
 }
 
 static void enter_table(struct place *place, const char *text)
@@ -159,6 +252,11 @@ static void enter_table(struct place *place, const char *text)
     }
 }
 
+static void leave_chain(struct place *place)
+{
+    place->is_prerouting = place->saves = place->restores = false;
+}
+
 /* "type filter hook prerouting priority -150; policy accept;" */
 static void enter_chain(struct place *place, const char *text)
 {
@@ -166,10 +264,11 @@ static void enter_chain(struct place *place, const char *text)
     char hook[16];
     int priority;
 
-    place->saves = place->restores = false;
+    leave_chain(place);
     if (sscanf(text, "type %15s hook %15s priority %d", type, hook, &priority) != 3)
         return;
-    place->saves = strcmp(hook, "prerouting") == 0 && priority > CONNTRACK_PRIORITY;
+    place->is_prerouting = strcmp(hook, "prerouting") == 0;
+    place->saves = place->is_prerouting && priority > CONNTRACK_PRIORITY;
     place->restores =
         strcmp(hook, "output") == 0 && strcmp(type, "route") == 0 && priority > CONNTRACK_PRIORITY;
 }
@@ -181,11 +280,12 @@ static int take_line(struct nftlist *list, struct place *place, const char *line
     if (take(&line, "table"))
         enter_table(place, line);
     else if (strncmp(line, "chain ", 6) == 0)
-        place->saves = place->restores = false;
+        leave_chain(place);
     else if (strncmp(line, "type ", 5) == 0)
         enter_chain(place, line);
     else if ((place->saves && is_mark_rule(line, true, *place, &item)) ||
-             (place->restores && is_mark_rule(line, false, *place, &item)))
+             (place->restores && is_mark_rule(line, false, *place, &item)) ||
+             (place->is_prerouting && is_replies_rule(line, *place, &item)))
         return add(list, &item);
     return 0;
 }

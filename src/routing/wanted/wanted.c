@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmproxy/routing/wanted/wanted.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include "mmproxy/base/shell.h"
 
 /* The most that one listener needs for one family: save, restore, rule, route, two sysctls. */
-enum { PER_FAMILY_MAX = 6 };
+enum { PER_FAMILY_MAX = 6, TABLE_NAME_MAX = 96 };
 
 const char *wanted_prefix(sa_family_t family)
 {
@@ -20,7 +21,13 @@ const char *wanted_prefix(sa_family_t family)
 bool wanted_item_equal(const struct wanted_item *a, const struct wanted_item *b)
 {
     return a->kind == b->kind && a->family == b->family && a->mark == b->mark &&
-           a->table == b->table && strcmp(a->sysctl, b->sysctl) == 0;
+           a->table == b->table && strcmp(a->sysctl, b->sysctl) == 0 && a->is_udp == b->is_udp &&
+           addr_equal(&a->source, &b->source);
+}
+
+static const char *protocol_of(const struct wanted_item *item)
+{
+    return item->is_udp ? "udp" : "tcp";
 }
 
 bool wanted_has(const struct wanted *wanted, const struct wanted_item *item)
@@ -32,13 +39,50 @@ bool wanted_has(const struct wanted *wanted, const struct wanted_item *item)
     return false;
 }
 
+bool wanted_is_mark(const struct wanted_item *item)
+{
+    return item->kind <= WANTED_MARK_REPLIES;
+}
+
 bool wanted_has_marks(const struct wanted *wanted)
 {
     for (size_t i = 0; i < wanted->n_items; i++) {
-        if (wanted->items[i].kind <= WANTED_RESTORE_MARK)
+        if (wanted_is_mark(&wanted->items[i]))
             return true;
     }
     return false;
+}
+
+void wanted_write_item(FILE *file, const struct wanted_item *item)
+{
+    char source[ADDR_STRLEN] = "-";
+
+    if (item->kind == WANTED_MARK_REPLIES)
+        addr_format(&item->source, source);
+    fprintf(file, "%d %d %u %u %s %s %s\n", (int)item->kind, item->family == AF_INET6 ? 6 : 4,
+            item->mark, item->table, item->sysctl[0] ? item->sysctl : "-", source,
+            protocol_of(item));
+}
+
+bool wanted_parse_item(const char *line, struct wanted_item *out)
+{
+    char source[ADDR_STRLEN];
+    char protocol[4];
+    int family;
+    int kind;
+
+    _Static_assert(WANTED_SYSCTL_MAX == 64 && ADDR_STRLEN > 63, "the widths below");
+    *out = (struct wanted_item){ 0 };
+    if (sscanf(line, "%d %d %u %u %63s %63s %3s", &kind, &family, &out->mark, &out->table,
+               out->sysctl, source, protocol) != 7 ||
+        kind < 0 || kind > WANTED_SYSCTL)
+        return false;
+    out->kind = (enum wanted_kind)kind;
+    out->family = family == 6 ? AF_INET6 : AF_INET;
+    out->is_udp = strcmp(protocol, "udp") == 0;
+    if (strcmp(out->sysctl, "-") == 0)
+        out->sysctl[0] = '\0';
+    return strcmp(source, "-") == 0 || addr_parse(&out->source, source) == NULL;
 }
 
 int wanted_add_item(struct wanted *wanted, const struct wanted_item *item)
@@ -117,6 +161,14 @@ static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
     if (!target || (family == AF_INET6 && !host->has_ipv6))
         return 0;
     item.mark = mark;
+    if (listener->return_path == RETURN_PATH_ROUTED) {
+        item.kind = WANTED_MARK_REPLIES;
+        item.source = *target;
+        item.is_udp = listener->protocol == PROTOCOL_UDP;
+        out[n++] = item;
+        item.source = (struct addr){ 0 };
+        item.is_udp = false;
+    }
     if (listener->return_path == RETURN_PATH_CONNMARK) {
         item.kind = WANTED_SAVE_MARK;
         out[n++] = item;
@@ -140,7 +192,7 @@ static bool has_reply(const struct wanted *wanted, const struct wanted_reply *re
         const struct wanted_reply *other = &wanted->replies[i];
 
         if (other->mark == reply->mark && other->table == reply->table &&
-            addr_equal(&other->source, &reply->source))
+            other->is_routed == reply->is_routed && addr_equal(&other->source, &reply->source))
             return true;
     }
     return false;
@@ -153,6 +205,7 @@ static int add_reply(struct wanted *wanted, const struct listener_config *listen
     struct wanted_reply reply = {
         .mark = listener->return_path == RETURN_PATH_LOOPBACK ? 0 : listener->mark,
         .table = listener->table,
+        .is_routed = listener->return_path == RETURN_PATH_ROUTED,
     };
     struct wanted_reply *replies;
 
@@ -169,10 +222,10 @@ static int add_reply(struct wanted *wanted, const struct listener_config *listen
     return 0;
 }
 
-/* The original tells all iptables commands first, then the routing, then (ours) sysctls. */
+/* The original tells all rules of a firewall first, then the routing, then (ours) sysctls. */
 static int order(enum wanted_kind kind)
 {
-    return kind <= WANTED_RESTORE_MARK ? 0 : kind == WANTED_SYSCTL ? 2 : 1;
+    return kind <= WANTED_MARK_REPLIES ? 0 : kind == WANTED_SYSCTL ? 2 : 1;
 }
 
 static int add_listener(struct wanted *wanted, const struct listener_config *listener,
@@ -247,6 +300,53 @@ static const char *format_route(const struct wanted_item *item, const char *verb
     return buf;
 }
 
+static const char *format_source(const struct wanted_item *item, char buf[INET6_ADDRSTRLEN])
+{
+    return inet_ntop(item->family, addr_bytes(&item->source), buf, INET6_ADDRSTRLEN);
+}
+
+const char *wanted_nft_rule(const struct wanted_item *item, char buf[WANTED_COMMAND_MAX])
+{
+    char source[INET6_ADDRSTRLEN];
+
+    snprintf(buf, WANTED_COMMAND_MAX,
+             "%s saddr %s %s sport %u socket transparent 1 meta mark set %u",
+             item->family == AF_INET6 ? "ip6" : "ip", format_source(item, source),
+             protocol_of(item), addr_port(&item->source), item->mark);
+    return buf;
+}
+
+/*
+ * A table for each target, so that it can be taken down by name. It is not the table that mmproxy
+ * makes itself, which is rewritten as a whole. A name can't have a colon in it.
+ */
+static const char *format_table(const struct wanted_item *item, char buf[TABLE_NAME_MAX])
+{
+    char source[INET6_ADDRSTRLEN];
+
+    snprintf(buf, TABLE_NAME_MAX, "mmproxy-%s-%s-%u-mark-%u", format_source(item, source),
+             protocol_of(item), addr_port(&item->source), item->mark);
+    for (char *at = buf; (at = strchr(at, ':'));)
+        *at = '_';
+    return buf;
+}
+
+static const char *format_nft(const struct wanted_item *item, bool is_undo, char *buf)
+{
+    char rule[WANTED_COMMAND_MAX];
+    char table[TABLE_NAME_MAX];
+
+    format_table(item, table);
+    if (is_undo)
+        snprintf(buf, WANTED_COMMAND_MAX, "nft delete table inet %s", table);
+    else
+        snprintf(buf, WANTED_COMMAND_MAX,
+                 "nft 'table inet %s { chain prerouting { type filter hook prerouting priority "
+                 "mangle; %.130s; }; }'",
+                 table, wanted_nft_rule(item, rule));
+    return buf;
+}
+
 static const char *format_xtables(const struct wanted_item *item, const char *verb, char *buf)
 {
     bool save = item->kind == WANTED_SAVE_MARK;
@@ -275,6 +375,8 @@ const char *wanted_command(const struct wanted_item *item, char buf[WANTED_COMMA
     case WANTED_SAVE_MARK:
     case WANTED_RESTORE_MARK:
         return format_xtables(item, "-I", buf);
+    case WANTED_MARK_REPLIES:
+        return format_nft(item, false, buf);
     case WANTED_RULE:
         return format_rule(item, "add", buf);
     case WANTED_ROUTE:
@@ -291,6 +393,8 @@ const char *wanted_undo(const struct wanted_item *item, char buf[WANTED_COMMAND_
     case WANTED_SAVE_MARK:
     case WANTED_RESTORE_MARK:
         return format_xtables(item, "-D", buf);
+    case WANTED_MARK_REPLIES:
+        return format_nft(item, true, buf);
     case WANTED_RULE:
         return format_rule(item, "del", buf);
     case WANTED_ROUTE:

@@ -165,7 +165,7 @@ static int open_socket(struct udp_session *session)
     struct spoof spoof = {
         .source = session->client,
         .target = *target_of(session),
-        .mark = config->mark,
+        .mark = listener_config_socket_mark(config),
         .preserve_port = config->preserve_client_port,
     };
     int fd;

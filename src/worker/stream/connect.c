@@ -43,7 +43,7 @@ static enum session_state start_connecting(struct session *session)
     struct spoof spoof = {
         .source = session->client,
         .target = *target_of(session),
-        .mark = config->mark,
+        .mark = listener_config_socket_mark(config),
         .keepalive_s = config->keepalive_s,
         .preserve_port = config->preserve_client_port,
         .sends_at_once = session->header_len > 0,

@@ -17,6 +17,7 @@ struct survey_sight {
     struct rtnl_routes routes[2];
     bool lacks_route[2]; /* some public addresses have no route at all, whatever the mark */
     struct nftlist nft;
+    int nft_error; /* why it could not be read, -errno; 0 = it could */
     /*
      * Owned, one for each wanted item. Sysctls: the value, or -errno. Save and restore items: what
      * xtables_has said; 0 for one that nftables has.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * nftlist: finds the CONNMARK rules, or what does the same, in the text of `nft list
- * ruleset`; iptables-nft's rules stand there too. Pure.
+ * nftlist: finds the rules that marks need (wanted_is_mark), or what does the same, in the text
+ * of `nft list ruleset`; iptables-nft's rules stand there too. Pure.
  */
 #ifndef MMPROXY_ROUTING_WANTED_NFTLIST_H
 #define MMPROXY_ROUTING_WANTED_NFTLIST_H
@@ -9,18 +9,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
+
+#include "mmproxy/base/addr.h"
+#include "mmproxy/routing/wanted/wanted.h"
 
 /* The table that mmproxy installs itself, of family inet. */
 #define NFTLIST_OWN_TABLE "mmproxy"
 
-/* A rule that saves (prerouting) or restores (output) a mark. */
+/* A rule that does what an item of one of the kinds for which wanted_is_mark holds wants. */
 struct nftlist_mark {
-    bool is_save;
+    enum wanted_kind kind;
     bool is_own; /* it stands in our own table */
     bool is_v4;  /* it holds for IPv4 packets */
     bool is_v6;
     uint32_t mark;
+    struct addr source; /* WANTED_MARK_REPLIES: of this address alone, with any port; unset = all */
+    uint16_t port;      /* ... and from this port alone; 0 = all */
+    bool is_tcp;        /* ... and of this protocol alone; neither = all */
+    bool is_udp;
 };
 
 /* All zero is empty. */
@@ -36,10 +42,10 @@ struct nftlist {
 int nftlist_parse(struct nftlist *list, const char *text);
 void nftlist_close(struct nftlist *list);
 
-bool nftlist_has(const struct nftlist *list, bool is_save, sa_family_t family, uint32_t mark);
+/* Is there a rule for the item? */
+bool nftlist_has(const struct nftlist *list, const struct wanted_item *item);
 
 /* The same, but rules in our own table (own true), or in others' tables (own false), alone. */
-bool nftlist_has_of(const struct nftlist *list, bool own, bool is_save, sa_family_t family,
-                    uint32_t mark);
+bool nftlist_has_of(const struct nftlist *list, bool own, const struct wanted_item *item);
 
 #endif

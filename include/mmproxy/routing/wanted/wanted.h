@@ -12,12 +12,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "mmproxy/config/config.h"
 
 enum wanted_kind {
     WANTED_SAVE_MARK,    /* connmark: the connection takes over the mark of its first packet */
     WANTED_RESTORE_MARK, /* connmark: its replies get that mark */
+    WANTED_MARK_REPLIES, /* routed: what the target sends to a socket of ours gets the mark */
     WANTED_RULE,         /* replies look their route up in our table ... */
     WANTED_ROUTE,        /* ... where every address is this host's */
     WANTED_SYSCTL,       /* set to 1 */
@@ -25,7 +27,7 @@ enum wanted_kind {
 
 enum {
     WANTED_SYSCTL_MAX = 64,
-    WANTED_COMMAND_MAX = 160,
+    WANTED_COMMAND_MAX = 320,
     /*
      * Of the rules that mmproxy installs itself: long before the main table's 32766 and
      * before those that VPNs use (strongSwan 220, Tailscale 5210).
@@ -39,6 +41,8 @@ struct wanted_item {
     uint32_t mark;                  /* 0: a rule by source prefix (loopback), or not of use */
     uint32_t table;                 /* rules and routes */
     char sysctl[WANTED_SYSCTL_MAX]; /* as sysctl(8) writes it, '/' for a '.' in a name */
+    struct addr source;             /* WANTED_MARK_REPLIES: the target; else not set */
+    bool is_udp;                    /* the same: its protocol; else false */
 };
 
 /* What comes back from a target: which rules apply to it? */
@@ -46,6 +50,7 @@ struct wanted_reply {
     struct addr source; /* the target */
     uint32_t mark;      /* as the item of its rule has it */
     uint32_t table;
+    bool is_routed; /* it comes in by some device, and not from a socket of this host */
 };
 
 /* All zero is empty. */
@@ -78,8 +83,16 @@ void wanted_close(struct wanted *wanted);
 bool wanted_item_equal(const struct wanted_item *a, const struct wanted_item *b);
 bool wanted_has(const struct wanted *wanted, const struct wanted_item *item);
 
-/* Is there anything that nftables or iptables does: an item to save or restore a mark? */
+/* Is it a rule of nftables or iptables? Those of ours stand in one table. */
+bool wanted_is_mark(const struct wanted_item *item);
 bool wanted_has_marks(const struct wanted *wanted);
+
+/* The rule of WANTED_MARK_REPLIES as nft(8) writes it, for a chain in prerouting; returns buf. */
+const char *wanted_nft_rule(const struct wanted_item *item, char buf[WANTED_COMMAND_MAX]);
+
+/* An item as one line of a file, and back. returns: false where the line makes no sense. */
+void wanted_write_item(FILE *file, const struct wanted_item *item);
+bool wanted_parse_item(const char *line, struct wanted_item *out);
 
 /* Does this listener need the item (for its target of the item's family)? */
 bool wanted_is_for(const struct wanted_item *item, const struct listener_config *listener,

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+Return path routed: targets on other machines whose replies pass through this host, as those of
+containers on a bridge and of namespaces behind a veth pair.
+"""
+
+import re
+import signal
+
+import pytest
+
+from lib import conf, daemon, header, netns, proc, routing
+from lib.conn import connect
+from lib.reloading import RELOADED
+from lib.target import EchoTarget
+from lib.topology import CLIENT_OF, LB4, LB6, ORIGIN_OF
+from lib.wait import until
+
+HOST_OF = {4: "172.18.0.1", 6: "fd18::1"}
+BOX_OF = {4: "172.18.0.2", 6: "fd18::2"}
+LB_OF = {4: LB4, 6: LB6}
+
+
+class Box:
+    """A namespace whose default route is the origin: behind a bridge, as containers are, or not."""
+
+    def __init__(self, origin, is_bridged):
+        self.origin, self.namespace = origin, netns.Namespace()
+        self.device = "br0" if is_bridged else "box0"
+        netns.link(origin, "box0", self.namespace, "eth0")
+        if is_bridged:
+            origin.ip("link add br0 type bridge", "link set box0 master br0",
+                      "link set br0 addrgenmode none up")
+        origin.ip(f"address add {HOST_OF[4]}/24 dev {self.device}",
+                  f"address add {HOST_OF[6]}/64 dev {self.device} nodad",
+                  # A router asks for its neighbours from this one.
+                  f"address add fe80::1/64 dev {self.device} nodad",
+                  "link set box0 addrgenmode none up")
+        self.namespace.ip("link set lo up",
+                          f"address add {BOX_OF[4]}/24 dev eth0",
+                          f"address add {BOX_OF[6]}/64 dev eth0 nodad",
+                          "link set eth0 addrgenmode none up",
+                          f"route add default via {HOST_OF[4]}",
+                          f"-6 route add default via {HOST_OF[6]}")
+        netns.wait_link(origin, "box0")
+        netns.wait_link(self.namespace, "eth0")
+        origin.sysctl("net.ipv4.ip_forward", 1)
+        origin.sysctl("net.ipv6.conf.all.forwarding", 1)
+        for name in ("all", self.device):
+            origin.sysctl(f"net.ipv4.conf.{name}.rp_filter", 1)
+        self.services = {version: EchoTarget(self.namespace, BOX_OF[version], 25)
+                         for version in (4, 6)}
+
+    def close(self):
+        for service in self.services.values():
+            service.close()
+        self.namespace.close()
+
+
+@pytest.fixture(params=[True, False], ids=["bridge", "veth"])
+def box(request, plain_net):
+    """With strict rp_filter, and docker's masquerading of what leaves its network."""
+    routing.create_mangle(plain_net.origin)
+    made = Box(plain_net.origin, request.param)
+    for tool, network in (("iptables", "172.18.0.0/24"), ("ip6tables", "fd18::/64")):
+        plain_net.origin.run(tool, "-t", "nat", "-A", "POSTROUTING", "-s", network,
+                             "!", "-o", made.device, "-j", "MASQUERADE")
+    yield made
+    made.close()
+
+
+def listener(**keys):
+    return conf.listener(**({"target_v4": f"{BOX_OF[4]}:25", "target_v6": f"[{BOX_OF[6]}]:25",
+                             "return_path": "routed"} | keys))
+
+
+def write(directory, *listeners, **settings):
+    return conf.write(directory, listeners or [listener()],
+                      **({"workers": 1, "routing": "managed"} | settings))
+
+
+def environment(directory):
+    return {"RUNTIME_DIRECTORY": str(directory / "run")}
+
+
+@pytest.fixture
+def start(origin, launch, directory):
+    def make(config):
+        gateway = launch(origin, "-c", config, env=environment(directory))
+        gateway.wait_listening(*conf.LISTEN)
+        return gateway
+    return make
+
+
+def session(net, box, version, port=51234):
+    peer = connect(net.lb, ORIGIN_OF[4], conf.PORT)
+    peer.send(header.v2(CLIENT_OF[version], port) + b"hello")
+    assert peer.recv(5) == b"hello"
+    assert (CLIENT_OF[version], port) in box.services[version].sources
+    return peer
+
+
+def echoes(peer):
+    peer.send(b"still here")
+    return peer.recv(10) == b"still here"
+
+
+def direct(net, box, version):
+    """Not through mmproxy: from the load balancer's machine, which has a route to the box."""
+    family = ["-6"] if version == 6 else []
+    net.lb.run("ip", *family, "route", "replace", BOX_OF[version], "via", ORIGIN_OF[version])
+    connection = connect(net.lb, BOX_OF[version], 25)
+    routing.talk(connection, box.services[version])
+    return connection
+
+
+def check(origin, directory, config):
+    where = f"RUNTIME_DIRECTORY={directory / 'run'}"
+    return daemon.run(("--check", "-c", config), directory, origin, prefix=("env", where))
+
+
+def tables(origin):
+    return origin.run("nft", "list", "tables")
+
+
+def shell(origin, directory, config, form):
+    text = daemon.run((f"--rules={form}", "-c", config), directory, origin).stdout
+    routing.shell(origin, text)
+
+
+@pytest.mark.parametrize("version", (4, 6))
+def test_manual_by_the_commands_that_are_printed(version, box, origin, plain_net, directory, start):
+    before = routing.snapshot(origin)
+    config = write(directory, routing="manual")
+    assert check(origin, directory, config).returncode == 1
+    shell(origin, directory, config, "shell")
+    done = check(origin, directory, config)
+    assert done.returncode == 0, done.stderr
+    assert "[!]" not in done.stderr
+    assert f"Routing to {BOX_OF[version]} points to a machine behind {box.device}." in done.stderr
+    gateway = start(config)
+    open_direct = direct(plain_net, box, version)
+    session(plain_net, box, version).close()
+    assert echoes(open_direct)
+    gateway.stop()
+    shell(origin, directory, config, "undo")
+    assert routing.snapshot(origin) == before
+
+
+@pytest.mark.parametrize("version", (4, 6))
+def test_managed_leaves_nothing_behind(version, box, origin, plain_net, directory, start):
+    before = routing.snapshot(origin)
+    open_direct = direct(plain_net, box, version)
+    gateway = start(write(directory))
+    assert not gateway.find(r"\[!\] Return path.*")
+    kept = session(plain_net, box, version)
+    assert echoes(open_direct)
+    direct(plain_net, box, version).close()
+    kept.close()
+    gateway.stop()
+    assert echoes(open_direct)
+    assert routing.snapshot(origin) == before
+
+
+def test_a_closed_port_is_refused_at_once(box, origin, plain_net, directory, start):
+    box.services[4].close()
+    gateway = start(write(directory))
+    peer = connect(plain_net.lb, ORIGIN_OF[4], conf.PORT)
+    peer.send(header.v2(CLIENT_OF[4], 51234))
+    gateway.wait_line(r"\[-\] ssh: .* failed: Connection refused")
+    peer.close()
+
+
+def test_the_rule_is_for_this_target_alone(box, origin, directory, start):
+    start(write(directory))
+    rules = re.findall(r"socket transparent.*", origin.run("nft", "list", "ruleset"))
+    assert len(rules) == 2
+    text = origin.run("nft", "list", "table", "inet", "mmproxy")
+    assert f"ip saddr {BOX_OF[4]} tcp sport 25 socket transparent 1 meta mark set" in text
+    assert f"ip6 saddr {BOX_OF[6]} tcp sport 25 socket transparent 1 meta mark set" in text
+
+
+@pytest.mark.parametrize("version", (4, 6))
+def test_what_is_flushed_comes_back_and_sessions_survive(version, box, origin, plain_net,
+                                                         directory, start):
+    gateway = start(write(directory))
+    running = routing.snapshot(origin)
+    kept = session(plain_net, box, version)
+    origin.run("nft", "delete", "table", "inet", "mmproxy")
+    gateway.wait_line(r"\[!\] Return path: put back what somebody took away: nft table inet mmproxy")
+    until(lambda: routing.snapshot(origin) == running, "the rules to come back")
+    assert echoes(kept)
+    kept.close()
+
+
+def test_after_a_crash_sessions_go_on_and_the_next_start_cleans_up(box, origin, plain_net,
+                                                                   directory, start):
+    before = routing.snapshot(origin)
+    first = start(write(directory))
+    kept = [session(plain_net, box, version) for version in (4, 6)]
+    workers = first.workers()
+    first.may_lose_workers = True
+    first.signal(signal.SIGKILL)
+    first.wait_exit()
+    second = start(write(directory, listener(mark=8, table=1008)))
+    assert all(map(echoes, kept))
+    session(plain_net, box, 4, 51235).close()
+    for each in kept:
+        each.close()
+    until(lambda: not any(map(proc.is_alive, workers)), "the orphans to end")
+    until(lambda: "mark set 0x0000007b" not in origin.run("nft", "list", "ruleset"),
+          "the dead instance's rules to go")
+    session(plain_net, box, 6, 51236).close()
+    second.stop()
+    assert routing.snapshot(origin) == before
+    assert not list((directory / "run").iterdir())
+
+
+def test_a_reload_to_another_target_keeps_the_old_one_until_it_is_drained(box, origin, plain_net,
+                                                                          directory, start):
+    before = routing.snapshot(origin)
+    gateway = start(write(directory))
+    kept = session(plain_net, box, 4)
+    other = EchoTarget(box.namespace, BOX_OF[4], 143)
+    write(directory, listener(target_v4=f"{BOX_OF[4]}:143"))
+    gateway.signal(signal.SIGHUP)
+    gateway.wait_line(RELOADED)
+    assert echoes(kept)
+    peer = connect(plain_net.lb, ORIGIN_OF[4], conf.PORT)
+    peer.send(header.v2(CLIENT_OF[4], 51235) + b"hello")
+    assert peer.recv(5) == b"hello" and (CLIENT_OF[4], 51235) in other.sources
+    peer.close()
+    kept.close()
+    until(lambda: f"ip saddr {BOX_OF[4]} tcp sport 25" not in origin.run("nft", "list", "ruleset"),
+          "the old target's rule to go")
+    assert "tcp sport 143" in origin.run("nft", "list", "ruleset")
+    other.close()
+    gateway.stop()
+    assert routing.snapshot(origin) == before
+
+
+def test_a_rule_of_the_administrator_s_is_enough_and_stays(box, origin, plain_net, directory, start):
+    origin.run("nft", "-f", "-", input="""
+        table inet mine { chain pre { type filter hook prerouting priority mangle;
+            meta l4proto tcp socket transparent 1 meta mark set 123; }; }""")
+    before = routing.snapshot(origin)
+    gateway = start(write(directory))
+    assert "inet mmproxy" not in tables(origin)
+    session(plain_net, box, 4).close()
+    gateway.stop()
+    assert routing.snapshot(origin) == before
+
+
+def test_replies_that_take_another_way_are_told(box, origin, directory):
+    """Without a route back through this host."""
+    box.namespace.ip("route del default")
+    done = check(origin, directory, write(directory, listener(target_v6=None)))
+    assert done.returncode == 1
+    assert "The target must send its replies to clients through this " in done.stderr
+
+
+def test_a_target_of_this_host_is_told(box, origin, directory):
+    assert box
+    service = EchoTarget(origin, ORIGIN_OF[4], 25)
+    done = check(origin, directory, write(directory, listener(target_v4=f"{ORIGIN_OF[4]}:25",
+                                                              target_v6=None)))
+    assert done.returncode == 1
+    assert f"[!] FAILED: Target {ORIGIN_OF[4]} is on this machine" in done.stderr
+    service.close()
+
+
+def test_a_missing_rule_is_told_with_the_command_that_mends_it(box, origin, directory):
+    config = write(directory, listener(target_v6=None), routing="manual")
+    shell(origin, directory, config, "shell")
+    assert check(origin, directory, config).returncode == 0
+    table, = re.findall(r"table inet (mmproxy-\S+)", tables(origin))
+    origin.run("nft", "delete", "table", "inet", table)
+    done = check(origin, directory, config)
+    assert done.returncode == 1
+    command, = re.findall(r"^(nft '.*') +# \[!\] CHECK FAILED$", done.stderr, re.MULTILINE)
+    routing.shell(origin, command)
+    assert check(origin, directory, config).returncode == 0

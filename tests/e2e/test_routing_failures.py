@@ -88,6 +88,8 @@ def test_check_that_is_interrupted_takes_the_return_path_down(number, origin, la
     checking = launch(origin, "--check", "-c", write(directory),
                       prefix=("env", "--default-signal"),
                       env={"RUNTIME_DIRECTORY": str(directory / "run")})
+    # Before the return path it may run systemctl; the child after that tries the targets.
+    until(lambda: routing.snapshot(origin) != before, "the return path")
     child = until(lambda: proc.children(checking.pid), "the process that tries the targets")[0]
     os.kill(child, signal.SIGSTOP)  # it would be done in a moment
     assert routing.snapshot(origin) != before

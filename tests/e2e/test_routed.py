@@ -6,6 +6,7 @@ containers on a bridge and of namespaces behind a veth pair.
 
 import re
 import signal
+import socket
 
 import pytest
 
@@ -14,7 +15,7 @@ from lib.conn import connect
 from lib.reloading import RELOADED
 from lib.target import EchoTarget
 from lib.topology import CLIENT_OF, LB4, LB6, ORIGIN_OF
-from lib.wait import until
+from lib.wait import DEADLINE, until
 
 HOST_OF = {4: "172.18.0.1", 6: "fd18::1"}
 BOX_OF = {4: "172.18.0.2", 6: "fd18::2"}
@@ -159,6 +160,39 @@ def test_managed_leaves_nothing_behind(version, box, origin, plain_net, director
     kept.close()
     gateway.stop()
     assert echoes(open_direct)
+    assert routing.snapshot(origin) == before
+
+
+@pytest.mark.parametrize("form", ("managed", "manual"))
+@pytest.mark.parametrize("version", (4, 6))
+def test_datagrams_and_their_replies(version, form, box, origin, plain_net, directory, start):
+    """The service sees the client, and the client gets the answer."""
+    before = routing.snapshot(origin)
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    service = box.namespace.socket(family, socket.SOCK_DGRAM)
+    service.bind((BOX_OF[version], 53))
+    config = write(directory, listener(protocol="udp", target_v4=f"{BOX_OF[4]}:53",
+                                       target_v6=f"[{BOX_OF[6]}]:53"), routing=form)
+    if form == "manual":
+        shell(origin, directory, config, "shell")
+    gateway = start(config)
+    peer = plain_net.lb.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for sock in (service, peer):
+        sock.settimeout(DEADLINE)
+    stream = header.v2(CLIENT_OF[version], 51234)
+    datagram = stream[:13] + bytes([stream[13] & 0xf0 | 2]) + stream[14:]
+    peer.sendto(datagram + b"hello", (ORIGIN_OF[4], conf.PORT))
+    data, source = service.recvfrom(100)
+    assert (data, source[:2]) == (b"hello", (CLIENT_OF[version], 51234))
+    service.sendto(b"world", source)
+    assert peer.recv(100) == b"world"
+    for sock in (service, peer):
+        sock.close()
+    gateway.signal(signal.SIGTERM)
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit() == 0
+    if form == "manual":
+        shell(origin, directory, config, "undo")
     assert routing.snapshot(origin) == before
 
 

@@ -13,9 +13,9 @@ socklen_t addr_len(const struct addr *addr)
 {
     switch (addr->sa.sa_family) {
     case AF_INET:
-        return sizeof(addr->in);
+        return sizeof addr->in;
     case AF_INET6:
-        return sizeof(addr->in6);
+        return sizeof addr->in6;
     default:
         return 0;
     }
@@ -55,9 +55,9 @@ void addr_from_bytes(struct addr *out, sa_family_t family, const uint8_t *bytes,
     *out = (struct addr){ .in6 = { .sin6_family = AF_UNSPEC } };
     out->sa.sa_family = family;
     if (family == AF_INET)
-        memcpy(&out->in.sin_addr, bytes, sizeof(out->in.sin_addr));
+        memcpy(&out->in.sin_addr, bytes, sizeof out->in.sin_addr);
     else
-        memcpy(&out->in6.sin6_addr, bytes, sizeof(out->in6.sin6_addr));
+        memcpy(&out->in6.sin6_addr, bytes, sizeof out->in6.sin6_addr);
     addr_set_port(out, port);
 }
 
@@ -112,13 +112,13 @@ static const char *parse_scoped(struct addr *out, char *text)
 {
     char *percent = strchr(text, '%');
 
-    if (percent != NULL)
+    if (percent)
         *percent = '\0';
     if (!parse_numeric(out, text))
         return "not an IPv6 address between the brackets";
     if (out->sa.sa_family != AF_INET6)
         return "only an IPv6 address goes between brackets";
-    if (percent == NULL)
+    if (!percent)
         return NULL;
     if (!IN6_IS_ADDR_LINKLOCAL(&out->in6.sin6_addr))
         return "only a link-local address has an interface";
@@ -136,11 +136,11 @@ const char *addr_parse(struct addr *out, const char *text)
     unsigned port = 0;
 
     *out = (struct addr){ .in6 = { .sin6_family = AF_UNSPEC } };
-    if (end == NULL)
+    if (!end)
         return is_bracketed ? "closing bracket is missing" : "port is missing";
     if (!is_bracketed && strchr(end + 1, ':') != NULL)
         return "an IPv6 address with a port needs brackets: [ADDR]:PORT";
-    if ((size_t)(end - start) >= sizeof(host))
+    if ((size_t)(end - start) >= sizeof host)
         return not_an_address;
     memcpy(host, start, (size_t)(end - start));
     host[end - start] = '\0';
@@ -150,11 +150,11 @@ const char *addr_parse(struct addr *out, const char *text)
     else if (!parse_numeric(out, host))
         reason = "not an IPv4 address before the port";
     end += is_bracketed ? 1 : 0;
-    if (reason == NULL && *end != ':')
+    if (!reason && *end != ':')
         reason = "port is missing";
-    else if (reason == NULL && !parse_number(end + 1, UINT16_MAX, &port))
+    else if (!reason && !parse_number(end + 1, UINT16_MAX, &port))
         reason = "port is not a number from 1 to 65535";
-    if (reason != NULL) {
+    if (reason) {
         *out = (struct addr){ .in6 = { .sin6_family = AF_UNSPEC } };
         return reason;
     }
@@ -206,7 +206,7 @@ void addr_unmap(struct addr *addr)
 
     if (addr->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&addr->in6.sin6_addr))
         return;
-    memcpy(v4, addr->in6.sin6_addr.s6_addr + 12, sizeof(v4));
+    memcpy(v4, addr->in6.sin6_addr.s6_addr + 12, sizeof v4);
     addr_from_bytes(addr, AF_INET, v4, addr_port(addr));
 }
 
@@ -242,7 +242,7 @@ bool addr_is_local_claim(const struct addr *addr)
     if (addr->sa.sa_family == AF_INET) {
         const uint8_t *bytes = addr_bytes(addr);
         return bytes[0] == 0 || (bytes[0] & 0xf0) == 0xe0 ||
-               memcmp(bytes, broadcast, sizeof(broadcast)) == 0;
+               memcmp(bytes, broadcast, sizeof broadcast) == 0;
     }
     return addr->sa.sa_family == AF_INET6 && (IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr) ||
                                               IN6_IS_ADDR_MULTICAST(&addr->in6.sin6_addr));

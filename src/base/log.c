@@ -42,14 +42,14 @@ static const char *journal_path = JOURNAL_SOCKET;
 
 void log_set_socket_paths(const char *syslog, const char *journal)
 {
-    syslog_path = syslog != NULL ? syslog : SYSLOG_SOCKET;
-    journal_path = journal != NULL ? journal : JOURNAL_SOCKET;
+    syslog_path = syslog ? syslog : SYSLOG_SOCKET;
+    journal_path = journal ? journal : JOURNAL_SOCKET;
 }
 
 static struct sockaddr_un socket_address(const char *path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     return address;
 }
 
@@ -74,7 +74,7 @@ static int probe(int fd, const char *path)
 {
     struct sockaddr_un address = socket_address(path);
     const struct sockaddr no_peer = { .sa_family = AF_UNSPEC };
-    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0)
         return -errno;
     return connect(fd, &no_peer, sizeof no_peer) < 0 ? -errno : 0;
 }
@@ -83,7 +83,7 @@ static bool send_datagram(const char *bytes, size_t len)
 {
     struct sockaddr_un address = socket_address(path_of(current.config.target));
     return sendto(current.fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL,
-                  (const struct sockaddr *)&address, sizeof(address)) == (ssize_t)len;
+                  (const struct sockaddr *)&address, sizeof address) == (ssize_t)len;
 }
 
 static size_t encode_line(char out[LOG_LINE_MAX], const struct log_record *record)
@@ -144,13 +144,13 @@ static bool tell_lost(void)
         return true;
 
     char message[64];
-    snprintf(message, sizeof(message), "[!] %u log %s lost", (unsigned)lost.lines,
+    snprintf(message, sizeof message, "[!] %u log %s lost", (unsigned)lost.lines,
              lost.lines == 1 ? "line was" : "lines were");
     const struct log_field fields[] = { LOG_TEXT("event", "lost"), LOG_NUMBER("lost", lost.lines) };
     struct log_record record = { .level = LOG_LEVEL_WARNING,
                                  .message = message,
                                  .fields = fields,
-                                 .n_fields = sizeof(fields) / sizeof(fields[0]) };
+                                 .n_fields = sizeof fields / sizeof fields[0] };
     clock_gettime(CLOCK_REALTIME, &record.time);
     if (!deliver(&record))
         return false;
@@ -197,13 +197,13 @@ static void write_held(void)
 {
     struct log_held *next;
 
-    for (struct log_held *held = log_hold_end(); held != NULL; held = next) {
+    for (struct log_held *held = log_hold_end(); held; held = next) {
         struct log_field field = LOG_TEXT("event", held->event);
         struct log_record record = { .level = held->level,
                                      .time = held->time,
                                      .message = held->message,
                                      .fields = &field,
-                                     .n_fields = held->event != NULL ? 1 : 0 };
+                                     .n_fields = held->event ? 1 : 0 };
         if (log_enabled(held->level))
             write_anywhere(&record, held->is_report);
         next = held->next;
@@ -223,7 +223,7 @@ static void write_line(struct log_record *record, bool is_report, const char *fo
 
     if (!log_enabled(record->level))
         return;
-    if (vsnprintf(message, sizeof(message), format, arguments) < 0)
+    if (vsnprintf(message, sizeof message, format, arguments) < 0)
         message[0] = '\0';
     record->message = message;
     clock_gettime(CLOCK_REALTIME, &record->time);
@@ -259,7 +259,7 @@ static void warn_if_unreachable(void)
         return;
 
     char message[256];
-    snprintf(message, sizeof(message), "[!] %s: %s: log lines are lost until it is there", path,
+    snprintf(message, sizeof message, "[!] %s: %s: log lines are lost until it is there", path,
              strerror(-result));
     struct log_record record = { .level = LOG_LEVEL_WARNING, .message = message };
     copy_to_stderr(&record);

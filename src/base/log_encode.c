@@ -37,7 +37,7 @@ static void put(struct out *out, const char *text)
 static void put_number(struct out *out, int64_t number)
 {
     char digits[24];
-    int len = snprintf(digits, sizeof(digits), "%" PRId64, number);
+    int len = snprintf(digits, sizeof digits, "%" PRId64, number);
     put_bytes(out, digits, (size_t)len);
 }
 
@@ -91,12 +91,12 @@ static size_t escape_next(struct out *unit, const char *text, enum escape escape
         put_bytes(unit, text, len);
     } else if (escape == ESCAPE_TEXT) {
         for (size_t i = 0; i < eaten; i++) {
-            snprintf(hex, sizeof(hex), "\\x%02x", (unsigned)bytes[i]);
+            snprintf(hex, sizeof hex, "\\x%02x", (unsigned)bytes[i]);
             put(unit, hex);
         }
     } else if (len > 0) {
         /* The last byte of a control character's encoding is its code, C1 included. */
-        snprintf(hex, sizeof(hex), "\\u%04x", (unsigned)bytes[len - 1]);
+        snprintf(hex, sizeof hex, "\\u%04x", (unsigned)bytes[len - 1]);
         put(unit, hex);
     } else {
         put(unit, "\xEF\xBF\xBD");
@@ -112,7 +112,7 @@ static void put_escaped(struct out *out, size_t limit, const char *text, enum es
 
     while (*text != '\0') {
         char room[8];
-        struct out unit = { .bytes = room, .end = sizeof(room) };
+        struct out unit = { .bytes = room, .end = sizeof room };
         text += escape_next(&unit, text, escape);
         if (unit.len > limit - out->len) {
             out->len = cut;
@@ -138,7 +138,7 @@ static void put_json_field(struct out *out, const struct log_field *field)
     put(out, ",\"");
     put(out, field->key);
     put(out, "\":");
-    if (field->text == NULL) {
+    if (!field->text) {
         put_number(out, field->number);
         return;
     }
@@ -152,9 +152,9 @@ static void put_json_time(struct out *out, const struct timespec *time)
     char text[64];
     struct tm utc;
     gmtime_r(&time->tv_sec, &utc);
-    size_t len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+    size_t len = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
     put_bytes(out, text, len);
-    snprintf(text, sizeof(text), ".%03uZ", (unsigned)(time->tv_nsec / 1000000) % 1000);
+    snprintf(text, sizeof text, ".%03uZ", (unsigned)(time->tv_nsec / 1000000) % 1000);
     put(out, text);
 }
 
@@ -169,7 +169,7 @@ size_t log_encode_json(char out_bytes[LOG_LINE_MAX], const struct log_record *re
 {
     /* Fields first: what they leave is the message's, so it is the message that is cut. */
     char field_bytes[LOG_FIELDS_MAX];
-    struct out fields = { .bytes = field_bytes, .end = sizeof(field_bytes) };
+    struct out fields = { .bytes = field_bytes, .end = sizeof field_bytes };
     for (size_t i = 0; i < record->n_fields; i++)
         put_json_field(&fields, &record->fields[i]);
 
@@ -211,7 +211,7 @@ static void put_journal_field(struct out *out, const struct log_field *field)
         put_bytes(out, &upper, 1);
     }
     put(out, "=");
-    if (field->text != NULL)
+    if (field->text)
         put_escaped(out, out->len + LOG_VALUE_MAX, field->text, ESCAPE_TEXT);
     else
         put_number(out, field->number);

@@ -36,8 +36,8 @@ bool log_hold_takes(const struct log_record *record, bool is_report)
         record->n_fields > 1)
         return false;
     size = strlen(record->message) + 1;
-    held = malloc(sizeof(*held) + size);
-    if (held == NULL)
+    held = malloc(sizeof *held + size);
+    if (!held)
         return false;
     *held = (struct log_held){ .level = record->level,
                                .is_report = is_report,
@@ -53,7 +53,7 @@ static void drop(void)
 {
     struct log_held *next;
 
-    for (; hold.first != NULL; hold.first = next) {
+    for (; hold.first; hold.first = next) {
         next = hold.first->next;
         free(hold.first);
     }

@@ -46,9 +46,9 @@ static bool is_journal_stream(const struct stat *st)
 {
     const char *stream = getenv("JOURNAL_STREAM");
     char expected[64];
-    if (stream == NULL)
+    if (!stream)
         return false;
-    snprintf(expected, sizeof(expected), "%ju:%ju", (uintmax_t)st->st_dev, (uintmax_t)st->st_ino);
+    snprintf(expected, sizeof expected, "%ju:%ju", (uintmax_t)st->st_dev, (uintmax_t)st->st_ino);
     return strcmp(stream, expected) == 0;
 }
 

@@ -9,7 +9,7 @@
 
 static bool starts_with_one_of(const uint8_t *bytes, size_t len, const char *const *words)
 {
-    for (; *words != NULL; words++) {
+    for (; *words; words++) {
         size_t n = strlen(*words);
 
         if (len >= n && memcmp(bytes, *words, n) == 0)
@@ -41,7 +41,7 @@ static bool is_smtp(const uint8_t *bytes, size_t len)
 {
     static const char words[][6] = { "EHLO ", "HELO ", "LHLO " };
 
-    for (size_t i = 0; len >= 5 && i < sizeof(words) / sizeof(words[0]); i++) {
+    for (size_t i = 0; len >= 5 && i < sizeof words / sizeof words[0]; i++) {
         if (strncasecmp((const char *)bytes, words[i], 5) == 0)
             return true;
     }

@@ -105,7 +105,7 @@ const char *tlv_walk(const uint8_t *header, size_t from, size_t to, size_t *crc_
         case FIT_OK:
             reason = check_value(header, &tlv, crc_at);
         }
-        if (reason != NULL)
+        if (reason)
             return reason;
         from = tlv.end;
     }

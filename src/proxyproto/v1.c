@@ -50,7 +50,7 @@ static const char *bad_field(const struct line *line, int field)
         [DESTINATION] = "v1 destination address is not an IPv6 address",
     };
 
-    if (line->family == AF_INET6 && v6[field] != NULL)
+    if (line->family == AF_INET6 && v6[field])
         return v6[field];
     return v4[field];
 }
@@ -116,7 +116,7 @@ static const char *scan_fields(struct line *line)
         if (line->at == line->seen)
             return NULL;
         reason = check_separator(line, i);
-        if (reason != NULL)
+        if (reason)
             return reason;
         line->at++;
     }
@@ -179,7 +179,7 @@ static const char *scan(struct line *line)
     if (line->bytes[SIGNATURE_LEN] == ' ')
         return two_spaces;
 
-    for (size_t i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++) {
+    for (size_t i = 0; i < sizeof protocols / sizeof protocols[0]; i++) {
         size_t left = line->seen - SIGNATURE_LEN;
         size_t len = strlen(protocols[i].name);
 
@@ -253,15 +253,15 @@ enum proxyproto_verdict v1_parse(const uint8_t *bytes, size_t len, struct proxyp
     struct line line = { .bytes = bytes, .seen = window(bytes, len) };
     const char *reason = scan(&line);
 
-    if (reason != NULL)
+    if (reason)
         return verdict_bad(out, reason);
     if (line.length == 0)
         return more(&line, out);
     if (line.family != AF_UNSPEC) {
         reason = decode_endpoint(&line, SOURCE, SOURCE_PORT, &out->client);
-        if (reason == NULL)
+        if (!reason)
             reason = decode_endpoint(&line, DESTINATION, DESTINATION_PORT, &out->destination);
-        if (reason != NULL)
+        if (reason)
             return verdict_bad(out, reason);
     }
     out->version = 1;

@@ -41,7 +41,7 @@ static size_t block_size(const uint8_t *header)
     };
     unsigned family = family_of(header);
 
-    return family < sizeof(sizes) ? sizes[family] : 0;
+    return family < sizeof sizes ? sizes[family] : 0;
 }
 
 /*
@@ -87,7 +87,7 @@ static const char *check_fixed(const uint8_t *bytes, size_t len, enum carrier ca
         return "v2 command is neither LOCAL nor PROXY";
     if (len > AT_FAMILY) {
         const char *reason = check_family(bytes, carrier);
-        if (reason != NULL)
+        if (reason)
             return reason;
     }
     if (len >= PROXYPROTO_V2_MIN && !is_local(bytes) &&
@@ -103,8 +103,8 @@ static const char *check_crc(const uint8_t *header, size_t length, size_t crc_at
     uint32_t received = (uint32_t)load16(field) << 16 | load16(field + 2);
     uint32_t crc = crc32c(0, header, crc_at);
 
-    crc = crc32c(crc, zeros, sizeof(zeros));
-    crc = crc32c(crc, field + sizeof(zeros), length - crc_at - sizeof(zeros));
+    crc = crc32c(crc, zeros, sizeof zeros);
+    crc = crc32c(crc, field + sizeof zeros, length - crc_at - sizeof zeros);
     return crc == received ? NULL : "v2 CRC32c does not match";
 }
 
@@ -143,7 +143,7 @@ static const char *finish_proxied(const uint8_t *header, struct proxyproto *out)
 
     out->tlvs_at = PROXYPROTO_V2_MIN + block_size(header);
     const char *reason = tlv_walk(header, out->tlvs_at, out->length, &crc_at);
-    if (reason == NULL && crc_at != 0)
+    if (!reason && crc_at != 0)
         reason = check_crc(header, out->length, crc_at);
     addr_from_bytes(&out->client, family, source, load16(ports));
     addr_from_bytes(&out->destination, family, source + size, load16(ports + 2));
@@ -157,7 +157,7 @@ enum proxyproto_verdict v2_parse(const uint8_t *bytes, size_t len, enum carrier 
 {
     const char *reason = check_fixed(bytes, len, carrier);
 
-    if (reason != NULL)
+    if (reason)
         return verdict_bad(out, reason);
     if (len < PROXYPROTO_V2_MIN)
         return verdict_more(out, PROXYPROTO_V2_MIN);
@@ -166,5 +166,5 @@ enum proxyproto_verdict v2_parse(const uint8_t *bytes, size_t len, enum carrier 
         return verdict_more(out, out->length);
     out->version = 2;
     reason = is_local(bytes) ? finish_local(bytes, out) : finish_proxied(bytes, out);
-    return reason == NULL ? PROXYPROTO_OK : verdict_bad(out, reason);
+    return reason ? verdict_bad(out, reason) : PROXYPROTO_OK;
 }

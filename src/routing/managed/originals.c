@@ -121,7 +121,7 @@ int originals_keep(struct originals *unsaved, const char *name, int *value)
 
     if (known)
         *value = known->value;
-    int err = save(name, value, known != NULL);
+    int err = save(name, value, known);
     if (err == 0) {
         take_out(unsaved, name);
         return 0;

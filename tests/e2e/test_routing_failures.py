@@ -2,7 +2,6 @@
 """A managed return path where something is in its way: the runtime directory, privileges, signals."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -88,11 +87,17 @@ def test_check_that_is_interrupted_takes_the_return_path_down(number, origin, la
     checking = launch(origin, "--check", "-c", write(directory),
                       prefix=("env", "--default-signal"),
                       env={"RUNTIME_DIRECTORY": str(directory / "run")})
-    # Before the return path it may run systemctl; the child after that tries the targets.
-    until(lambda: routing.snapshot(origin) != before, "the return path")
-    child = until(lambda: proc.children(checking.pid), "the process that tries the targets")[0]
-    os.kill(child, signal.SIGSTOP)  # it would be done in a moment
-    assert routing.snapshot(origin) != before
+
+    def has_stopped_the_checks():
+        """They would be done in a moment; systemctl may run before the return path is there."""
+        for child in proc.children(checking.pid):
+            proc.stop(child)
+            if routing.snapshot(origin) != before:
+                return True
+            proc.send(child, signal.SIGCONT)
+        return False
+
+    until(has_stopped_the_checks, "the process that tries the targets")
     checking.signal(number)
     assert checking.wait_exit() == -number, checking.text()
     assert routing.snapshot(origin) == before

@@ -140,13 +140,18 @@ def ignores(pid, number):
 
 
 def stop(pid):
-    """Returns when it has stopped."""
-    os.kill(pid, signal.SIGSTOP)
-    until(lambda: _stat(pid)[0] == "T", f"process {pid} to stop")
+    """Returns when it has stopped, or was gone before."""
+    send(pid, signal.SIGSTOP)
+    until(lambda: not is_alive(pid) or _stat(pid)[0] == "T", f"process {pid} to stop")
+
+
+def send(pid, number):
+    """A signal to a process that may be gone."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
 
 
 def kill(pid):
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    send(pid, signal.SIGKILL)

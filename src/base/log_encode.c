@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* What a line of the log looks like: text with control characters escaped, JSON, the journal's
+ * fields. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>

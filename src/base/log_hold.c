@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The lines that are kept back until log_open. */
+/* Lines from before the configuration says where they go: kept until log_open. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The token bucket behind the lines that any peer can cause. */
 #include <assert.h>
 
 #include "mmproxy/base/log.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Lines to stderr: a terminal, a pipe, a file or a socket, without ever waiting for its reader. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* build: the parts of a configuration that the file and the command line have in common. */
+/* build: what the file and the command line have in common: defaults that depend on the host, the
+ * listeners. */
 #ifndef CONFIG_BUILD_H
 #define CONFIG_BUILD_H
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The text of --help. */
 #include "mmproxy/config/cmdline.h"
 
 const char *cmdline_help(void)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Does a reload change anything? Compares two configurations key by key. */
 #include "keys.h"
 #include "mmproxy/config/config.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The checksum of version 2 headers. */
 #include "mmproxy/proxyproto/proxyproto.h"
 
 /* The remainder of every byte: polynomial 0x1EDC6F41, bits reflected (RFC 4960, appendix B). */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The type-length-values behind the addresses of a version 2 header. */
 #include "internal.h"
 
 enum {

@@ -34,7 +34,7 @@ static void an_empty_file_is_the_defaults(void **state)
     config_free(NULL);
 }
 
-static void a_listener_with_the_least_has_the_contracts_defaults(void **state)
+static void a_listener_with_the_least_has_the_documented_defaults(void **state)
 {
     struct config *config = load_good("\n" ONE(""));
     const struct listener_config *listener = &config->listeners[0];
@@ -298,7 +298,7 @@ static void ports_addresses_and_tables_that_only_look_alike_are_fine(void **stat
     config_free(config);
 }
 
-static void the_list_of_keys_is_that_of_the_contract(void **state)
+static void the_list_of_keys_is_complete(void **state)
 {
     static const struct config_key expected[] = {
         { "", "user", "string", "_mmproxy", "" },
@@ -364,7 +364,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_file_is_the_defaults),
-        cmocka_unit_test(a_listener_with_the_least_has_the_contracts_defaults),
+        cmocka_unit_test(a_listener_with_the_least_has_the_documented_defaults),
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(every_word_of_a_key_is_known),
         cmocka_unit_test(numbers_are_decimal_or_hex_of_up_to_32_bits),
@@ -374,7 +374,7 @@ int main(void)
         cmocka_unit_test(comments_and_white_space_may_be_anywhere),
         cmocka_unit_test(a_byte_order_mark_is_left_out),
         cmocka_unit_test(ports_addresses_and_tables_that_only_look_alike_are_fine),
-        cmocka_unit_test(the_list_of_keys_is_that_of_the_contract),
+        cmocka_unit_test(the_list_of_keys_is_complete),
     };
 
     return cmocka_run_group_tests(tests, enter, leave_folder);

@@ -2,7 +2,7 @@
 /* config_equal: nothing that a file can say goes unnoticed at a reload. */
 #include "config_check.h"
 
-/* Every key of the contract with a value that is not its default. */
+/* Every key with a value that is not its default. */
 struct setting {
     const char *section;
     const char *name;

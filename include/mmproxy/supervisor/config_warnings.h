@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * config_warnings: what speaks against a configuration though nothing is wrong with it, for -n.
+ * config_warnings: what may be meant otherwise in a configuration that is right, for -n.
  * It changes nothing, needs no privilege and does not wait.
  */
 #ifndef MMPROXY_SUPERVISOR_CONFIG_WARNINGS_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* return_path: what all living generations need together is what is set up. */
+/* return_path: keeps the host's return path at what all living generations need together. */
 #ifndef MMPROXY_SUPERVISOR_RETURN_PATH_H
 #define MMPROXY_SUPERVISOR_RETURN_PATH_H
 

@@ -10,7 +10,7 @@
 
 /*
  * Serves what cmdline asks for until it is told to end. argv: for a new binary (SIGUSR2).
- * returns: the exit status (contract: 0, 64, 71, 77, 78); what went wrong has been logged.
+ * returns: the exit status (0, 64, 71, 77, 78: mmproxy(8)); what went wrong has been logged.
  */
 int supervisor_run(const struct cmdline *cmdline, char *const argv[]);
 

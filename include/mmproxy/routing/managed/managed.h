@@ -6,7 +6,7 @@
  * be changed. It logs what it changes and what fails. What several instances of mmproxy in
  * one network namespace need in common stays until the last of them is gone.
  *
- * spec: contract 5 ("managed")
+ * spec: mmproxy(8), "RETURN PATH"
  */
 #ifndef MMPROXY_ROUTING_MANAGED_MANAGED_H
 #define MMPROXY_ROUTING_MANAGED_MANAGED_H

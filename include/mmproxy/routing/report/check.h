@@ -3,7 +3,7 @@
  * check: tries every target: is it on this machine, does it answer, does it answer to a
  * client's address? Of what fails, `causes` says why.
  *
- * spec: contract 5 ("For each target ...")
+ * spec: mmproxy(8), "RETURN PATH"
  */
 #ifndef MMPROXY_ROUTING_REPORT_CHECK_H
 #define MMPROXY_ROUTING_REPORT_CHECK_H

@@ -2,7 +2,7 @@
 /*
  * verify: the report of the return path, one command a line, in the original's words.
  *
- * spec: contract 5 ("manual")
+ * spec: mmproxy(8), "RETURN PATH"
  */
 #ifndef MMPROXY_ROUTING_REPORT_VERIFY_H
 #define MMPROXY_ROUTING_REPORT_VERIFY_H

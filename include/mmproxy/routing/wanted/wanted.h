@@ -3,7 +3,7 @@
  * wanted: what a configuration's return path needs, as data. This one description is what
  * verify, print, install and remove go by.
  *
- * spec: contract 5
+ * spec: mmproxy(8), "RETURN PATH"
  */
 #ifndef MMPROXY_ROUTING_WANTED_WANTED_H
 #define MMPROXY_ROUTING_WANTED_WANTED_H

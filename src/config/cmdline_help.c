@@ -12,7 +12,7 @@ const char *cmdline_help(void)
            "  mmproxy --rules[=FORM] [-c ... | -a ...] print return path commands, exit\n"
            "  mmproxy --help | --version\n"
            "\n"
-           "mmproxy accepts TCP connections from load balancers, reads the PROXY protocol\n"
+           "mmproxy takes TCP and UDP from load balancers, reads the PROXY protocol\n"
            "header (version 1 or 2) and connects to a local service from the address of the\n"
            "client that the header names. It stays in the foreground.\n"
            "\n"

@@ -59,7 +59,9 @@ def faults(directory):
 @pytest.fixture
 def gateway(faults, serve, echo, net):
     """One worker, one session at a time, and the checks of the target behind it."""
-    started = serve(options={"prefix": faults.prefix}, max_sessions=1, client_port="any")
+    # Where a call fails for good, timeouts end the session: short ones, and who is late tries again.
+    started = serve(options={"prefix": faults.prefix}, max_sessions=1, client_port="any",
+                    header_timeout=5, connect_timeout=5)
     started.service = echo()
     # Where packets were dropped the kernel doubts an RST, and there is nobody left to confirm it to.
     started.service.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000)

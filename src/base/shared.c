@@ -26,19 +26,28 @@ static int open_file(void)
     return fd >= 0 ? fd : memfd_create("mmproxy", MFD_CLOEXEC);
 }
 
-void *shared_new(size_t size)
+void *shared_new_file(size_t size, int *fd)
 {
     int flags = MAP_SHARED;
-    int fd = open_file();
-    if (fd < 0)
+
+    *fd = open_file();
+    if (*fd < 0)
         flags |= MAP_ANONYMOUS | MAP_NORESERVE; /* an older kernel, in the jail */
 
     void *memory = MAP_FAILED;
-    if (fd < 0 || ftruncate(fd, (off_t)size) == 0)
-        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (*fd < 0 || ftruncate(*fd, (off_t)size) == 0)
+        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, *fd, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+void *shared_new(size_t size)
+{
+    int fd;
+    void *memory = shared_new_file(size, &fd);
+
     if (fd >= 0)
         close(fd);
-    return memory == MAP_FAILED ? NULL : memory;
+    return memory;
 }
 
 void shared_free(void *memory, size_t size)

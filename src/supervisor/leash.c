@@ -51,6 +51,8 @@ static void close_one(struct leash *leash)
     if (leash->owner->loop)
         reader_close(&leash->reader, leash->owner->loop);
     close(leash->fd);
+    if (leash->counters_fd >= 0)
+        close(leash->counters_fd);
     free(leash);
 }
 
@@ -62,8 +64,9 @@ static void on_gone(void *context)
 
     LIST_REMOVE(leash, link);
     leashes->n_earlier--;
+    int counted = leash->counted;
     close_one(leash);
-    leashes->on_gone(leashes->context);
+    leashes->on_gone(leashes->context, counted);
 }
 
 int leash_make(int ends[2])
@@ -106,11 +109,22 @@ int leash_adopt(struct leashes *leashes, int fd)
         return -ENOMEM;
 
     leash->fd = fd;
+    leash->counters_fd = leash->counted = -1;
     leash->owner = leashes;
     LIST_INSERT_HEAD(&leashes->earlier, leash, link);
     leashes->n_earlier++;
     if (leashes->loop)
         reader_open(&leash->reader, leashes->loop, fd, on_gone, leash);
+    return 0;
+}
+
+int leash_adopt_counters(struct leashes *leashes, int fd)
+{
+    struct leash *last = LIST_FIRST(&leashes->earlier);
+
+    if (!last || last->counters_fd >= 0)
+        return -ENOENT;
+    last->counters_fd = fd;
     return 0;
 }
 
@@ -139,8 +153,11 @@ void leash_leave(struct leashes *leashes)
 {
     struct leash *leash;
 
-    LIST_FOREACH (leash, &leashes->earlier, link)
+    LIST_FOREACH (leash, &leashes->earlier, link) {
         close(leash->fd);
+        if (leash->counters_fd >= 0)
+            close(leash->counters_fd);
+    }
     if (leashes->pull >= 0)
         close(leashes->pull);
 }

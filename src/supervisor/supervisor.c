@@ -37,6 +37,7 @@ static void let_go(struct supervisor *supervisor)
 static void serve(struct supervisor *supervisor)
 {
     generation_serve(supervisor->current, true);
+    counters_take_ended(supervisor->counters);
 }
 
 static void serve_beside(struct supervisor *supervisor)
@@ -139,10 +140,14 @@ static void on_pulled(void *context)
     lifecycle_report(&supervisor->life, ON_PULLED);
 }
 
-static void on_earlier_gone(void *context)
+static void on_earlier_gone(void *context, int counted)
 {
     struct supervisor *supervisor = context;
 
+    if (counted >= 0)
+        counters_end_earlier(supervisor->counters, (unsigned)counted);
+    if (supervisor->upgrade.channel < 0)
+        counters_take_ended(supervisor->counters);
     lifecycle_report(&supervisor->life, ON_GONE);
 }
 
@@ -206,6 +211,8 @@ static int take_one(struct supervisor *supervisor, int fd, size_t i)
 {
     if (leash_is(fd))
         return leash_adopt(&supervisor->leashes, fd);
+    if (takeover_is(supervisor) && counters_is(fd))
+        return leash_adopt_counters(&supervisor->leashes, fd);
     if (takeover_is(supervisor) && leash_is_end(fd)) {
         leash_take_end(&supervisor->leashes, fd);
         return 0;
@@ -238,6 +245,21 @@ static void take_descriptors(struct supervisor *supervisor)
         log_warning("start", "[!] %d more descriptors of LISTEN_FDS are not open", n_missing - 1);
 }
 
+/* What earlier processes have counted goes on here. */
+static void adopt_counters(struct supervisor *supervisor)
+{
+    struct leash *leash;
+
+    LIST_FOREACH (leash, &supervisor->leashes.earlier, link) {
+        if (leash->counters_fd < 0)
+            continue;
+        leash->counted = counters_adopt(supervisor->counters, leash->counters_fd);
+        if (leash->counted < 0)
+            log_warning("start", "[!] the counters of the old process are lost: %s",
+                        strerror(-leash->counted));
+    }
+}
+
 static int supervisor_open(struct supervisor *supervisor)
 {
     /* First of all: a descriptor that was promised but not handed over would be one of ours. */
@@ -248,6 +270,7 @@ static int supervisor_open(struct supervisor *supervisor)
         log_error("start", "mmproxy: no event loop or no memory to start with");
         return EX_OSERR;
     }
+    adopt_counters(supervisor);
     int err = signals_open(&supervisor->signals, supervisor->loop);
     if (err < 0) {
         log_error("start", "mmproxy: no signals can be heard: %s", strerror(-err));
@@ -299,6 +322,7 @@ static void leave(void *context)
     upgrade_close(supervisor);
     takeover_close(supervisor);
     leash_leave(&supervisor->leashes);
+    counters_leave(supervisor->counters);
     if (supervisor->next)
         generation_leave(supervisor->next);
     if (supervisor->current)

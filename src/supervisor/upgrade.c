@@ -65,28 +65,38 @@ static void set_number(const char *variable, long number)
 
 /*
  * What the new process gets: listening sockets; the reading end of its leash; the writing ends of
- * all leashes, its own and ours among them; the channel.
+ * all leashes, its own and ours among them, each with the counters of its process behind it; the
+ * channel.
  */
 struct parcel {
     int *fds;
     size_t n;
 };
 
+static void pack_leash(struct parcel *out, int leash, int counters)
+{
+    if (leash < 0)
+        return;
+    out->fds[out->n++] = leash;
+    if (counters >= 0)
+        out->fds[out->n++] = counters;
+}
+
 static int pack(struct parcel *out, const struct supervisor *supervisor, int channel, int end)
 {
     const struct leash *leash;
 
     out->n = 0;
-    out->fds = calloc(supervisor->sockets.n + supervisor->leashes.n_earlier + 3, sizeof *out->fds);
+    out->fds =
+        calloc(supervisor->sockets.n + 2 * supervisor->leashes.n_earlier + 4, sizeof *out->fds);
     if (!out->fds)
         return -ENOMEM;
     for (size_t i = 0; i < supervisor->sockets.n; i++)
         out->fds[out->n++] = supervisor->sockets.all[i].fd;
     out->fds[out->n++] = end;
     LIST_FOREACH (leash, &supervisor->leashes.earlier, link)
-        out->fds[out->n++] = leash->fd;
-    if (supervisor->leashes.pull >= 0)
-        out->fds[out->n++] = supervisor->leashes.pull;
+        pack_leash(out, leash->fd, leash->counters_fd);
+    pack_leash(out, supervisor->leashes.pull, counters_fd(supervisor->counters));
     out->fds[out->n++] = channel;
     return 0;
 }

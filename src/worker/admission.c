@@ -130,7 +130,7 @@ bool admission_is_full(const struct admission *admission)
 enum reason admission_enter(struct admission *admission, struct admitted *admitted,
                             const struct addr *peer, uint64_t now_us)
 {
-    counters_add(&admission->own->accepted, 1);
+    counters_add(admission->own, COUNT_ACCEPTED, 1);
     if (!admission_allows(admission, peer))
         return REASON_NOT_ALLOWED;
     if (!count_session(admission))

@@ -5,52 +5,56 @@
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "counters_internal.h"
+#include "mmproxy/base/clock.h"
 #include "mmproxy/base/shared.h"
-
-/* The first pages, which the supervisor alone writes. */
-struct head {
-    _Atomic uint32_t n_workers; /* those in use have numbers below that */
-};
-
-/* A name that is claimed; also a node of the tree, which is why the name comes first. */
-struct claim {
-    char name[LISTENER_NAME_MAX + 1];
-    unsigned listener;
-    unsigned n;
-};
-
-struct counters {
-    struct head *head; /* the shared mapping begins with it */
-    size_t head_size;
-    size_t worker_size;
-    struct hash_secret secret;
-    unsigned max_workers;
-    unsigned max_listeners;
-    /* What the supervisor alone knows. */
-    void *names;           /* a tree of claims, for tsearch(3) */
-    struct claim **claims; /* the same by number; NULL = free */
-    unsigned first_free;   /* no number below it is free */
-    bool *is_worker;       /* by number */
-};
 
 static size_t size_of(const struct counters *counters)
 {
     return counters->head_size + counters->max_workers * counters->worker_size;
 }
 
+/* What a later version needs to read it, which may have other counters. */
+static void describe(struct counters *counters)
+{
+    struct counters_head *head = counters->head;
+
+    head->magic = COUNTERS_MAGIC;
+    head->head_size = counters->head_size;
+    head->worker_size = counters->worker_size;
+    head->max_workers = counters->max_workers;
+    head->max_listeners = counters->max_listeners;
+    head->begins_at = (uint32_t)(counters->head_size - counters->begins_size);
+    head->totals_at = sizeof *head;
+    head->total_size = sizeof(struct counters_total);
+    head->listeners_at = sizeof(struct counters_worker);
+    head->listener_size = sizeof(struct counters_listener);
+    head->counts_at = offsetof(struct counters_listener, counts);
+    head->n_counts = COUNTS;
+    for (unsigned i = 0; i < COUNTS; i++)
+        counters_name(i, head->names[i]);
+}
+
 static int allocate(struct counters *counters)
 {
-    counters->head_size = shared_whole_pages(sizeof(struct head));
+    counters->begins_size = shared_whole_pages(counters->max_workers * sizeof(uint64_t));
+    counters->head_size =
+        shared_whole_pages(sizeof(struct counters_head) +
+                           counters->max_listeners * sizeof(struct counters_total)) +
+        counters->begins_size;
     counters->worker_size =
         shared_whole_pages(sizeof(struct counters_worker) +
                            counters->max_listeners * sizeof(struct counters_listener));
-    counters->head = shared_new(size_of(counters));
+    counters->head = shared_new_file(size_of(counters), &counters->fd);
     counters->claims = calloc(counters->max_listeners, sizeof(struct claim *));
     counters->is_worker = calloc(counters->max_workers, sizeof *counters->is_worker);
     if (!counters->head || !counters->claims || !counters->is_worker)
         return -ENOMEM;
-    return hash_secret_make(&counters->secret);
+    describe(counters);
+    int err = counters_view_open(&counters->own, counters->head, size_of(counters));
+    return err < 0 ? err : hash_secret_make(&counters->secret);
 }
 
 struct counters *counters_new(unsigned workers, unsigned listeners)
@@ -59,6 +63,7 @@ struct counters *counters_new(unsigned workers, unsigned listeners)
     if (!counters)
         return NULL;
 
+    counters->fd = -1;
     counters->max_workers = workers;
     counters->max_listeners = listeners;
     if (allocate(counters) < 0) {
@@ -77,13 +82,28 @@ void counters_free(struct counters *counters)
 {
     if (!counters)
         return;
+    for (unsigned i = 0; i < counters->n_earlier; i++)
+        counters_view_close(&counters->earlier[i]);
     tdestroy(counters->names, leave_alone);
     for (size_t i = 0; counters->claims && i < counters->max_listeners; i++)
         free(counters->claims[i]);
     free(counters->claims);
     free(counters->is_worker);
     shared_free(counters->head, size_of(counters));
+    counters_leave(counters);
     free(counters);
+}
+
+int counters_fd(const struct counters *counters)
+{
+    return counters->fd;
+}
+
+void counters_leave(struct counters *counters)
+{
+    if (counters->fd >= 0)
+        close(counters->fd);
+    counters->fd = -1;
 }
 
 const char *counters_strerror(int error)
@@ -99,16 +119,32 @@ static int by_name(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-static unsigned first_free(const struct counters *counters, unsigned from)
+/* A number that no name has; else one whose name nobody claims, and whose totals are lost. */
+static unsigned free_number(struct counters *counters)
 {
-    while (from < counters->max_listeners && counters->claims[from])
-        from++;
-    return from;
+    struct claim *claim;
+    unsigned i = counters->first_free;
+
+    while (i < counters->max_listeners && counters->claims[i])
+        i++;
+    counters->first_free = i;
+    if (i < counters->max_listeners)
+        return i;
+    for (i = 0; i < counters->max_listeners && counters->claims[i]->n > 0; i++)
+        ;
+    if (i == counters->max_listeners)
+        return i;
+    claim = counters->claims[i];
+    tdelete(claim, &counters->names, by_name);
+    counters->claims[i] = NULL;
+    free(claim);
+    return i;
 }
 
+/* A name that is new here, with totals of zero. */
 static int add_name(struct counters *counters, const char *name)
 {
-    unsigned listener = first_free(counters, counters->first_free);
+    unsigned listener = free_number(counters);
     if (listener == counters->max_listeners)
         return -ENOSPC;
 
@@ -117,37 +153,35 @@ static int add_name(struct counters *counters, const char *name)
         return -ENOMEM;
     strncpy(claim->name, name, sizeof claim->name - 1);
     claim->listener = listener;
-    claim->n = 1;
     if (!tsearch(claim, &counters->names, by_name)) {
         free(claim);
         return -ENOMEM;
     }
     counters->claims[listener] = claim;
-    counters->first_free = listener + 1;
+    counters_total_begin(&counters->own, listener, claim->name);
     return (int)listener;
+}
+
+/* The number that has the name, claimed or not. */
+static int find_or_add(struct counters *counters, const char *name)
+{
+    struct claim **found = tfind(name, &counters->names, by_name);
+
+    return found ? (int)(*found)->listener : add_name(counters, name);
 }
 
 int counters_claim_listener(struct counters *counters, const char *name)
 {
-    struct claim **found = tfind(name, &counters->names, by_name);
+    int listener = find_or_add(counters, name);
 
-    if (!found)
-        return add_name(counters, name);
-    (*found)->n++;
-    return (int)(*found)->listener;
+    if (listener >= 0)
+        counters->claims[listener]->n++;
+    return listener;
 }
 
 void counters_release_listener(struct counters *counters, unsigned listener)
 {
-    struct claim *claim = counters->claims[listener];
-
-    if (--claim->n > 0)
-        return;
-    tdelete(claim, &counters->names, by_name);
-    counters->claims[listener] = NULL;
-    if (listener < counters->first_free)
-        counters->first_free = listener;
-    free(claim);
+    counters->claims[listener]->n--; /* its totals stay */
 }
 
 static void note_workers(struct counters *counters)
@@ -165,6 +199,7 @@ int counters_claim_worker(struct counters *counters)
         if (counters->is_worker[i])
             continue;
         counters->is_worker[i] = true;
+        atomic_store(counters_view_began(&counters->own, i), clock_now_us());
         note_workers(counters);
         return (int)i;
     }
@@ -173,9 +208,50 @@ int counters_claim_worker(struct counters *counters)
 
 void counters_release_worker(struct counters *counters, unsigned worker)
 {
+    counters_change(counters->head);
+    counters_fold_worker(&counters->own, worker);
     shared_clear(counters_worker(counters, worker), counters->worker_size);
+    counters_change(counters->head);
     counters->is_worker[worker] = false;
     note_workers(counters);
+}
+
+int counters_adopt(struct counters *counters, int fd)
+{
+    if (counters->n_earlier == COUNTERS_EARLIER_MAX)
+        return -ENOSPC;
+    int err = counters_view_map(&counters->earlier[counters->n_earlier], fd);
+    if (err < 0)
+        return err;
+    atomic_store(&counters->head->is_earlier[counters->n_earlier], true);
+    return (int)counters->n_earlier++;
+}
+
+void counters_end_earlier(struct counters *counters, unsigned earlier)
+{
+    counters->has_ended[earlier] = true;
+}
+
+/* Names that are not claimed here count as well: a listener of that name may come back. */
+static void take_ended(struct counters *counters, unsigned earlier)
+{
+    struct counters_view *view = &counters->earlier[earlier];
+
+    counters_change(counters->head);
+    for (size_t i = 0; i < view->n_names; i++) {
+        int listener = find_or_add(counters, view->names[i].name);
+        if (listener >= 0)
+            counters_fold_view(&counters->own, (unsigned)listener, view, view->names[i].number);
+    }
+    atomic_store(&counters->head->is_earlier[earlier], false);
+    counters_change(counters->head);
+}
+
+void counters_take_ended(struct counters *counters)
+{
+    for (unsigned i = 0; i < counters->n_earlier; i++)
+        if (counters->has_ended[i] && atomic_load(&counters->head->is_earlier[i]))
+            take_ended(counters, i);
 }
 
 int counters_own(struct counters *counters, unsigned worker)

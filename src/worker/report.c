@@ -102,7 +102,7 @@ void report_refusal(struct listener *listener, const struct report_refusal *refu
     enum log_level level = refusal->is_health_check ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING;
     struct facts facts;
 
-    counters_add(&listener->counters->refused[refusal->reason], 1);
+    counters_add(listener->counters, COUNT_REFUSED + (unsigned)refusal->reason, 1);
     if (!pass(listener, kind, level))
         return;
     begin(&facts, events[kind], listener);

@@ -137,7 +137,7 @@ static void a_peer_in_no_allowed_subnet_is_not_counted(void **state)
     world.peer = support_addr("192.0.3.10:1000");
     assert_int_equal(enter(&ssh, &world.sessions[0]), REASON_NOT_ALLOWED);
     assert_counts(&ssh, 0, 0);
-    assert_int_equal(atomic_load(&ssh.own->accepted), 1);
+    assert_int_equal(atomic_load(&ssh.own->counts[COUNT_ACCEPTED]), 1);
     admission_leave(&ssh, &world.sessions[0]);
     assert_counts(&ssh, 0, 0);
 }

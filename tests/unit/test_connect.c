@@ -150,8 +150,9 @@ static void a_target_that_is_not_reached_is_counted_by_reason(void **state)
         assert_int_equal(next, SESSION_CLOSED);
         assert_false(rig.session.ends_with_fin);
         for (int reason = REASON_NONE + 1; reason < REASONS; reason++)
-            assert_int_equal(atomic_load(&rig.world.listener.counters->refused[reason]),
-                             reason == (int)cases[i].reason);
+            assert_int_equal(
+                atomic_load(&rig.world.listener.counters->counts[COUNT_REFUSED + reason]),
+                reason == (int)cases[i].reason);
         rig_close(&rig);
     }
 }

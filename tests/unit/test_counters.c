@@ -50,6 +50,14 @@ static struct counters_listener *of(unsigned worker, unsigned listener)
     return &counters_worker(counters, worker)->listeners[listener];
 }
 
+static uint64_t count(unsigned listener, unsigned which)
+{
+    struct counters_sums sums;
+
+    counters_sum(counters, listener, &sums);
+    return sums.counts[which];
+}
+
 static void a_total_is_the_sum_over_all_workers(void **state)
 {
     unsigned ssh = claim_listener("ssh");
@@ -123,11 +131,14 @@ static void a_hijacked_worker_s_garbage_ends_with_it(void **state)
     /* Listeners come and go as ever, while it is there. */
     unsigned web = claim_listener("web");
     counters_release_listener(counters, web);
-    assert_int_equal(claim_listener("mail"), web);
+    assert_int_not_equal(claim_listener("mail"), web); /* its totals are kept */
     counters_release_worker(counters, evil);
     assert_int_equal(counters_sessions(counters, ssh), 1);
     assert_int_equal(counters_pending(counters, ssh), 0);
     assert_int_equal(counters_sessions(counters, web), 0);
+    /* What it claims to have counted is bounded by the time that it had. */
+    for (unsigned i = 0; i < COUNTS; i++)
+        assert_true(count(ssh, i) < (uint64_t)INT64_MAX / 1000);
     assert_true(!counters_has_oldest(counters, good, ssh));
 }
 
@@ -203,8 +214,9 @@ static void a_listener_keeps_its_number_while_it_is_claimed(void **state)
     assert_int_equal(claim_listener("ssh"), ssh); /* though a lower one is free */
     counters_release_listener(counters, ssh);
     counters_release_listener(counters, ssh);
-    assert_int_equal(claim_listener("other"), first);
+    assert_int_not_equal(claim_listener("other"), first); /* its totals are kept */
     assert_int_equal(claim_listener("ssh"), ssh);
+    assert_int_equal(claim_listener("first"), first);
 }
 
 static void a_name_that_another_one_begins_with_is_not_it(void **state)
@@ -214,9 +226,8 @@ static void a_name_that_another_one_begins_with_is_not_it(void **state)
     (void)state;
     memset(longest, 'x', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
-    unsigned listener = claim_listener(longest);
-    counters_release_listener(counters, listener);
-    assert_int_equal(claim_listener("ssh"), listener);
+    (void)claim_listener(longest);
+    unsigned listener = claim_listener("ssh");
     assert_int_not_equal(claim_listener("ss"), listener);
     assert_int_not_equal(claim_listener("sshd"), listener);
     assert_int_equal(claim_listener("ssh"), listener);
@@ -247,6 +258,109 @@ static void two_generations_of_the_largest_configuration_fit(void **state)
     assert_int_equal(claim_worker(), 17);
 }
 
+static void what_only_grows_outlives_its_worker_and_its_listener(void **state)
+{
+    unsigned ssh = claim_listener("ssh");
+
+    (void)state;
+    for (unsigned i = 1; i <= 3; i++) {
+        unsigned worker = claim_worker();
+        counters_add(of(worker, ssh), COUNT_ACCEPTED, 5);
+        counters_add(of(worker, ssh), COUNT_REFUSED + REASON_TIMEOUT, 2);
+        counters_add_connect(of(worker, ssh), 100);
+        counters_add_connect(of(worker, ssh), 101);
+        atomic_store(&of(worker, ssh)->sessions, 1);
+        assert_int_equal(count(ssh, COUNT_ACCEPTED), 5 * i);
+        counters_release_worker(counters, worker);
+        assert_int_equal(count(ssh, COUNT_ACCEPTED), 5 * i);
+        assert_int_equal(count(ssh, COUNT_REFUSED + REASON_TIMEOUT), 2 * i);
+        assert_int_equal(count(ssh, COUNT_SERVED), 2 * i);
+        assert_int_equal(count(ssh, COUNT_CONNECT_US), 201 * i);
+        assert_int_equal(count(ssh, COUNT_CONNECTS), i);
+        assert_int_equal(count(ssh, COUNT_CONNECTS + 1), i);
+        assert_int_equal(counters_sessions(counters, ssh), 0);
+        counters_release_listener(counters, ssh);
+        (void)claim_listener("another");
+        assert_int_equal(claim_listener("ssh"), ssh);
+    }
+}
+
+/* A name that is long gone loses its totals when its place is needed, and no other does. */
+static void a_new_name_finds_a_place_where_only_old_ones_are(void **state)
+{
+    unsigned kept = claim_listener("kept");
+    unsigned worker = claim_worker();
+    char name[16];
+
+    (void)state;
+    for (unsigned i = 1; i < LISTENERS; i++) {
+        snprintf(name, sizeof name, "old%u", i);
+        unsigned old = claim_listener(name);
+        counters_add(of(worker, old), COUNT_ACCEPTED, 1);
+        counters_release_listener(counters, old);
+    }
+    counters_add(of(worker, kept), COUNT_ACCEPTED, 1);
+    counters_release_worker(counters, worker);
+    unsigned newest = claim_listener("new");
+    assert_int_not_equal(newest, kept);
+    assert_int_equal(count(newest, COUNT_ACCEPTED), 0);
+    assert_int_equal(count(kept, COUNT_ACCEPTED), 1);
+}
+
+/* SIGUSR2: the next process counts on from where this one is. */
+static void an_earlier_process_counts_in_the_next_one(void **state)
+{
+    struct counters *later = counters_new(WORKERS, LISTENERS);
+    unsigned gone = claim_listener("gone");
+    unsigned ssh = claim_listener("ssh");
+    unsigned dead = claim_worker();
+    unsigned alive = claim_worker();
+    struct counters_sums sums;
+
+    (void)state;
+    assert_non_null(later);
+    counters_add(of(dead, ssh), COUNT_ACCEPTED, 1);
+    counters_add(of(dead, gone), COUNT_ACCEPTED, 9);
+    counters_release_worker(counters, dead);
+    counters_add(of(alive, ssh), COUNT_ACCEPTED, 2);
+    atomic_store(&of(alive, ssh)->sessions, 2);
+    assert_return_code(counters_fd(counters), 0);
+    assert_true(counters_is(counters_fd(counters)));
+    assert_false(counters_is(STDERR_FILENO));
+    int earlier = counters_adopt(later, counters_fd(counters));
+    assert_return_code(earlier, -earlier);
+    int other = counters_claim_listener(later, "other");
+    int number = counters_claim_listener(later, "ssh");
+    counters_sum(later, (unsigned)number, &sums);
+    assert_int_equal(sums.counts[COUNT_ACCEPTED], 3);
+    assert_int_equal(sums.sessions, 2);
+    counters_add(of(alive, ssh), COUNT_ACCEPTED, 4); /* it is still there */
+    atomic_store(&of(alive, ssh)->sessions, 1);
+    counters_sum(later, (unsigned)number, &sums);
+    assert_int_equal(sums.counts[COUNT_ACCEPTED], 7);
+    assert_int_equal(sums.sessions, 1);
+    counters_end_earlier(later, (unsigned)earlier); /* killed, with a session */
+    for (int i = 0; i < 2; i++) {
+        counters_sum(later, (unsigned)number, &sums);
+        assert_int_equal(sums.counts[COUNT_ACCEPTED], 7);
+        counters_take_ended(later);
+    }
+    assert_int_equal(sums.sessions, 0);
+    counters_sum(later, (unsigned)other, &sums);
+    assert_int_equal(sums.counts[COUNT_ACCEPTED], 0);
+    counters_sum(later, (unsigned)counters_claim_listener(later, "gone"), &sums);
+    assert_int_equal(sums.counts[COUNT_ACCEPTED], 9);
+    counters_free(later);
+}
+
+static void buckets_are_sorted_and_the_last_takes_all(void **state)
+{
+    (void)state;
+    for (unsigned i = 1; i < COUNTERS_BUCKETS; i++)
+        assert_true(counters_bucket_us(i - 1) < counters_bucket_us(i));
+    assert_true(counters_bucket_us(COUNTERS_BUCKETS - 1) == UINT64_MAX);
+}
+
 static void freeing_nothing_is_harmless(void **state)
 {
     (void)state;
@@ -267,6 +381,10 @@ int main(void)
         TEST(a_listener_keeps_its_number_while_it_is_claimed),
         TEST(a_name_that_another_one_begins_with_is_not_it),
         TEST(two_generations_of_the_largest_configuration_fit),
+        TEST(what_only_grows_outlives_its_worker_and_its_listener),
+        TEST(a_new_name_finds_a_place_where_only_old_ones_are),
+        TEST(an_earlier_process_counts_in_the_next_one),
+        cmocka_unit_test(buckets_are_sorted_and_the_last_takes_all),
         cmocka_unit_test(freeing_nothing_is_harmless),
     };
 

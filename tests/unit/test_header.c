@@ -51,7 +51,7 @@ static enum session_state rig_give(struct rig *rig, const char *bytes, size_t le
 
 static uint64_t refused(const struct rig *rig, enum reason reason)
 {
-    return atomic_load(&rig->world.listener.counters->refused[reason]);
+    return atomic_load(&rig->world.listener.counters->counts[COUNT_REFUSED + reason]);
 }
 
 /* Refusals for any reason: each connection has one at most. */
@@ -161,7 +161,7 @@ static void a_local_header_means_the_peer_itself(void **state)
         assert_int_equal(rig_give(&rig, cases[i].bytes, cases[i].len), SESSION_CONNECT);
         assert_client(&rig, "192.0.2.1:4711");
         assert_true(rig.session.is_health_check);
-        assert_int_equal(atomic_load(&rig.world.listener.counters->health_checks), 1);
+        assert_int_equal(atomic_load(&rig.world.listener.counters->counts[COUNT_HEALTH_CHECKS]), 1);
         rig_close(&rig);
     }
 }
@@ -210,7 +210,7 @@ static void a_connection_without_a_byte_is_a_health_check(void **state)
         rig.peer = -1;
         support_wait(rig.session.peer_fd, POLLRDHUP);
         assert_int_equal(header_run(&rig.session, READY_PEER_READ), SESSION_CLOSED);
-        assert_int_equal(atomic_load(&rig.world.listener.counters->health_checks), 1);
+        assert_int_equal(atomic_load(&rig.world.listener.counters->counts[COUNT_HEALTH_CHECKS]), 1);
         assert_int_equal(refused(&rig, REASON_BAD_HEADER), 0);
         rig_close(&rig);
     }

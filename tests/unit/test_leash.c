@@ -20,8 +20,9 @@ static void on_pulled(void *context)
     world.pulled++;
 }
 
-static void on_gone(void *context)
+static void on_gone(void *context, int counted)
 {
+    assert_int_equal(counted, -1);
     (void)context;
     world.gone++;
 }

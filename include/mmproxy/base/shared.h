@@ -10,6 +10,12 @@
  * The caller owns them. returns: NULL when memory is short.
  */
 void *shared_new(size_t size);
+
+/*
+ * The same, with a descriptor from which others can map it: *fd is the caller's too, and -1 where
+ * the kernel has none.
+ */
+void *shared_new_file(size_t size, int *fd);
 void shared_free(void *memory, size_t size);
 
 /* The size rounded up to whole pages of this machine. */

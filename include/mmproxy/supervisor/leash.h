@@ -21,7 +21,9 @@
 /* The leash of an earlier process, or of a successor that has not taken over yet. */
 struct leash {
     LIST_ENTRY(leash) link;
-    int fd; /* the writing end */
+    int fd;          /* the writing end */
+    int counters_fd; /* of the earlier process's counters (counters.h); -1 = none came with it */
+    int counted;     /* the number that they have in ours; -1 = none */
     struct leashes *owner;
     struct reader reader;
 };
@@ -34,7 +36,8 @@ struct leashes {
     size_t n_earlier;
     struct ev_loop *loop;
     void (*on_pulled)(void *context); /* a later process ends the sessions here */
-    void (*on_gone)(void *context);   /* an earlier process and its workers have gone */
+    /* An earlier process and its workers have gone; counted: the leash's. */
+    void (*on_gone)(void *context, int counted);
     void *context;
 };
 
@@ -54,6 +57,9 @@ int leash_adopt(struct leashes *leashes, int fd);
 
 /* Makes one for a successor: the reading end and the writing end. returns: 0 or -errno. */
 int leash_make(int ends[2]);
+
+/* Takes the counters of the process whose leash was adopted last. returns: 0, -ENOENT: none was. */
+int leash_adopt_counters(struct leashes *leashes, int fd);
 
 /* Makes our own where there is none yet, and listens to all. returns: 0 or -errno. */
 int leash_open(struct leashes *leashes, struct ev_loop *loop);

@@ -3,9 +3,18 @@
  * counters: what the workers of all generations count, in one shared mapping that is made before
  * the first fork.
  *
- * Each worker has pages of its own there. It alone writes them and all read them, so there are no
- * totals: a total is the sum over all workers, made when it is needed. When a worker dies, its
- * pages become zero and nothing of what it counted remains, whatever it was doing.
+ * Each worker has pages of its own there. It alone writes them and all read them. What holds at
+ * the moment (sessions) is the sum over all workers, made when it is needed. When a worker dies,
+ * its pages become zero and nothing of that remains, whatever it was doing. What only grows is
+ * added to the listener's totals before; the supervisor alone writes these, by the listener's
+ * name, so they outlive workers, generations and reloads.
+ *
+ * Over SIGUSR2 the new process gets the mapping of the old one, and reads it until the last worker
+ * there has ended. Then it takes the sums over. The mapping describes itself, because the two may
+ * be different versions.
+ *
+ * A worker that was taken over can write what it likes in its own pages, so what is read there is
+ * bounded by what a worker could have counted since it began; no sum wraps round.
  */
 #ifndef MMPROXY_WORKER_COUNTERS_H
 #define MMPROXY_WORKER_COUNTERS_H
@@ -28,17 +37,28 @@ enum {
     COUNTERS_WORKERS = sizeof(void *) > 4 ? 4 * CONFIG_WORKERS_MAX : 64,
 };
 
+/* Of connect times; see counters_bucket_us. */
+enum { COUNTERS_BUCKETS = 17 };
+
+/* What only grows. */
+enum counters_count {
+    COUNT_ACCEPTED,      /* connections; over UDP sessions that were asked for */
+    COUNT_SERVED,        /* those of them that reached their target */
+    COUNT_HEALTH_CHECKS, /* closed without a byte, LOCAL or UNKNOWN */
+    COUNT_BYTES_IN,      /* to the targets */
+    COUNT_BYTES_OUT,     /* from the targets */
+    COUNT_CONNECT_US,    /* the time that connecting took, of those that were served */
+    COUNT_CONNECTS,      /* how many took so long: COUNTERS_BUCKETS of them */
+    COUNT_REFUSED = COUNT_CONNECTS + COUNTERS_BUCKETS, /* by reason: REASONS of them */
+    COUNTS = COUNT_REFUSED + REASONS
+};
+
 /* One listener in one worker. */
 struct counters_listener {
     _Alignas(64) _Atomic uint32_t sessions; /* at the moment */
     _Atomic uint32_t pending;               /* those of them without a whole header */
     _Atomic uint64_t oldest_pending_us;     /* monotonic: since when the first of these; 0 = none */
-    /* From here on they only grow. */
-    _Atomic uint64_t accepted;
-    _Atomic uint64_t health_checks; /* closed without a byte, LOCAL or UNKNOWN */
-    _Atomic uint64_t bytes_in;      /* to the targets, of sessions that have ended */
-    _Atomic uint64_t bytes_out;     /* from the targets, the same */
-    _Atomic uint64_t refused[REASONS];
+    _Atomic uint64_t counts[COUNTS];
 };
 
 /* One worker process. */
@@ -50,6 +70,13 @@ struct counters_worker {
 };
 
 struct counters;
+
+/* One listener in all processes. */
+struct counters_sums {
+    uint64_t sessions;
+    uint64_t pending;
+    uint64_t counts[COUNTS];
+};
 
 /* What an errno of the functions below means, as a sentence. */
 const char *counters_strerror(int error);
@@ -78,6 +105,30 @@ int counters_claim_worker(struct counters *counters);
 void counters_release_worker(struct counters *counters, unsigned worker);
 
 /*
+ * For SIGUSR2: the descriptor of the mapping, for the next process; -1 where the kernel has none.
+ * Workers must not have it: counters_leave closes it in a forked child.
+ */
+int counters_fd(const struct counters *counters);
+void counters_leave(struct counters *counters);
+
+/* Is this descriptor, which was handed over, another process's counters? */
+bool counters_is(int fd);
+
+/*
+ * What an earlier process counts, and its workers go on counting, is in the sums from now on. fd
+ * stays the caller's. returns: the number of that process, for counters_end_earlier, or -errno.
+ */
+int counters_adopt(struct counters *counters, int fd);
+
+/*
+ * The process and its workers are gone: its sums become totals here with the next call of
+ * counters_take_ended. That waits while another process starts that adopts the same ones: it would
+ * count them twice.
+ */
+void counters_end_earlier(struct counters *counters, unsigned earlier);
+void counters_take_ended(struct counters *counters);
+
+/*
  * In a worker, before it reads a byte from the network: from now on it can write no pages but its
  * own. returns: 0 or -errno.
  */
@@ -89,6 +140,12 @@ struct counters_worker *counters_worker(const struct counters *counters, unsigne
 uint64_t counters_sessions(const struct counters *counters, unsigned listener);
 uint64_t counters_pending(const struct counters *counters, unsigned listener);
 
+/* Everything about one listener, earlier processes included; for any process that has forked. */
+void counters_sum(const struct counters *counters, unsigned listener, struct counters_sums *out);
+
+/* The longest connect time that the bucket counts; UINT64_MAX for the last one. */
+uint64_t counters_bucket_us(unsigned bucket);
+
 /* Is no other worker's oldest pending session older than this worker's? False where it has none. */
 bool counters_has_oldest(const struct counters *counters, unsigned worker, unsigned listener);
 
@@ -97,9 +154,14 @@ uint64_t counters_client(const struct counters *counters, unsigned listener,
                          const struct addr *client);
 uint64_t counters_client_sessions(const struct counters *counters, uint64_t client);
 
+/* Counts a session that has reached its target, which took so long. */
+void counters_add_connect(struct counters_listener *own, uint64_t us);
+
 /* Adds to one of the worker's own counters. */
-static inline void counters_add(_Atomic uint64_t *counter, uint64_t n)
+static inline void counters_add(struct counters_listener *own, unsigned count, uint64_t n)
 {
+    _Atomic uint64_t *counter = &own->counts[count];
+
     /* One writer: no locked instruction needed. */
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
                           memory_order_relaxed);

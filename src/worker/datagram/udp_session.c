@@ -65,6 +65,7 @@ void udp_session_forward(struct udp_session *session, unsigned first, unsigned n
         datagrams_send(session->receiver->room, session->fd, first, n, &way);
 
     session->bytes_in += sent.len;
+    counters_add(session->receiver->listener->counters, COUNT_BYTES_IN, sent.len);
     set_idle(session);
     if (sent.error != 0)
         report_error(session, sent.error);
@@ -96,6 +97,7 @@ static void send_replies(struct udp_session *session, unsigned first, unsigned n
     struct datagram_sent sent =
         datagrams_send(session->receiver->room, session->socket->fd, first, n, &way);
     session->bytes_out += sent.len;
+    counters_add(session->receiver->listener->counters, COUNT_BYTES_OUT, sent.len);
     set_idle(session);
 }
 
@@ -207,6 +209,7 @@ static void begin(struct udp_session *session)
     udp_table_add(session->receiver->table, session);
     roster_add_udp(worker);
     session->since_us = clock_now_us();
+    counters_add(session->receiver->listener->counters, COUNT_SERVED, 1);
     const struct report_session facts = facts_of(session, NULL);
     report_connected(session->receiver->listener, &facts);
 }
@@ -250,8 +253,6 @@ void udp_session_end(struct udp_session *session, const char *end)
     close(session->fd);
     deadline_clear(&session->idle);
     udp_table_remove(session->receiver->table, session);
-    counters_add(&listener->counters->bytes_in, session->bytes_in);
-    counters_add(&listener->counters->bytes_out, session->bytes_out);
     report_disconnected(listener, &facts);
     admission_leave(&listener->admission, &session->admitted);
     free(session);

@@ -31,7 +31,9 @@ static enum session_state connected(struct session *session)
     pump_open(&session->down, session->target_fd, session->peer_fd);
     if (pump_prime(&session->up, session->header, session->header_len) < 0)
         return connect_failed(session, -ENOMEM);
-    session->since_us = clock_now_us();
+    uint64_t now_us = clock_now_us();
+    counters_add_connect(session->listener->counters, now_us - session->since_us);
+    session->since_us = now_us;
     const struct report_session facts = session_facts(session);
     report_connected(session->listener, &facts);
     return SESSION_RELAY;
@@ -50,6 +52,7 @@ static enum session_state start_connecting(struct session *session)
     };
     bool is_connected;
 
+    session->since_us = clock_now_us();
     int fd = spoof_connect(&spoof, &is_connected);
     if (fd < 0)
         return connect_failed(session, fd);

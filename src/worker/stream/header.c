@@ -52,7 +52,7 @@ static enum session_state out_of_memory(struct session *session)
 
 static void count_health_check(const struct session *session)
 {
-    counters_add(&session->listener->counters->health_checks, 1);
+    counters_add(session->listener->counters, COUNT_HEALTH_CHECKS, 1);
 }
 
 static enum session_state ended_early(struct session *session)

@@ -60,9 +60,19 @@ static void after_run(struct session *session, struct pump *pump, struct pump *b
     }
 }
 
+/* Counted as they flow: a session may last for days. */
+static void count_bytes(const struct session *session, unsigned count, uint64_t n)
+{
+    if (n > 0)
+        counters_add(session->listener->counters, count, n);
+}
+
 static void run_up(struct session *session)
 {
+    uint64_t before = session->up.bytes;
+
     (void)pump_run(&session->up, session->listener->worker->pool);
+    count_bytes(session, COUNT_BYTES_IN, session->up.bytes - before);
     after_run(session, &session->up, &session->down);
 }
 
@@ -79,7 +89,10 @@ static void acknowledge_first(struct session *session)
 
 static void run_down(struct session *session)
 {
+    uint64_t before = session->down.bytes;
+
     (void)pump_run(&session->down, session->listener->worker->pool);
+    count_bytes(session, COUNT_BYTES_OUT, session->down.bytes - before);
     acknowledge_first(session);
     after_run(session, &session->down, &session->up);
 }
@@ -87,18 +100,18 @@ static void run_down(struct session *session)
 /* There has been no time to send more than what came with the header. */
 static void send_payload(struct session *session)
 {
+    uint64_t before = session->up.bytes;
+
     session->acknowledges_late = session->up.backlog != NULL; /* see sends_at_once */
     (void)pump_flush(&session->up, session->listener->worker->pool);
+    count_bytes(session, COUNT_BYTES_IN, session->up.bytes - before);
     after_run(session, &session->up, &session->down);
 }
 
 static enum session_state relay_ended(struct session *session)
 {
-    struct counters_listener *counters = session->listener->counters;
     const struct report_session facts = session_facts(session);
 
-    counters_add(&counters->bytes_in, session->up.bytes);
-    counters_add(&counters->bytes_out, session->down.bytes);
     report_disconnected(session->listener, &facts);
     return session->has_failed ? SESSION_RESET : SESSION_CLOSED;
 }

@@ -95,6 +95,8 @@ static const struct key listener_keys[] = {
       .min = 1, .max = 1 << 20 },
     { .name = "backlog", .kind = &kind_number, IN_LISTENER(backlog), .fallback = "4096",
       .min = 1, .max = 1 << 20 },
+    { .name = "close_when_down", .kind = &kind_boolean, IN_LISTENER(close_when_down),
+      .fallback = "false" },
     { .name = "allow_local_clients", .kind = &kind_boolean, IN_LISTENER(allow_local_clients),
       .fallback = "false" },
 };

@@ -9,15 +9,25 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
 #include "mmproxy/base/shared.h"
 #include "mmproxy/routing/report/check.h"
 #include "mmproxy/routing/report/verify.h"
 #include "mmproxy/supervisor/confine.h"
 #include "mmproxy/supervisor/process.h"
+#include "mmproxy/supervisor/status.h"
 
-/* Whatever hangs in there (iptables' lock, say): nobody waits for its answer any more. */
-enum { LIFETIME_S = 60 };
+enum {
+    LIFETIME_S = 60,        /* whatever hangs in there: nobody waits for its answer any more */
+    REPEAT_MIN_S = 1,       /* until a target that failed is tried again; doubled each time */
+    REPEAT_MAX_S = 30,      /* ... up to this */
+    REPEAT_CLOSED_S = 2,    /* the most while its listener's ports are closed */
+    WATCH_S = 1,            /* how often sessions' failures are looked at */
+    DOUBT_MIN_S = 1,        /* between two checks for such a failure; doubled while the check ... */
+    DOUBT_MAX_S = 16,       /* ... finds nothing wrong, for example where one client is banned */
+    DOUBT_FORGOTTEN_S = 60, /* without any, it begins anew */
+};
 
 bool preflight_run(const struct config *config, bool is_verifying, const struct report_sink *sink)
 {
@@ -31,15 +41,16 @@ bool preflight_run(const struct config *config, bool is_verifying, const struct 
     return holds;
 }
 
-static void report(void *context, enum log_level level, const char *line)
-{
-    (void)context;
-    log_report(level, "check", "%s", line);
-}
+/* Shared with the process that checks. */
+struct preflight_results {
+    size_t n;
+    size_t max;
+    struct target_state items[];
+};
 
 static size_t size_of(size_t n)
 {
-    return sizeof(struct preflight_results) + n * sizeof(struct preflight_result);
+    return sizeof(struct preflight_results) + n * sizeof(struct target_state);
 }
 
 static struct preflight_results *results_new(size_t max)
@@ -65,19 +76,92 @@ static void keep_from_workers(struct preflight_results *results)
         (void)madvise(results, size_of(results->max), MADV_DONTFORK);
 }
 
-static void keep(void *context, const struct addr *target, bool holds)
-{
-    struct preflight_results *results = context;
+/* In the process that checks. */
+struct child {
+    const struct supervisor *supervisor;
+    const struct preflight *preflight;
+    const struct listener_config *listener; /* that lines are about; NULL = none */
+    const struct addr *target;
+};
 
+static void report(void *context, enum log_level level, const char *line)
+{
+    const struct child *child = context;
+    char whole[ADDR_STRLEN];
+    char address[ADDR_STRLEN];
+    struct log_field fields[5] = { LOG_TEXT("event", "check") };
+    size_t n = 1;
+
+    if (child->target) {
+        fields[n++] = LOG_TEXT("target", addr_format(child->target, whole));
+        fields[n++] = LOG_TEXT("target_address", addr_format_host(child->target, address));
+        fields[n++] = LOG_NUMBER("target_port", addr_port(child->target));
+    }
+    if (child->listener && child->listener->name[0])
+        fields[n++] = LOG_TEXT("listener", child->listener->name);
+    log_report_event(level, fields, n, "%s", line);
+}
+
+/* When a session last could not reach a target of this listener. */
+static uint64_t doubted_us(const struct supervisor *supervisor,
+                           const struct listener_config *listener)
+{
+    const struct generation *current = supervisor->current;
+    size_t i = (size_t)(listener - current->config->listeners);
+
+    return counters_listener_doubted_us(supervisor->counters, current->listener_ids[i]);
+}
+
+static bool is_wanted(void *context, const struct listener_config *listener,
+                      const struct addr *target)
+{
+    const struct child *child = context;
+    const struct target_state *known;
+
+    if (!child->preflight->is_repeat)
+        return true;
+    known = targets_find(&child->preflight->known, listener, target);
+    return !known || !known->holds ||
+           doubted_us(child->supervisor, listener) > child->preflight->before_us;
+}
+
+static void keep(struct preflight_results *results, const struct report_verdict *verdict)
+{
+    struct target_state state = target_state(verdict->listener, verdict->target);
+
+    state.holds = verdict->holds;
+    state.is_reached = verdict->is_reached;
     if (results && results->n < results->max)
-        results->items[results->n++] = (struct preflight_result){ *target, holds };
+        results->items[results->n++] = state;
+}
+
+static bool begin_target(void *context, const struct report_verdict *verdict)
+{
+    struct child *child = context;
+    const struct target_state *known =
+        targets_find(&child->preflight->known, verdict->listener, verdict->target);
+    char text[ADDR_STRLEN];
+    char line[ADDR_STRLEN + 64];
+
+    child->listener = verdict->listener;
+    child->target = verdict->target;
+    keep(child->preflight->filling, verdict);
+    if (!child->preflight->is_repeat || !known)
+        return true;
+    if (verdict->holds && !known->holds) {
+        (void)snprintf(line, sizeof line, "[+] OK. Target server %s is back: it can be reached.",
+                       addr_format(verdict->target, text));
+        report(child, LOG_LEVEL_NOTICE, line);
+    }
+    return !verdict->holds && known->holds;
 }
 
 static _Noreturn void be_preflight(struct supervisor *supervisor)
 {
-    const struct report_sink sink = { .line = report,
-                                      .verdict = keep,
-                                      .context = supervisor->checking };
+    struct child child = { .supervisor = supervisor, .preflight = &supervisor->preflight };
+    const struct report_sink sink = {
+        .line = report, .is_wanted = is_wanted, .begin_target = begin_target, .context = &child
+    };
     const struct config *config = supervisor->current->config;
     bool is_verifying = config->routing == ROUTING_MANUAL && !config->quiet;
     sigset_t none;
@@ -95,54 +179,196 @@ static _Noreturn void be_preflight(struct supervisor *supervisor)
     sigprocmask(SIG_SETMASK, &none, NULL);
     alarm(LIFETIME_S);
     confine_begin_routing(); /* iptables, nftables; SO_MARK before Linux 5.17 */
+    is_verifying = is_verifying && !child.preflight->is_repeat;
     exit(preflight_run(config, is_verifying, &sink) ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
-void preflight_start(struct supervisor *supervisor)
+static void stop(struct preflight *preflight)
 {
-    preflight_stop(supervisor);
-    if (supervisor->current->config->n_listeners == 0) {
-        results_free(&supervisor->checked); /* of targets that are gone */
-        return;
-    }
+    if (preflight->pid > 0)
+        (void)kill(preflight->pid, SIGTERM);
+    preflight->pid = 0;
+    results_free(&preflight->filling);
+}
+
+static void start(struct supervisor *supervisor, bool is_repeat)
+{
+    struct preflight *preflight = &supervisor->preflight;
+
     /* Two targets a listener at the most. */
-    supervisor->checking = results_new(2 * supervisor->current->config->n_listeners);
+    preflight->filling = results_new(2 * supervisor->current->config->n_listeners);
+    preflight->is_repeat = is_repeat;
+    preflight->before_us = preflight->started_us;
+    preflight->started_us = clock_now_us();
     pid_t pid = process_fork();
     if (pid == 0)
         be_preflight(supervisor);
     if (pid < 0)
         log_warning("check", "[!] the targets can't be checked: %s", strerror(errno));
     else
-        supervisor->preflight = pid;
-    keep_from_workers(supervisor->checking);
+        preflight->pid = pid;
+    keep_from_workers(preflight->filling);
+}
+
+void preflight_start(struct supervisor *supervisor)
+{
+    struct preflight *preflight = &supervisor->preflight;
+
+    stop(preflight);
+    ev_timer_stop(supervisor->loop, &preflight->due);
+    preflight->doubt_gap_s = DOUBT_MIN_S;
+    if (supervisor->current->config->n_listeners == 0)
+        targets_clear(&preflight->known); /* of targets that are gone */
+    else
+        start(supervisor, false);
+}
+
+void preflight_repeat(struct supervisor *supervisor)
+{
+    if (supervisor->preflight.pid == 0 && supervisor->current->config->n_listeners > 0)
+        start(supervisor, true);
+}
+
+/* returns: does one fail that did not before? */
+static bool take_results(struct preflight *preflight)
+{
+    const struct preflight_results *results = preflight->filling;
+    bool has_new = false;
+
+    if (!preflight->is_repeat)
+        targets_clear(&preflight->known);
+    for (size_t i = 0; i < results->n; i++) {
+        const struct target_state *state = &results->items[i];
+        struct target_state *known =
+            preflight->is_repeat ? targets_get(&preflight->known, state) : NULL;
+        has_new |= !state->holds && (!known || known->holds);
+        if (known)
+            *known = *state;
+        else
+            (void)targets_add(&preflight->known, state);
+    }
+    return has_new;
+}
+
+static bool is_any_down(const struct supervisor *supervisor)
+{
+    const struct config *config = supervisor->current->config;
+
+    for (size_t i = 0; i < config->n_listeners; i++)
+        if (config->listeners[i].close_when_down &&
+            targets_are_down(&supervisor->preflight.known, &config->listeners[i]))
+            return true;
+    return false;
+}
+
+static void schedule(struct supervisor *supervisor, bool has_new)
+{
+    struct preflight *preflight = &supervisor->preflight;
+    double max_s = REPEAT_MAX_S;
+
+    ev_timer_stop(supervisor->loop, &preflight->due);
+    if (!supervisor->current || targets_failing(&preflight->known) == 0)
+        return;
+    if (is_any_down(supervisor))
+        max_s = REPEAT_CLOSED_S;
+    preflight->delay_s = has_new ? REPEAT_MIN_S : 2 * preflight->delay_s;
+    if (preflight->delay_s > max_s)
+        preflight->delay_s = max_s;
+    ev_now_update(supervisor->loop);
+    ev_timer_set(&preflight->due, preflight->delay_s, 0.);
+    ev_timer_start(supervisor->loop, &preflight->due);
+}
+
+/* A check for a session's sake that found nothing is not repeated as soon. */
+static void learn_from_doubt(struct preflight *preflight, bool has_new)
+{
+    if (!preflight->is_doubt)
+        return;
+    preflight->is_doubt = false;
+    preflight->doubt_gap_s = has_new ? DOUBT_MIN_S : 2 * preflight->doubt_gap_s;
+    if (preflight->doubt_gap_s > DOUBT_MAX_S)
+        preflight->doubt_gap_s = DOUBT_MAX_S;
 }
 
 bool preflight_reaped(struct supervisor *supervisor, pid_t pid, int status)
 {
-    if (pid != supervisor->preflight)
+    struct preflight *preflight = &supervisor->preflight;
+    bool has_new = false;
+
+    if (pid != preflight->pid)
         return false;
-    supervisor->preflight = 0;
-    if (WIFEXITED(status) && supervisor->checking) {
-        results_free(&supervisor->checked);
-        supervisor->checked = supervisor->checking;
-        supervisor->checking = NULL;
-    }
+    preflight->pid = 0;
+    if (WIFEXITED(status) && preflight->filling)
+        has_new = take_results(preflight);
     if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM)
         log_warning("check", "[!] the check of the targets ended early: %s",
                     strsignal(WTERMSIG(status)));
+    results_free(&preflight->filling);
+    learn_from_doubt(preflight, has_new);
+    schedule(supervisor, has_new);
+    lifecycle_report(&supervisor->life, ON_CHECKED);
+    status_tell(supervisor);
     return true;
 }
 
-void preflight_stop(struct supervisor *supervisor)
+static bool is_to_be_closed(const void *context, const struct listener_config *listener)
 {
-    if (supervisor->preflight > 0)
-        (void)kill(supervisor->preflight, SIGTERM);
-    supervisor->preflight = 0;
-    results_free(&supervisor->checking);
+    const struct supervisor *supervisor = context;
+
+    return listener->close_when_down && targets_are_down(&supervisor->preflight.known, listener);
+}
+
+void preflight_adjust_ports(struct supervisor *supervisor)
+{
+    bool has_opened = sockets_close_some(&supervisor->sockets, supervisor->current->config,
+                                         is_to_be_closed, supervisor);
+
+    /* Its workers have given closed sockets up. */
+    if (has_opened)
+        generation_serve(supervisor->current, true);
+}
+
+static void on_due(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    struct supervisor *supervisor = timer->data;
+
+    (void)loop;
+    (void)revents;
+    lifecycle_report(&supervisor->life, ON_CHECK_DUE);
+}
+
+/* Has a session failed to reach its target since the last check began? */
+static void on_watch(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    struct supervisor *supervisor = timer->data;
+    struct preflight *preflight = &supervisor->preflight;
+    uint64_t since_us = clock_now_us() - preflight->started_us;
+
+    (void)loop;
+    (void)revents;
+    if (since_us > DOUBT_FORGOTTEN_S * UINT64_C(1000000))
+        preflight->doubt_gap_s = DOUBT_MIN_S;
+    if (preflight->pid > 0 || since_us < (uint64_t)preflight->doubt_gap_s * 1000000 ||
+        counters_doubted_us(supervisor->counters) <= preflight->started_us)
+        return;
+    preflight->is_doubt = true;
+    lifecycle_report(&supervisor->life, ON_CHECK_DUE);
+}
+
+void preflight_init(struct supervisor *supervisor)
+{
+    struct preflight *preflight = &supervisor->preflight;
+
+    preflight->doubt_gap_s = DOUBT_MIN_S;
+    ev_timer_init(&preflight->due, on_due, 0., 0.);
+    preflight->due.data = supervisor;
+    ev_timer_init(&preflight->watch, on_watch, WATCH_S, WATCH_S);
+    preflight->watch.data = supervisor;
+    ev_timer_start(supervisor->loop, &preflight->watch);
 }
 
 void preflight_close(struct supervisor *supervisor)
 {
-    preflight_stop(supervisor);
-    results_free(&supervisor->checked);
+    stop(&supervisor->preflight);
+    targets_clear(&supervisor->preflight.known);
 }

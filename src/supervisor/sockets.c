@@ -146,7 +146,18 @@ int sockets_open_missing(struct sockets *sockets, const struct config *config,
     return 0;
 }
 
-/* Is it a TCP socket that listens, or a UDP socket? returns: 0, or -errno. */
+static bool is_connected(int fd)
+{
+    struct addr peer;
+    socklen_t len = sizeof peer;
+
+    return getpeername(fd, &peer.sa, &len) == 0;
+}
+
+/*
+ * Is it a TCP socket that listens or did so before its port was closed, or a UDP socket?
+ * returns: 0, or -errno.
+ */
 static int recognise(int fd, enum protocol *protocol, struct addr *addr)
 {
     socklen_t len = sizeof *addr;
@@ -164,7 +175,7 @@ static int recognise(int fd, enum protocol *protocol, struct addr *addr)
         return 0;
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &option_len) < 0)
         return -errno;
-    return is_listening ? 0 : -EINVAL;
+    return is_listening || (addr_port(addr) != 0 && !is_connected(fd)) ? 0 : -EINVAL;
 }
 
 int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside, bool is_stored)
@@ -269,11 +280,54 @@ void sockets_commit(struct sockets *sockets, const struct config *config)
         }
         if (socket->is_new || socket->is_adopted)
             tell("[+] Listening on", "listening", socket, listener->name);
-        if (!socket->is_new && socket->protocol == PROTOCOL_TCP)
+        if (!socket->is_new && !socket->is_closed && socket->protocol == PROTOCOL_TCP)
             sock_set_up_again(socket->fd, listener->backlog, listener->keepalive_s);
         socket->is_new = false;
         socket->is_adopted = false;
     }
+}
+
+static void tell_closed(const struct listener_config *listener, const struct addr *addr,
+                        bool is_closed)
+{
+    char text[ADDR_STRLEN];
+    const struct log_field fields[] = {
+        LOG_TEXT("event", is_closed ? "not_listening" : "listening"),
+        LOG_TEXT("address", addr_format(addr, text)), LOG_TEXT("listener", listener->name)
+    };
+
+    if (is_closed)
+        log_event(LOG_LEVEL_WARNING, fields, 3,
+                  "[!] Closed %s (%s) until one of its targets can be reached", text,
+                  listener->name);
+    else
+        log_event(LOG_LEVEL_NOTICE, fields, 3, "[+] Listening on %s (%s) again", text,
+                  listener->name);
+}
+
+bool sockets_close_some(struct sockets *sockets, const struct config *config,
+                        bool (*is_closed)(const void *context,
+                                          const struct listener_config *listener),
+                        const void *context)
+{
+    bool has_opened = false;
+
+    for (size_t i = 0; i < sockets->n; i++) {
+        struct listen_socket *socket = &sockets->all[i];
+        const struct listener_config *listener = wanted_by(config, socket);
+        bool is_wanted =
+            listener && socket->protocol == PROTOCOL_TCP && is_closed(context, listener);
+        if (!listener || is_wanted == socket->is_closed)
+            continue;
+        socket->is_closed = is_wanted;
+        if (is_wanted)
+            sock_free_port(socket->fd);
+        else
+            sock_set_up_again(socket->fd, listener->backlog, listener->keepalive_s);
+        has_opened |= !is_wanted;
+        tell_closed(listener, &socket->addr, is_wanted);
+    }
+    return has_opened;
 }
 
 void sockets_shut_down(struct sockets *sockets)

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "mmproxy/supervisor/preflight.h"
 #include "mmproxy/supervisor/service.h"
 
 /* Managers pass every change on to whoever watches: sessions come and go more often. */
@@ -87,19 +86,15 @@ static void add_last_load(struct line *line, const struct status *status)
         add(line, "; reloaded at %s", when);
 }
 
-static void add_checks(struct line *line, const struct preflight_results *checked)
+static void add_checks(struct line *line, const struct targets *checked)
 {
     const struct addr *first = NULL;
     char text[ADDR_STRLEN];
-    size_t failing = 0;
+    size_t failing = targets_failing(checked);
 
-    for (size_t i = 0; checked && i < checked->n; i++) {
-        if (checked->items[i].holds)
-            continue;
-        failing++;
-        if (!first)
+    for (size_t i = 0; !first && i < checked->n; i++)
+        if (!checked->items[i].holds)
             first = &checked->items[i].target;
-    }
     if (first)
         add(line, "; %zu of %zu targets fail%s, the first is %s", failing, checked->n,
             failing == 1 ? "s" : "", addr_format(first, text));
@@ -123,7 +118,7 @@ void status_tell(struct supervisor *supervisor)
     if (supervisor->current)
         add_last_load(&line, &supervisor->status);
     if (supervisor->current)
-        add_checks(&line, supervisor->checked);
+        add_checks(&line, &supervisor->preflight.known);
     if (strcmp(line.text, supervisor->status.told) == 0)
         return;
     memcpy(supervisor->status.told, line.text, line.used + 1);

@@ -89,6 +89,8 @@ static void take_step(void *context, enum life_step step)
         [DO_SERVE_BESIDE] = serve_beside,
         [DO_RETIRE] = stop_retire,
         [DO_CHECK_TARGETS] = preflight_start,
+        [DO_RECHECK_TARGETS] = preflight_repeat,
+        [DO_ADJUST_PORTS] = preflight_adjust_ports,
         [DO_ROLL_BACK] = load_roll_back,
         [DO_FAIL_START] = fail_start,
         [DO_TELL_LOADING] = load_tell_loading,
@@ -292,6 +294,7 @@ static int supervisor_open(struct supervisor *supervisor)
     load_init(supervisor);
     stop_init(supervisor);
     status_init(supervisor);
+    preflight_init(supervisor);
     return EX_OK;
 }
 

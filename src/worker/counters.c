@@ -287,6 +287,34 @@ uint64_t counters_pending(const struct counters *counters, unsigned listener)
     return pending;
 }
 
+static void keep_later(uint64_t *latest, const _Atomic uint64_t *time_us)
+{
+    uint64_t us = atomic_load(time_us);
+
+    if (us > *latest)
+        *latest = us;
+}
+
+uint64_t counters_doubted_us(const struct counters *counters)
+{
+    uint32_t n = atomic_load(&counters->head->n_workers);
+    uint64_t latest = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        keep_later(&latest, &counters_worker(counters, i)->doubted_us);
+    return latest;
+}
+
+uint64_t counters_listener_doubted_us(const struct counters *counters, unsigned listener)
+{
+    uint32_t n = atomic_load(&counters->head->n_workers);
+    uint64_t latest = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        keep_later(&latest, &counters_worker(counters, i)->listeners[listener].doubted_us);
+    return latest;
+}
+
 static uint64_t oldest(const struct counters *counters, unsigned worker, unsigned listener)
 {
     return atomic_load(&counters_worker(counters, worker)->listeners[listener].oldest_pending_us);

@@ -96,6 +96,18 @@ static void add_refusal(struct facts *facts, const struct report_refusal *refusa
         add(facts, LOG_TEXT("detail", refusal->detail));
 }
 
+/* The supervisor checks then whether anybody reaches the target; of UDP it can't know. */
+static void doubt_target(const struct listener *listener)
+{
+    const struct worker_spec *spec = listener->worker->spec;
+    uint64_t now_us = clock_now_us();
+
+    if (listener->config->protocol != PROTOCOL_TCP)
+        return;
+    atomic_store(&listener->counters->doubted_us, now_us);
+    atomic_store(&counters_worker(spec->counters, spec->worker_id)->doubted_us, now_us);
+}
+
 void report_refusal(struct listener *listener, const struct report_refusal *refusal)
 {
     enum reason_kind kind = reason_kind(refusal->reason);
@@ -103,6 +115,8 @@ void report_refusal(struct listener *listener, const struct report_refusal *refu
     struct facts facts;
 
     counters_add(listener->counters, COUNT_REFUSED + (unsigned)refusal->reason, 1);
+    if (kind == REASON_KIND_CONNECT_FAILED)
+        doubt_target(listener);
     if (!pass(listener, kind, level))
         return;
     begin(&facts, events[kind], listener);
@@ -133,6 +147,8 @@ void report_health_check(const struct listener *listener, const struct addr *pee
 {
     struct facts facts;
 
+    if (listener->config->close_when_down)
+        doubt_target(listener); /* a load balancer asks whether the service is up */
     if (!log_enabled(LOG_LEVEL_DEBUG))
         return;
     begin(&facts, "health_check", listener);

@@ -135,7 +135,7 @@ listeners = ( """
         '"127.0.0.1:3"',
         """table = 101; return_path = "auto"; client_port = "any";
   connect_timeout = .5; idle_timeout = 1e2; keepalive = 0; max_sessions = 5;
-  max_sessions_per_client = 1; max_pending = 10; backlog = 20; allow_local_clients = true;""",
+  max_sessions_per_client = 1; max_pending = 10; backlog = 20; close_when_down = true; allow_local_clients = true;""",
     )
     + " );\x00192.0.2.0/24\n2001:db8::1/32 # c\n",
     "collisions": "listeners = ( "

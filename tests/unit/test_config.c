@@ -335,6 +335,7 @@ static void the_list_of_keys_is_complete(void **state)
         { "listeners", "max_sessions_per_client", "whole number", "0", "from 0 to 2147483647" },
         { "listeners", "max_pending", "whole number", "1024", "from 1 to 1048576" },
         { "listeners", "backlog", "whole number", "4096", "from 1 to 1048576" },
+        { "listeners", "close_when_down", "boolean", "false", "" },
         { "listeners", "allow_local_clients", "boolean", "false", "" },
     };
     struct config_key key;

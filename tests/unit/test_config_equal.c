@@ -40,6 +40,7 @@ static const struct setting settings[] = {
     { "listeners", "max_sessions_per_client", "1", "2" },
     { "listeners", "max_pending", "1", "2" },
     { "listeners", "backlog", "1", "2" },
+    { "listeners", "close_when_down", "true", "false" },
     { "listeners", "allow_local_clients", "true", "false" },
 };
 

@@ -85,18 +85,18 @@ static const char letters[LIFE_STATES] = {
 /* clang-format off */
 static const char *const outcomes[LIFE_STATES] = {
     /* BEGIN HUP USR1 USR2 TERM | PREPARED UNCHANGED READY FAILED | NEW_READY NEW_FAILED ANSWERED
-       OLD_GONE | PULLED GONE ALONE TIMER */
-    [LIFE_STARTING]    = "s?.sp" "s.vk" "...." "....",
-    [LIFE_TAKING_OVER] = "o?.op" "o.ak" "...k" "....",
-    [LIFE_ANNOUNCED]   = ".????" "...." "..vp" "....",
-    [LIFE_SERVING]     = ".lxrp" "...." "...." ".v..",
-    [LIFE_LOADING]     = ".?x?p" "lvvv" "...." ".l..",
-    [LIFE_REPLACING]   = ".?xrp" "...." "ev.." ".r..",
-    [LIFE_LEAVING]     = ".e.ep" "...." "...." "tex.",
-    [LIFE_STOPPING]    = "...pt" "...." "...." "tpxt",
-    [LIFE_RESETTING]   = "....k" "...." "...." ".txk",
-    [LIFE_KILLING]     = "....." "...." "...." ".kx.",
-    [LIFE_ENDED]       = "....." "...." "...." "....",
+       OLD_GONE | PULLED GONE ALONE TIMER | CHECK_DUE CHECKED */
+    [LIFE_STARTING]    = "s?.sp" "s.vk" "...." "...." "..",
+    [LIFE_TAKING_OVER] = "o?.op" "o.ak" "...k" "...." "..",
+    [LIFE_ANNOUNCED]   = ".????" "...." "..vp" "...." "..",
+    [LIFE_SERVING]     = ".lxrp" "...." "...." ".v.." "vv",
+    [LIFE_LOADING]     = ".?x?p" "lvvv" "...." ".l.." "??",
+    [LIFE_REPLACING]   = ".?xrp" "...." "ev.." ".r.." "??",
+    [LIFE_LEAVING]     = ".e.ep" "...." "...." "tex." "..",
+    [LIFE_STOPPING]    = "...pt" "...." "...." "tpxt" "..",
+    [LIFE_RESETTING]   = "....k" "...." "...." ".txk" "..",
+    [LIFE_KILLING]     = "....." "...." "...." ".kx." "..",
+    [LIFE_ENDED]       = "....." "...." "...." "...." "..",
 };
 /* clang-format on */
 
@@ -169,7 +169,8 @@ static void a_start_goes_through_all_its_steps(void **state)
     report(ON_BEGIN);
     EXPECT(DO_PREPARE, DO_OPEN_LOG, DO_SET_UP_RETURN, DO_FORK);
     report(ON_READY);
-    EXPECT(DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_CHECK_TARGETS, DO_TELL_LOADED);
+    EXPECT(DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_ADJUST_PORTS, DO_CHECK_TARGETS,
+           DO_TELL_LOADED);
     expect_state(LIFE_SERVING);
 }
 
@@ -214,8 +215,8 @@ static void sighups_during_a_load_are_one_load_after_it(void **state)
         report(ON_HUP);
     EXPECT_NONE();
     report(ON_READY);
-    EXPECT(DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_RETIRE, DO_CHECK_TARGETS, DO_TELL_LOADED,
-           DO_TELL_LOADING, DO_PREPARE);
+    EXPECT(DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_ADJUST_PORTS, DO_RETIRE, DO_CHECK_TARGETS,
+           DO_TELL_LOADED, DO_TELL_LOADING, DO_PREPARE);
     expect_state(LIFE_LOADING);
     report(ON_UNCHANGED);
     expect_state(LIFE_SERVING);
@@ -331,7 +332,8 @@ static void two_processes_have_the_ports_until_the_old_one_has_answered(void **s
     report(ON_READY);
     EXPECT(DO_PROMOTE, DO_SERVE_BESIDE, DO_ANNOUNCE);
     report(ON_ANSWERED);
-    EXPECT(DO_BE_MAIN, DO_COMMIT_PORTS, DO_SERVE, DO_CHECK_TARGETS, DO_TELL_LOADED);
+    EXPECT(DO_BE_MAIN, DO_COMMIT_PORTS, DO_SERVE, DO_ADJUST_PORTS, DO_CHECK_TARGETS,
+           DO_TELL_LOADED);
     expect_state(LIFE_SERVING);
     report(ON_OLD_GONE); /* its last session has ended */
     EXPECT_NONE();
@@ -377,6 +379,23 @@ static void a_restart_leaves_at_once_with_nothing_half_done(void **state)
         EXPECT_NONE();
         expect_state(LIFE_ENDED);
     }
+}
+
+static void checks_wait_for_loads_and_upgrades(void **state)
+{
+    (void)state;
+    begin_in(LIFE_LOADING);
+    report(ON_CHECKED);
+    report(ON_CHECK_DUE);
+    EXPECT_NONE();
+    report(ON_FAILED);
+    EXPECT(DO_ROLL_BACK, DO_SET_UP_RETURN, DO_TELL_FAILED, DO_RECHECK_TARGETS, DO_ADJUST_PORTS);
+    begin_in(LIFE_REPLACING);
+    report(ON_CHECKED);
+    EXPECT_NONE();
+    report(ON_NEW_READY);
+    assert_int_equal(position(DO_ADJUST_PORTS), SIZE_MAX);
+    assert_int_equal(world.life.remembered, 0);
 }
 
 static void no_drain_timeout_resets_at_once(void **state)
@@ -431,6 +450,7 @@ int main(void)
         cmocka_unit_test(signals_before_the_old_process_has_answered_are_remembered),
         cmocka_unit_test(a_later_process_ends_what_is_here),
         cmocka_unit_test(a_restart_leaves_at_once_with_nothing_half_done),
+        cmocka_unit_test(checks_wait_for_loads_and_upgrades),
         cmocka_unit_test(no_drain_timeout_resets_at_once),
         cmocka_unit_test(generations_that_have_gone_take_their_return_path_along),
     };

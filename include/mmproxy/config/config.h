@@ -56,6 +56,7 @@ struct listener_config {
     bool return_path_is_auto;     /* ... and this says that the user left the choice to us */
     bool preserve_client_port;
     bool allow_local_clients;
+    bool close_when_down;        /* TCP: no port is open while no target can be reached */
     unsigned header_timeout_ms;  /* never 0 */
     unsigned connect_timeout_ms; /* never 0 */
     unsigned idle_timeout_ms;    /* 0 = never; for UDP never 0 */

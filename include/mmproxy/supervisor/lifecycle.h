@@ -45,6 +45,8 @@ enum life_event {
     ON_GONE,       /* a generation that drained, or an earlier process, and all its workers */
     ON_ALONE,      /* DO_END_IF_ALONE: nothing is left to wait for */
     ON_TIMER,      /* the time that sessions or workers had is over */
+    ON_CHECK_DUE,  /* a target failed lately, in a check or for a session */
+    ON_CHECKED,    /* a check of targets has ended */
     LIFE_EVENTS
 };
 
@@ -60,9 +62,11 @@ enum life_step {
     DO_SERVE,         /* the generation accepts connections; its ports are its own */
     DO_SERVE_BESIDE,  /* the same; they are another process's too */
     DO_RETIRE,        /* the one before it, if there is one, accepts no more and drains */
-    DO_CHECK_TARGETS, /* in a process of their own */
-    DO_ROLL_BACK,     /* the load under way, if there is one, leaves nothing */
-    DO_FAIL_START,    /* the exit status will be the reason why the load failed */
+    DO_CHECK_TARGETS, /* in a process of their own: CHECKED */
+    DO_RECHECK_TARGETS, /* those that failed: CHECKED */
+    DO_ADJUST_PORTS,    /* of listeners that are closed while no target can be reached */
+    DO_ROLL_BACK,       /* the load under way, if there is one, leaves nothing */
+    DO_FAIL_START,      /* the exit status will be the reason why the load failed */
     DO_TELL_LOADING,
     DO_TELL_LOADED,
     DO_TELL_UNCHANGED,

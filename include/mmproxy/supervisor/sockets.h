@@ -20,6 +20,7 @@ struct listen_socket {
     unsigned member; /* UDP: its number in the group of its address; else 0 */
     int fd;
     bool is_new;          /* opened for a configuration that has not been committed */
+    bool is_closed;       /* bound, but it refuses connections: see sockets_close_some */
     bool is_adopted;      /* came from outside, and no commit has had a use for it yet */
     bool is_kept_outside; /* a service manager has a copy: it goes on listening without us */
     bool is_stored;       /* ... and it has it from us: shut down when no listener wants it */
@@ -73,6 +74,16 @@ void sockets_abandon(struct sockets *sockets);
 
 /* Before sockets_commit: the service manager would not take the new ones before. */
 void sockets_store(struct sockets *sockets);
+
+/*
+ * TCP: closes the ports of the listeners that is_closed says so of, and opens those of the others.
+ * The sockets stay bound, so that nobody else can have the port. Workers give a closed one up: they
+ * are to be told to serve again. returns: was one opened?
+ */
+bool sockets_close_some(struct sockets *sockets, const struct config *config,
+                        bool (*is_closed)(const void *context,
+                                          const struct listener_config *listener),
+                        const void *context);
 
 /* Closes without shutting down: for a forked process that does not need them. */
 void sockets_close(struct sockets *sockets);

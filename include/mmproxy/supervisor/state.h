@@ -14,6 +14,7 @@
 #include "mmproxy/supervisor/reader.h"
 #include "mmproxy/supervisor/signals.h"
 #include "mmproxy/supervisor/sockets.h"
+#include "mmproxy/supervisor/targets.h"
 
 struct managed;
 struct preflight_results;
@@ -48,6 +49,21 @@ struct takeover {
     unsigned sessions; /* that the old process says go on there */
 };
 
+/* The checks of targets; see preflight.h. */
+struct preflight {
+    pid_t pid;                         /* 0 = none runs */
+    struct preflight_results *filling; /* what that process finds out */
+    bool is_repeat;                    /* it checks some of them only */
+    bool is_doubt;                     /* ... because a session could not reach its target */
+    uint64_t started_us;               /* monotonic: when it was started */
+    uint64_t before_us;                /* ... and the one before it */
+    struct targets known;
+    ev_timer due;         /* active: targets that fail are to be checked again */
+    double delay_s;       /* of that */
+    ev_timer watch;       /* looks for sessions that could not reach their target */
+    unsigned doubt_gap_s; /* between two checks because of these */
+};
+
 /* What the service manager is told; see status.h. */
 struct status {
     char mistake[256]; /* the first of the load under way, or of the last one */
@@ -73,9 +89,7 @@ struct supervisor {
     struct generation_events generation_events;
     struct managed *return_path; /* NULL where there is none: nothing can be managed then */
     struct reader return_path_reader;
-    pid_t preflight;                    /* 0 = none runs */
-    struct preflight_results *checking; /* what that process fills in */
-    struct preflight_results *checked;  /* of the last that came to its end; NULL = none has */
+    struct preflight preflight;
     struct upgrade upgrade;
     struct takeover takeover;
     struct leashes leashes;

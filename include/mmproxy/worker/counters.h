@@ -58,13 +58,15 @@ struct counters_listener {
     _Alignas(64) _Atomic uint32_t sessions; /* at the moment */
     _Atomic uint32_t pending;               /* those of them without a whole header */
     _Atomic uint64_t oldest_pending_us;     /* monotonic: since when the first of these; 0 = none */
+    _Atomic uint64_t doubted_us; /* monotonic: when a target was last in doubt; 0 = never */
     _Atomic uint64_t counts[COUNTS];
 };
 
 /* One worker process. */
 struct counters_worker {
-    _Atomic uint32_t sessions;  /* at the moment, of all listeners */
-    _Atomic uint32_t forbidden; /* what the jail ended the worker for; see jail/trap.h */
+    _Atomic uint32_t sessions;   /* at the moment, of all listeners */
+    _Atomic uint64_t doubted_us; /* the latest of its listeners */
+    _Atomic uint32_t forbidden;  /* what the jail ended the worker for; see jail/trap.h */
     struct clients clients;
     struct counters_listener listeners[]; /* by their number; those that are not claimed too */
 };
@@ -145,6 +147,13 @@ void counters_sum(const struct counters *counters, unsigned listener, struct cou
 
 /* The longest connect time that the bucket counts; UINT64_MAX for the last one. */
 uint64_t counters_bucket_us(unsigned bucket);
+
+/*
+ * When a session last found a target out of reach, of all listeners or of one. It is for the
+ * supervisor to find out whether that is so for everybody.
+ */
+uint64_t counters_doubted_us(const struct counters *counters);
+uint64_t counters_listener_doubted_us(const struct counters *counters, unsigned listener);
 
 /* Is no other worker's oldest pending session older than this worker's? False where it has none. */
 bool counters_has_oldest(const struct counters *counters, unsigned worker, unsigned listener);

@@ -443,25 +443,14 @@ static void report_refused(struct causes *causes, const struct listener_config *
 }
 
 void causes_spoofed(struct causes *causes, const struct listener_config *listener,
-                    const struct addr *target, int error, int plain, const struct report_sink *sink)
+                    const struct addr *target, int error, const struct report_sink *sink)
 {
     char text[ADDR_STRLEN];
 
     if (error == -EPERM)
         report_privilege(target, sink);
-    else if (error == -ETIMEDOUT && plain == -ETIMEDOUT)
-        report_sink_line(
-            sink, LOG_LEVEL_WARNING,
-            "[!] FAILED: Unable to do spoofed connect() to target server %s: no answer "
-            "within %d ms. A conventional connection is not answered either.",
-            addr_format(target, text), CHECK_TIMEOUT_MS);
     else if (error == -ETIMEDOUT)
         report_timeout(causes, listener, target, sink);
-    else if (error == -ECONNREFUSED && plain == -ECONNREFUSED)
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: Target server %s seems to be down: connection refused. A "
-                         "spoofed connection is refused, too.",
-                         addr_format(target, text));
     else if (error == -ECONNREFUSED)
         report_refused(causes, listener, target, sink);
     else

@@ -57,7 +57,14 @@ static bool is_known(const struct targets *targets, const struct listener_config
     return false;
 }
 
-static int collect(struct targets *targets, const struct config *config)
+static bool is_wanted(const struct report_sink *sink, const struct listener_config *listener,
+                      const struct addr *addr)
+{
+    return !sink->is_wanted || sink->is_wanted(sink->context, listener, addr);
+}
+
+static int collect(struct targets *targets, const struct config *config,
+                   const struct report_sink *sink)
 {
     targets->items = calloc(2 * config->n_listeners + 1, sizeof *targets->items);
     if (!targets->items)
@@ -66,7 +73,7 @@ static int collect(struct targets *targets, const struct config *config)
         const struct listener_config *listener = &config->listeners[i / 2];
         const struct addr *addr = listener_config_target(listener, i % 2 == 0 ? AF_INET : AF_INET6);
 
-        if (addr && !is_known(targets, listener, addr))
+        if (addr && !is_known(targets, listener, addr) && is_wanted(sink, listener, addr))
             targets->items[targets->n_items++] =
                 (struct target){ .listener = listener, .addr = addr };
     }
@@ -235,13 +242,18 @@ static void report_disabled_ipv6(const struct target *target, const struct repor
             "it on: sysctl -w net.ipv6.conf.all.disable_ipv6=0");
 }
 
+static bool is_in_place(const struct target *target)
+{
+    return target->listener->return_path == RETURN_PATH_ROUTED
+               ? !target->is_local && target->device[0] != '\0'
+               : target->is_local;
+}
+
 /* Replies come back by the same device, or are lost. */
-static bool report_device(const struct target *target, const char *host,
+static void report_device(const struct target *target, const char *host,
                           const struct report_sink *sink)
 {
-    bool is_elsewhere = !target->is_local && target->device[0] != '\0';
-
-    if (is_elsewhere)
+    if (is_in_place(target))
         report_sink_line(sink, LOG_LEVEL_INFO,
                          "[+] OK. Routing to %s points to a machine behind %s.", host,
                          target->device);
@@ -253,19 +265,16 @@ static bool report_device(const struct target *target, const char *host,
                   "others. Use auto."
                 : "[!] FAILED: There is no route to target %s.",
             host);
-    if (!is_elsewhere && !target->is_local)
-        report_disabled_ipv6(target, sink);
-    return is_elsewhere;
 }
 
-static bool report_local(const struct target *target, const struct report_sink *sink)
+static void report_local(const struct target *target, const struct report_sink *sink)
 {
     char text[ADDR_STRLEN];
 
     addr_format_host(target->addr, text);
     if (target->listener->return_path == RETURN_PATH_ROUTED)
-        return report_device(target, text, sink);
-    if (target->is_local)
+        report_device(target, text, sink);
+    else if (target->is_local)
         report_sink_line(sink, LOG_LEVEL_INFO, "[+] OK. Routing to %s points to a local machine.",
                          text);
     else
@@ -275,9 +284,8 @@ static bool report_local(const struct target *target, const struct report_sink *
                          "namespace, that has this address; or, where its replies to clients pass "
                          "this machine, use return path routed.",
                          text);
-    if (!target->is_local)
+    if (!target->is_local && !is_in_place(target))
         report_disabled_ipv6(target, sink);
-    return target->is_local;
 }
 
 /* What report_docker looks at. */
@@ -287,46 +295,65 @@ struct docker {
     size_t n_listening;
 };
 
-static bool report_docker(const struct target *target, const struct docker *docker,
-                          const struct report_sink *sink)
+static bool is_docker(const struct target *target, const struct docker *docker)
+{
+    return dockerproxy_holds(&docker->proxies, docker->listening, docker->n_listening,
+                             target->addr);
+}
+
+static void report_docker(const struct target *target, const struct report_sink *sink)
 {
     char text[ADDR_STRLEN];
 
-    if (!dockerproxy_holds(&docker->proxies, docker->listening, docker->n_listening, target->addr))
-        return true;
     report_sink_line(
         sink, LOG_LEVEL_WARNING,
         "[!] FAILED: Target server %s is docker-proxy, which replaces the client's address "
         "by its own. Run the container with --network host, or mmproxy in the container's "
         "network namespace with the container's own port as its target.",
         addr_format(target->addr, text));
-    return false;
 }
 
-static bool report_target(const struct target *target, struct causes *causes,
+static void report_target(const struct target *target, struct causes *causes,
                           const struct docker *docker, const struct report_sink *sink)
 {
     char text[ADDR_STRLEN];
-    bool ok;
 
     if (target->lacks_ipv6) {
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] Target server %s is not checked: this host has no IPv6.",
                          addr_format(target->addr, text));
-        return true;
+        return;
     }
-    ok = report_local(target, sink);
+    report_local(target, sink);
     if (target->plain.result == 0)
         report_ok(target, "conventional", sink);
     else
         causes_plain(causes, target->listener, target->addr, target->plain.result, sink);
     if (target->spoofed.result == 0)
         report_ok(target, "spoofed", sink);
-    else
-        causes_spoofed(causes, target->listener, target->addr, target->spoofed.result,
-                       target->plain.result, sink);
-    ok &= target->plain.result == 0 && target->spoofed.result == 0;
-    return report_docker(target, docker, sink) && ok;
+    else if (target->spoofed.result != target->plain.result)
+        causes_spoofed(causes, target->listener, target->addr, target->spoofed.result, sink);
+    /* else there is one cause, which has been told */
+    if (is_docker(target, docker))
+        report_docker(target, sink);
+}
+
+/* returns: does everything hold? */
+static bool report_one(const struct target *target, struct causes *causes,
+                       const struct docker *docker, const struct report_sink *sink)
+{
+    bool is_reached = !target->lacks_ipv6 && target->spoofed.result == 0;
+    const struct report_verdict verdict = {
+        .listener = target->listener,
+        .target = target->addr,
+        .holds = target->lacks_ipv6 || (is_reached && is_in_place(target) &&
+                                        target->plain.result == 0 && !is_docker(target, docker)),
+        .is_reached = is_reached,
+    };
+
+    if (!sink->begin_target || sink->begin_target(sink->context, &verdict))
+        report_target(target, causes, docker, sink);
+    return verdict.holds;
 }
 
 static bool report_all(const struct targets *targets, struct causes *causes,
@@ -338,12 +365,8 @@ static bool report_all(const struct targets *targets, struct causes *causes,
     dockerproxy_open(&docker.proxies);
     if (docker.proxies.n_inodes > 0)
         (void)listening_read(&docker.listening, &docker.n_listening);
-    for (size_t i = 0; i < targets->n_items; i++) {
-        bool holds = report_target(&targets->items[i], causes, &docker, sink);
-        if (sink->verdict)
-            sink->verdict(sink->context, targets->items[i].addr, holds);
-        all &= holds;
-    }
+    for (size_t i = 0; i < targets->n_items; i++)
+        all &= report_one(&targets->items[i], causes, &docker, sink);
     dockerproxy_close(&docker.proxies);
     free(docker.listening);
     return all;
@@ -363,7 +386,7 @@ bool check_run(const struct config *config, const struct report_sink *sink)
     if (err == 0)
         err = survey_host(rtnl, &host);
     if (err == 0)
-        err = collect(&targets, config);
+        err = collect(&targets, config, sink);
     for (size_t i = 0; err == 0 && i < targets.n_items; i++)
         look_up(&targets.items[i], rtnl, &host);
     if (err == 0)

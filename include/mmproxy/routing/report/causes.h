@@ -20,9 +20,8 @@ void causes_free(struct causes *causes);
 void causes_plain(struct causes *causes, const struct listener_config *listener,
                   const struct addr *target, int error, const struct report_sink *sink);
 
-/* A spoofed one did. plain: what the conventional one gave, 0 or -errno. */
+/* A spoofed one did, and a conventional one did not fail in the same way. */
 void causes_spoofed(struct causes *causes, const struct listener_config *listener,
-                    const struct addr *target, int error, int plain,
-                    const struct report_sink *sink);
+                    const struct addr *target, int error, const struct report_sink *sink);
 
 #endif

@@ -15,11 +15,24 @@ struct report_told {
     size_t n_commands;
 };
 
-/* line is complete, without a newline and valid during the call only. */
+struct listener_config;
+
+/* What the check of a target came to. */
+struct report_verdict {
+    const struct listener_config *listener;
+    const struct addr *target;
+    bool holds;
+    bool is_reached; /* by a connection from a client's address */
+};
+
+/* line is complete, without a newline and valid during the call only. The rest may be NULL. */
 struct report_sink {
     void (*line)(void *context, enum log_level level, const char *line);
-    /* What a check of a target came to, behind its lines; NULL where nobody wants to know. */
-    void (*verdict)(void *context, const struct addr *target, bool holds);
+    /* Before anything else: is this target to be checked? */
+    bool (*is_wanted)(void *context, const struct listener_config *listener,
+                      const struct addr *target);
+    /* When it has been checked: the lines that follow are about it. returns: are they wanted? */
+    bool (*begin_target)(void *context, const struct report_verdict *verdict);
     void *context;
     /*
      * NULL: nothing is remembered. Else a command is there once in all reports that share it, so

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* targets: what the checks have found out about each target. A value, without I/O. */
+#ifndef MMPROXY_SUPERVISOR_TARGETS_H
+#define MMPROXY_SUPERVISOR_TARGETS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "mmproxy/config/config.h"
+
+/* Two listeners that share target and return path share one of these. */
+struct target_state {
+    struct addr target;
+    uint32_t mark;
+    uint32_t table;
+    enum return_path return_path;
+    bool holds;      /* every check of it */
+    bool is_reached; /* by a connection from a client's address */
+};
+
+struct targets {
+    struct target_state *items; /* owned */
+    size_t n;
+};
+
+struct target_state target_state(const struct listener_config *listener, const struct addr *target);
+
+/* returns: NULL where it has not been checked. */
+const struct target_state *targets_find(const struct targets *targets,
+                                        const struct listener_config *listener,
+                                        const struct addr *target);
+
+/* returns: what is known of the one that state is about, to be replaced by it; or NULL. */
+struct target_state *targets_get(const struct targets *targets, const struct target_state *state);
+
+/* What is not known yet. returns: 0 or -ENOMEM. */
+int targets_add(struct targets *targets, const struct target_state *state);
+
+void targets_clear(struct targets *targets);
+
+size_t targets_failing(const struct targets *targets);
+
+/* The ports of a listener with close_when_down: has the check of no target reached it? */
+bool targets_are_down(const struct targets *targets, const struct listener_config *listener);
+
+#endif

@@ -75,6 +75,7 @@ static void a_value_that_could_not_be_saved_is_kept_and_saved_later(void **state
     assert_int_equal(unsaved.n_items, 0);
     assert_int_equal(value_of(REFLECT), 0);
     originals_drop(&unsaved, REFLECT);
+    originals_close(&unsaved);
 }
 
 /* Another instance, with a directory, came later and took the value that we had set for it. */
@@ -96,6 +97,8 @@ static void the_value_in_memory_is_older_than_the_one_in_a_file(void **state)
     assert_int_equal(value_of(REFLECT), 0);
     originals_drop(&other, REFLECT);
     originals_drop(&other, DOTTED);
+    originals_close(&unsaved);
+    originals_close(&other);
 }
 
 /* Killed between making the file and writing to it: nothing was changed yet. */

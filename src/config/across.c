@@ -250,6 +250,49 @@ static void check_protocol(enum protocol protocol, const struct draft *drafts, s
     }
 }
 
+static void report_metrics(const struct addr *metrics, unsigned line, const struct addr *other,
+                           unsigned other_line, struct mistakes *mistakes)
+{
+    struct place place = places_find(mistakes->places, other_line);
+    char text[ADDR_STRLEN];
+    char other_text[ADDR_STRLEN];
+
+    addr_format(metrics, text);
+    addr_format(other, other_text);
+    if (compare_addr(metrics, other) == 0)
+        mistakes_error(mistakes, line, "\"metrics\" is %s, which is already taken (%s:%u)", text,
+                       place.file, place.line);
+    else
+        mistakes_error(mistakes, line, "\"metrics\" is %s, which overlaps %s (%s:%u)", text,
+                       other_text, place.file, place.line);
+}
+
+void across_check_metrics(const struct addr *metrics, unsigned line, const struct draft *drafts,
+                          size_t n_drafts, struct mistakes *mistakes)
+{
+    char text[ADDR_STRLEN];
+
+    if (!addr_is_set(metrics))
+        return;
+    if (!addr_is_loopback(metrics))
+        mistakes_warn(mistakes, line,
+                      "\"metrics\" is %s, which is not on loopback: everybody who reaches this "
+                      "address may read them",
+                      addr_format(metrics, text));
+    for (size_t i = 0; i < n_drafts; i++) {
+        const struct draft *draft = &drafts[i];
+
+        for (size_t j = 0; j < draft->config.n_listen; j++) {
+            if (draft->config.protocol != PROTOCOL_TCP ||
+                !across_overlaps(metrics, &draft->config.listen[j]))
+                continue;
+            report_metrics(metrics, line, &draft->config.listen[j], draft->listen_lines[j],
+                           mistakes);
+            return;
+        }
+    }
+}
+
 void across_check(const struct draft *drafts, size_t n_drafts, struct mistakes *mistakes)
 {
     struct endpoints endpoints = { .n = 0 };

@@ -90,6 +90,23 @@ static void read_included(struct load *load, const config_setting_t *list)
     }
 }
 
+enum { EXPORTER_BACKLOG = 128, EXPORTER_KEEPALIVE_S = 60 };
+
+static void read_metrics(struct load *load, const config_setting_t *root)
+{
+    const config_setting_t *setting = config_setting_get_member(root, "metrics");
+    struct config *config = load->config;
+
+    if (setting)
+        across_check_metrics(&config->metrics, config_setting_source_line(setting), load->drafts,
+                             load->n_drafts, &load->mistakes);
+    config->exporter = (struct listener_config){ .name = "metrics",
+                                                 .listen = &config->metrics,
+                                                 .n_listen = addr_is_set(&config->metrics),
+                                                 .backlog = EXPORTER_BACKLOG,
+                                                 .keepalive_s = EXPORTER_KEEPALIVE_S };
+}
+
 static void read_tree(struct load *load)
 {
     const config_setting_t *root = config_root_setting(&load->tree);
@@ -101,6 +118,7 @@ static void read_tree(struct load *load)
     read_listeners(load, config_setting_get_member(root, "listeners"));
     read_included(load, config_setting_get_member(root, SOURCE_INCLUDED));
     across_check(load->drafts, load->n_drafts, &load->mistakes);
+    read_metrics(load, root);
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the drafts are config_load's to free */
     build_listeners(load->config, load->drafts, load->n_drafts, &load->defaults, false,
                     &load->mistakes);

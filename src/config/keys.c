@@ -38,6 +38,7 @@ static const struct key config_keys[] = {
     { .name = "drain_timeout", .kind = &kind_seconds, IN_CONFIG(drain_timeout_ms),
       .fallback = "30", .max = DAYS_IN_MS(30) },
     { .name = "sandbox", .kind = &kind_boolean, IN_CONFIG(sandbox), .fallback = "true" },
+    { .name = "metrics", .kind = &kind_address, IN_CONFIG(metrics) },
     { .name = "log", .kind = &kind_group },
     { .name = "include_dir", .kind = &kind_path, IN_CONFIG(include_dir) },
     { .name = "defaults", .kind = &kind_group },

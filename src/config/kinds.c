@@ -260,6 +260,18 @@ bool kinds_listen(const struct value *value, struct addr *out, char reason[KINDS
     return true;
 }
 
+PARSE(address)
+{
+    struct addr addr;
+
+    (void)key;
+    if (!need_string(value, "a string \"ADDR:PORT\"", reason) ||
+        !kinds_listen(value, &addr, reason))
+        return false;
+    memcpy(field, &addr, sizeof addr);
+    return true;
+}
+
 static bool equal_unsigned(const struct key *key, const void *a, const void *b)
 {
     return memcmp(field_of(key, a), field_of(key, b), sizeof(unsigned)) == 0;
@@ -341,6 +353,7 @@ const struct kind kind_client_port = { "string", parse_client_port, equal_boolea
 const struct kind kind_path = { "string", parse_path, equal_string, NULL };
 const struct kind kind_name = { "string", parse_name, equal_array_of_char, NULL };
 const struct kind kind_user = { "string", parse_user, equal_string, NULL };
+const struct kind kind_address = { "string", parse_address, equal_target, NULL };
 const struct kind kind_target_v4 = { "string", parse_target_v4, equal_target, NULL };
 const struct kind kind_target_v6 = { "string", parse_target_v6, equal_target, NULL };
 const struct kind kind_listen = { "string or array", NULL, equal_listen, NULL };

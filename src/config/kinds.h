@@ -52,6 +52,7 @@ extern const struct kind kind_client_port; /* bool: is it "preserve"? */
 extern const struct kind kind_path;        /* char *, owned by the field */
 extern const struct kind kind_name;        /* char [LISTENER_NAME_MAX + 1] */
 extern const struct kind kind_user;        /* char *: a user that exists, owned by the field */
+extern const struct kind kind_address;     /* struct addr: one to listen on */
 extern const struct kind kind_target_v4;   /* struct addr */
 extern const struct kind kind_target_v6;   /* struct addr */
 extern const struct kind kind_listen;      /* listen and n_listen of a struct listener_config */

@@ -107,6 +107,13 @@ int jail_plan(struct jail *out, const struct config *config, struct jail_failure
     return 0;
 }
 
+struct jail jail_of_exporter(const struct jail *workers)
+{
+    return (struct jail){ .user = workers->user,
+                          .has_filter = workers->has_filter,
+                          .is_exporter = true };
+}
+
 static int give_up_privileges(const struct jail *jail, struct jail_failure *failure)
 {
     const struct rlimit no_core = { 0, 0 };
@@ -181,6 +188,14 @@ static int deny_on_given(void)
     return filter_deny(&table);
 }
 
+static int close_exporters_filter(_Atomic uint32_t *tell)
+{
+    struct filter_table tables[] = { filter_exporter_calls(), filter_instrument_calls() };
+
+    int err = trap_set(tell);
+    return err < 0 ? err : filter_allow(tables, sizeof tables / sizeof *tables);
+}
+
 static int close_filter(const struct jail *jail, _Atomic uint32_t *tell)
 {
     struct filter_table tables[] = { filter_worker_calls(), filter_instrument_calls(),
@@ -206,7 +221,7 @@ int jail_close(const struct jail *jail, _Atomic uint32_t *tell, struct jail_fail
     err = jail->keeps_ports ? 0 : ports_leave_to_kernel();
     if (err < 0)
         return failed(failure, "give up the choice of ports (Landlock)", err);
-    err = close_filter(jail, tell);
+    err = jail->is_exporter ? close_exporters_filter(tell) : close_filter(jail, tell);
     return err < 0 ? failed(failure, "filter system calls (seccomp)", err) : 0;
 }
 

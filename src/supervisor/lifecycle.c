@@ -22,8 +22,9 @@ struct transition {
 #define REMEMBER           { .answer = REMEMBERED }
 #define GO(next_, ...)     { .answer = TAKEN, .next = (next_), .steps = { __VA_ARGS__ } }
 #define STOP               GO(LIFE_STOPPING, DO_TELL_STOPPING, DO_ROLL_BACK, DO_KILL_BINARY, \
-                              DO_CLOSE_PORTS, DO_RETIRE_ALL, DO_GRANT_TIME, DO_END_IF_ALONE)
-#define ABANDON            GO(LIFE_ENDED, DO_ROLL_BACK, DO_KILL_BINARY, DO_ABANDON, DO_END)
+                              DO_END_EXPORT, DO_CLOSE_PORTS, DO_RETIRE_ALL, DO_GRANT_TIME, DO_END_IF_ALONE)
+#define ABANDON            GO(LIFE_ENDED, DO_ROLL_BACK, DO_KILL_BINARY, DO_END_EXPORT, DO_ABANDON, \
+                              DO_END)
 
 /*
  * What the order of steps is about. The return path comes before the fork: workers hold the claim
@@ -39,7 +40,7 @@ static const struct transition table[LIFE_STATES][LIFE_EVENTS] = {
     [ON_TERM]       = STOP,
     [ON_PREPARED]   = GO(LIFE_STARTING, DO_OPEN_LOG, DO_SET_UP_RETURN, DO_FORK),
     [ON_READY]      = GO(LIFE_SERVING, DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_ADJUST_PORTS,
-                         DO_CHECK_TARGETS, DO_TELL_LOADED),
+                         DO_EXPORT, DO_CHECK_TARGETS, DO_TELL_LOADED),
     [ON_FAILED]     = GO(LIFE_KILLING, DO_FAIL_START, DO_ROLL_BACK, DO_KILL, DO_END_IF_ALONE) },
 [LIFE_TAKING_OVER] = {
     [ON_BEGIN]      = GO(LIFE_TAKING_OVER, DO_PREPARE),
@@ -56,7 +57,7 @@ static const struct transition table[LIFE_STATES][LIFE_EVENTS] = {
     [ON_USR2]       = REMEMBER,
     [ON_TERM]       = REMEMBER,
     [ON_ANSWERED]   = GO(LIFE_SERVING, DO_BE_MAIN, DO_COMMIT_PORTS, DO_SERVE, DO_ADJUST_PORTS,
-                         DO_CHECK_TARGETS, DO_TELL_LOADED),
+                         DO_EXPORT, DO_CHECK_TARGETS, DO_TELL_LOADED),
     [ON_OLD_GONE]   = GO(LIFE_STOPPING, DO_LET_GO, DO_FAIL_START, DO_RETIRE_ALL, DO_GRANT_TIME) },
 [LIFE_SERVING] = {
     [ON_HUP]        = GO(LIFE_LOADING, DO_TELL_LOADING, DO_PREPARE),
@@ -74,7 +75,7 @@ static const struct transition table[LIFE_STATES][LIFE_EVENTS] = {
     [ON_PREPARED]   = GO(LIFE_LOADING, DO_SET_UP_RETURN, DO_FORK),
     [ON_UNCHANGED]  = GO(LIFE_SERVING, DO_SET_UP_RETURN, DO_CHECK_TARGETS, DO_TELL_UNCHANGED),
     [ON_READY]      = GO(LIFE_SERVING, DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_ADJUST_PORTS,
-                         DO_RETIRE, DO_CHECK_TARGETS, DO_TELL_LOADED),
+                         DO_RETIRE, DO_EXPORT, DO_CHECK_TARGETS, DO_TELL_LOADED),
     [ON_FAILED]     = GO(LIFE_SERVING, DO_ROLL_BACK, DO_SET_UP_RETURN, DO_TELL_FAILED),
     [ON_GONE]       = GO(LIFE_LOADING, DO_SET_UP_RETURN),
     [ON_CHECK_DUE]  = REMEMBER,
@@ -84,7 +85,8 @@ static const struct transition table[LIFE_STATES][LIFE_EVENTS] = {
     [ON_USR1]       = ABANDON,
     [ON_USR2]       = GO(LIFE_REPLACING, DO_REFUSE_USR2),
     [ON_TERM]       = STOP,
-    [ON_NEW_READY]  = GO(LIFE_LEAVING, DO_RETIRE_ALL, DO_HAND_OVER, DO_TELL_UPGRADED),
+    [ON_NEW_READY]  = GO(LIFE_LEAVING, DO_RETIRE_ALL, DO_END_EXPORT, DO_HAND_OVER,
+                         DO_TELL_UPGRADED),
     [ON_NEW_FAILED] = GO(LIFE_SERVING, DO_SERVE, DO_TELL_UPGRADE_FAILED),
     [ON_GONE]       = GO(LIFE_REPLACING, DO_SET_UP_RETURN),
     [ON_CHECK_DUE]  = REMEMBER,

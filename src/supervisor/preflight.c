@@ -131,6 +131,7 @@ static void keep(struct preflight_results *results, const struct report_verdict 
 
     state.holds = verdict->holds;
     state.is_reached = verdict->is_reached;
+    state.answers = verdict->answers;
     if (results && results->n < results->max)
         results->items[results->n++] = state;
 }

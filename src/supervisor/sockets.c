@@ -46,13 +46,23 @@ static struct listen_socket *append(struct sockets *sockets)
     return &all[sockets->n];
 }
 
+/* The listeners, and behind them the exporter as one more. NULL behind the last one. */
+static const struct listener_config *nth(const struct config *config, size_t i)
+{
+    if (i < config->n_listeners)
+        return &config->listeners[i];
+    return i == config->n_listeners ? &config->exporter : NULL;
+}
+
 static const struct listener_config *wanted_by(const struct config *config,
                                                const struct listen_socket *socket)
 {
-    for (size_t i = 0; i < config->n_listeners; i++)
-        for (size_t j = 0; j < config->listeners[i].n_listen; j++)
-            if (has_address(socket, config->listeners[i].protocol, &config->listeners[i].listen[j]))
-                return &config->listeners[i];
+    const struct listener_config *listener;
+
+    for (size_t i = 0; (listener = nth(config, i)); i++)
+        for (size_t j = 0; j < listener->n_listen; j++)
+            if (has_address(socket, listener->protocol, &listener->listen[j]))
+                return listener;
     return NULL;
 }
 
@@ -133,8 +143,9 @@ static int open_all(struct sockets *sockets, const struct config *config,
 int sockets_open_missing(struct sockets *sockets, const struct config *config,
                          struct sockets_failure *failure)
 {
-    for (size_t i = 0; i < config->n_listeners; i++) {
-        const struct listener_config *listener = &config->listeners[i];
+    const struct listener_config *listener;
+
+    for (size_t i = 0; (listener = nth(config, i)); i++) {
         for (size_t j = 0; j < listener->n_listen; j++) {
             int err = open_all(sockets, config, listener, &listener->listen[j]);
             if (err < 0) {
@@ -359,6 +370,30 @@ void sockets_close(struct sockets *sockets)
         remove_at(sockets, sockets->n - 1);
     free(sockets->all);
     sockets->all = NULL;
+}
+
+int sockets_of_exporter(const struct sockets *sockets, const struct config *config)
+{
+    const struct listen_socket *found =
+        config->exporter.n_listen > 0 ? find(sockets, PROTOCOL_TCP, &config->metrics) : NULL;
+
+    return found ? found->fd : -1;
+}
+
+void sockets_leave_exporter(struct sockets *sockets, const struct config *const configs[2])
+{
+    for (size_t i = sockets->n; i-- > 0;) {
+        const struct listener_config *first =
+            configs[0] ? wanted_by(configs[0], &sockets->all[i]) : NULL;
+        const struct listener_config *second =
+            configs[1] ? wanted_by(configs[1], &sockets->all[i]) : NULL;
+        bool is_exporters = (first && first == &configs[0]->exporter) ||
+                            (second && second == &configs[1]->exporter);
+        bool is_listeners = (first && first != &configs[0]->exporter) ||
+                            (second && second != &configs[1]->exporter);
+        if (is_exporters && !is_listeners)
+            remove_at(sockets, i);
+    }
 }
 
 static void add_for_workers(const struct sockets *sockets, enum protocol protocol,

@@ -12,6 +12,7 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/net/spoof.h"
 #include "mmproxy/supervisor/confine.h"
+#include "mmproxy/supervisor/exports.h"
 #include "mmproxy/supervisor/load.h"
 #include "mmproxy/supervisor/preflight.h"
 #include "mmproxy/supervisor/return_path.h"
@@ -113,6 +114,8 @@ static void take_step(void *context, enum life_step step)
         [DO_GRANT_TIME] = stop_grant_time,
         [DO_RESET] = stop_reset,
         [DO_KILL] = stop_kill,
+        [DO_EXPORT] = exports_start,
+        [DO_END_EXPORT] = exports_stop,
         [DO_ABANDON] = abandon,
         [DO_END_IF_ALONE] = stop_end_if_alone,
         [DO_END] = end,
@@ -165,7 +168,11 @@ static void on_child(void *context, pid_t pid, int status)
     struct supervisor *supervisor = context;
     struct generation *generation;
 
-    if (preflight_reaped(supervisor, pid, status))
+    if (preflight_reaped(supervisor, pid, status)) {
+        exports_take_checks(supervisor);
+        return;
+    }
+    if (exports_reaped(supervisor, pid, status))
         return;
     if (supervisor->current && generation_reaped(supervisor->current, pid, status))
         return;
@@ -292,6 +299,7 @@ static int supervisor_open(struct supervisor *supervisor)
         log_warning("start", "[!] the return path can't be managed: %s", strerror(-err));
     start_watchdog(supervisor);
     load_init(supervisor);
+    exports_init(supervisor);
     stop_init(supervisor);
     status_init(supervisor);
     preflight_init(supervisor);
@@ -300,6 +308,7 @@ static int supervisor_open(struct supervisor *supervisor)
 
 static void supervisor_close(struct supervisor *supervisor)
 {
+    exports_close(supervisor);
     preflight_close(supervisor);
     return_path_close(supervisor);
     upgrade_close(supervisor);
@@ -318,8 +327,12 @@ static void supervisor_close(struct supervisor *supervisor)
 static void leave(void *context)
 {
     struct supervisor *supervisor = context;
+    const struct config *serving[2] = { supervisor->current ? supervisor->current->config : NULL,
+                                        supervisor->next ? supervisor->next->config : NULL };
     struct generation *generation;
 
+    sockets_leave_exporter(&supervisor->sockets, serving);
+    exports_leave(supervisor);
     signals_leave(&supervisor->signals);
     return_path_leave(supervisor);
     upgrade_close(supervisor);
@@ -348,6 +361,7 @@ static void supervisor_init(struct supervisor *supervisor, const struct cmdline 
                      .on_signal = on_signal,
                      .on_child = on_child,
                      .context = supervisor },
+        .exports = { .channel = -1, .old_channel = -1 },
         .leashes = { .end = -1,
                      .pull = -1,
                      .on_pulled = on_pulled,

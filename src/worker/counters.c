@@ -260,6 +260,11 @@ int counters_own(struct counters *counters, unsigned worker)
                       counters->worker_size);
 }
 
+int counters_own_none(struct counters *counters)
+{
+    return shared_own(counters->head, size_of(counters), counters->head, 0);
+}
+
 struct counters_worker *counters_worker(const struct counters *counters, unsigned worker)
 {
     uint8_t *first = (uint8_t *)counters->head + counters->head_size;
@@ -318,6 +323,24 @@ uint64_t counters_listener_doubted_us(const struct counters *counters, unsigned 
 static uint64_t oldest(const struct counters *counters, unsigned worker, unsigned listener)
 {
     return atomic_load(&counters_worker(counters, worker)->listeners[listener].oldest_pending_us);
+}
+
+void counters_note_descriptor(struct counters *counters, unsigned worker, int fd)
+{
+    atomic_store_explicit(&counters_worker(counters, worker)->descriptors, (uint32_t)fd + 1,
+                          memory_order_relaxed);
+}
+
+uint32_t counters_descriptors(const struct counters *counters)
+{
+    uint32_t n = atomic_load(&counters->head->n_workers);
+    uint32_t most = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t own = atomic_load(&counters_worker(counters, i)->descriptors);
+        most = own > most ? own : most;
+    }
+    return most;
 }
 
 /* Of two that are equally old, the one of the worker with the lower number is the oldest. */

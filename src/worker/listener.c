@@ -63,6 +63,9 @@ static void report_refused(struct listener *listener, enum reason reason, const 
 
 static void take_connection(struct listener *listener, int fd, struct addr *peer)
 {
+    const struct worker_spec *spec = listener->worker->spec;
+
+    counters_note_descriptor(spec->counters, spec->worker_id, fd);
     addr_unmap(peer);
     enum reason reason = session_start(listener, fd, peer);
     if (reason != REASON_NONE) {

@@ -85,6 +85,22 @@ static void addresses_to_listen_on_have_their_own_line(void **state)
     CHECK_MISTAKES(cases);
 }
 
+static void the_metrics_have_an_address_of_their_own(void **state)
+{
+    static const struct mistake_case cases[] = {
+        { "a listener's", "metrics = \"0.0.0.0:2222\";\n" ONE(""),
+          "W t.conf:1: \"metrics\" is 0.0.0.0:2222, which is not on loopback: everybody who "
+          "reaches "
+          "this address may read them\n"
+          "t.conf:1: \"metrics\" is 0.0.0.0:2222, which is already taken (t.conf:3)\n" },
+        { "one that a listener's wildcard takes", "metrics = \"127.0.0.1:2222\";\n" ONE(""),
+          "t.conf:1: \"metrics\" is 127.0.0.1:2222, which overlaps 0.0.0.0:2222 (t.conf:3)\n" },
+    };
+
+    (void)state;
+    CHECK_MISTAKES(cases);
+}
+
 static void a_wildcard_address_takes_its_port_on_every_address_of_its_family(void **state)
 {
     static const struct mistake_case cases[] = {
@@ -231,6 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(targets_must_be_of_their_family_and_lead_somewhere),
         cmocka_unit_test(addresses_to_listen_on_have_their_own_line),
+        cmocka_unit_test(the_metrics_have_an_address_of_their_own),
         cmocka_unit_test(a_wildcard_address_takes_its_port_on_every_address_of_its_family),
         cmocka_unit_test(listeners_must_not_collide),
         cmocka_unit_test(keys_without_a_default_are_required),

@@ -16,6 +16,7 @@ static const struct setting settings[] = {
     { "", "routing", "\"managed\"", "\"manual\"" },
     { "", "drain_timeout", "10", "10.5" },
     { "", "sandbox", "false", "true" },
+    { "", "metrics", "\"127.0.0.1:9109\"", "\"127.0.0.1:9110\"" },
     { "", "include_dir", "\"empty.d\"", "\"other.d\"" },
     { "log", "target", "\"syslog\"", "\"stderr\"" },
     { "log", "level", "\"debug\"", "\"notice\"" },

@@ -36,8 +36,8 @@ static bool names(struct filter_table table, const char *call)
 
 static void every_line_of_every_table_names_a_call_and_a_reason(void **state)
 {
-    struct filter_table tables[] = { filter_worker_calls(), filter_supervisor_calls(),
-                                     filter_instrument_calls() };
+    struct filter_table tables[] = { filter_worker_calls(), filter_exporter_calls(),
+                                     filter_supervisor_calls(), filter_instrument_calls() };
 
     (void)state;
     for (size_t i = 0; i < COUNT(tables); i++) {

@@ -77,6 +77,9 @@ struct config {
     enum routing_mode routing;
     unsigned drain_timeout_ms;
     bool sandbox;
+    struct addr metrics; /* where the exporter listens; not set = nowhere */
+    /* The same as the supervisor sees it, which opens its socket: n_listen is 1 or 0. */
+    struct listener_config exporter;
     enum log_connections log_connections;
     bool quiet; /* -q: no routing advice */
     struct log_config log;

@@ -51,6 +51,9 @@ struct filter_table filter_worker_calls(void);
 /* What it may do besides where it has UDP listeners. */
 struct filter_table filter_worker_udp_calls(void);
 
+/* What the exporter may do, once it serves. */
+struct filter_table filter_exporter_calls(void);
+
 /* What no process of ours may do, nor any program that it runs. */
 struct filter_table filter_supervisor_calls(void);
 

@@ -20,6 +20,7 @@ struct jail {
     bool keeps_ports; /* they bind clients' ports */
     bool has_udp;     /* they have UDP listeners */
     bool has_filter;  /* sandbox */
+    bool is_exporter; /* it is no worker, but serves the metrics */
 };
 
 /* What could not be had; static text to go between "can't" and strerror. NULL: nothing failed. */
@@ -46,9 +47,13 @@ int jail_confine_calls(struct jail_failure *failure);
  */
 int jail_plan(struct jail *out, const struct config *config, struct jail_failure *failure);
 
+/* The exporter's, made from that of the workers: no capability, and calls of its own. */
+struct jail jail_of_exporter(const struct jail *workers);
+
 /*
- * Closes a worker's jail, when everything is open and before a byte from the network is read. For
- * ever. tell: see trap_set. returns: as jail_confine; the process is then of no use.
+ * Closes the jail of a worker or the exporter, when everything is open and before a byte from the
+ * network is read. For ever. tell: see trap_set. returns: as jail_confine; the process is then of
+ * no use.
  */
 int jail_close(const struct jail *jail, _Atomic uint32_t *tell, struct jail_failure *failure);
 

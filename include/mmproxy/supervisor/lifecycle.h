@@ -65,6 +65,7 @@ enum life_step {
     DO_CHECK_TARGETS, /* in a process of their own: CHECKED */
     DO_RECHECK_TARGETS, /* those that failed: CHECKED */
     DO_ADJUST_PORTS,    /* of listeners that are closed while no target can be reached */
+    DO_EXPORT,          /* the exporter serves what the configuration that counts says */
     DO_ROLL_BACK,       /* the load under way, if there is one, leaves nothing */
     DO_FAIL_START,      /* the exit status will be the reason why the load failed */
     DO_TELL_LOADING,
@@ -84,6 +85,7 @@ enum life_step {
     DO_LET_GO,   /* in the new process: sockets and earlier sessions stay the old one's business */
     /* The end. */
     DO_TELL_STOPPING,
+    DO_END_EXPORT,   /* no exporter any more */
     DO_CLOSE_PORTS,  /* new connections are refused */
     DO_RETIRE_ALL,   /* no generation accepts any more; all drain */
     DO_GRANT_TIME,   /* drain_timeout begins: TIMER */

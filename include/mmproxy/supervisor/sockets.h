@@ -88,6 +88,15 @@ bool sockets_close_some(struct sockets *sockets, const struct config *config,
 /* Closes without shutting down: for a forked process that does not need them. */
 void sockets_close(struct sockets *sockets);
 
+/* The socket of config's exporter; -1 = it has none. */
+int sockets_of_exporter(const struct sockets *sockets, const struct config *config);
+
+/*
+ * In a worker: closes that socket, so that the port is free when the exporter has ended; not where
+ * one of the two configurations, either of which may be NULL, has a listener there.
+ */
+void sockets_leave_exporter(struct sockets *sockets, const struct config *const configs[2]);
+
 /*
  * The list for workers of config, every address of which must be open.
  * returns: *n entries to be freed by the caller, or NULL when memory is short.

@@ -16,6 +16,8 @@
 #include "mmproxy/supervisor/sockets.h"
 #include "mmproxy/supervisor/targets.h"
 
+struct board;
+struct exporter_notes;
 struct managed;
 struct preflight_results;
 
@@ -74,6 +76,20 @@ struct status {
     ev_timer refresh;
 };
 
+/* The exporter, seen from here; see exports.h. */
+struct exports {
+    pid_t pid;       /* 0 = none runs */
+    int channel;     /* its life; -1 = none */
+    int old_channel; /* of the one before, while another one takes its place; -1 = none */
+    struct board *board;
+    struct exporter_notes *notes; /* from the first start on */
+    time_t started_s;             /* this process, by the wall clock */
+    uint64_t started_ms;          /* the exporter */
+    unsigned deaths_in_a_row;     /* of exporters that did not live long */
+    ev_timer retry;
+    ev_timer refresh;
+};
+
 struct supervisor {
     const struct cmdline *cmdline;
     struct ev_loop *loop;
@@ -94,6 +110,7 @@ struct supervisor {
     struct takeover takeover;
     struct leashes leashes;
     struct status status;
+    struct exports exports;
     int exit_status;
     ev_timer watchdog;
     ev_timer drain_news; /* tells of generations that still drain */

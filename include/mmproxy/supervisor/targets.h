@@ -16,6 +16,7 @@ struct target_state {
     enum return_path return_path;
     bool holds;      /* every check of it */
     bool is_reached; /* by a connection from a client's address */
+    bool answers;    /* a connection of this host's own */
 };
 
 struct targets {

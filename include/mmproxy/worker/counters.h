@@ -64,7 +64,9 @@ struct counters_listener {
 
 /* One worker process. */
 struct counters_worker {
-    _Atomic uint32_t sessions;   /* at the moment, of all listeners */
+    _Atomic uint32_t sessions; /* at the moment, of all listeners */
+    /* The latest session's highest, plus 1: that many are open, as the kernel gives the lowest. */
+    _Atomic uint32_t descriptors;
     _Atomic uint64_t doubted_us; /* the latest of its listeners */
     _Atomic uint32_t forbidden;  /* what the jail ended the worker for; see jail/trap.h */
     struct clients clients;
@@ -136,6 +138,9 @@ void counters_take_ended(struct counters *counters);
  */
 int counters_own(struct counters *counters, unsigned worker);
 
+/* The same in a process that only reads. */
+int counters_own_none(struct counters *counters);
+
 struct counters_worker *counters_worker(const struct counters *counters, unsigned worker);
 
 /* The sums over all workers of all generations. */
@@ -144,6 +149,9 @@ uint64_t counters_pending(const struct counters *counters, unsigned listener);
 
 /* Everything about one listener, earlier processes included; for any process that has forked. */
 void counters_sum(const struct counters *counters, unsigned listener, struct counters_sums *out);
+
+/* The descriptors of the worker that has most. */
+uint32_t counters_descriptors(const struct counters *counters);
 
 /* The longest connect time that the bucket counts; UINT64_MAX for the last one. */
 uint64_t counters_bucket_us(unsigned bucket);
@@ -162,6 +170,9 @@ bool counters_has_oldest(const struct counters *counters, unsigned worker, unsig
 uint64_t counters_client(const struct counters *counters, unsigned listener,
                          const struct addr *client);
 uint64_t counters_client_sessions(const struct counters *counters, uint64_t client);
+
+/* In a worker: a session has got this descriptor. */
+void counters_note_descriptor(struct counters *counters, unsigned worker, int fd);
 
 /* Counts a session that has reached its target, which took so long. */
 void counters_add_connect(struct counters_listener *own, uint64_t us);

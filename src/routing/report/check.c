@@ -349,6 +349,7 @@ static bool report_one(const struct target *target, struct causes *causes,
         .holds = target->lacks_ipv6 || (is_reached && is_in_place(target) &&
                                         target->plain.result == 0 && !is_docker(target, docker)),
         .is_reached = is_reached,
+        .answers = !target->lacks_ipv6 && target->plain.result == 0,
     };
 
     if (!sink->begin_target || sink->begin_target(sink->context, &verdict))

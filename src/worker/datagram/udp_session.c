@@ -239,6 +239,8 @@ enum reason udp_session_start(struct receiver *receiver, const struct udp_origin
         free(session);
         return reason_of_connect_error(*error);
     }
+    const struct worker_spec *spec = receiver->listener->worker->spec;
+    counters_note_descriptor(spec->counters, spec->worker_id, session->fd);
     begin(session);
     *out = session;
     return REASON_NONE;

@@ -18,6 +18,8 @@ from lib.wait import DEADLINE, until
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("MMPROXY_BIN", str(ROOT / "build" / "release" / "mmproxy"))
 
+EXPORTER = "mmproxy-metrics"  # what that process calls itself
+
 # A worker that nobody killed must not die; the supervisor says so in words like these.
 WORKER_DIED = re.compile(r"worker .*(died|can't be started)")
 
@@ -166,8 +168,8 @@ class Daemon:
             while b"READY=1" not in self._manager.recv(4096).splitlines():
                 pass
         self._manager = None
-        until(lambda: self.workers() == proc.children(self.pid),
-              lambda: f"the checks to end, {proc.children(self.pid)} run\n{self.text()}")
+        until(lambda: self.workers() == self.children(),
+              lambda: f"the checks to end, {self.children()} run\n{self.text()}")
         for target in self.namespace.targets:
             target.forget()
 
@@ -178,7 +180,15 @@ class Daemon:
 
     def workers(self):
         """They leave SIGTERM to the supervisor; the short-lived process that checks does not."""
-        return [pid for pid in proc.children(self.pid) if proc.ignores(pid, signal.SIGTERM)]
+        return [pid for pid in self.children() if proc.ignores(pid, signal.SIGTERM)]
+
+    def children(self):
+        """All but exporters."""
+        return [pid for pid in proc.children(self.pid) if proc.name(pid) != EXPORTER]
+
+    def exporters(self):
+        """One, or two while one takes the other's place."""
+        return [pid for pid in proc.children(self.pid) if proc.name(pid) == EXPORTER]
 
     def wait_workers(self, count):
         return until(lambda: len(w := self.workers()) == count and w,

@@ -45,6 +45,15 @@ def is_alive(pid):
         return False
 
 
+def name(pid):
+    """The name that the process has given itself; None where it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return None
+
+
 def cpu_seconds(pid):
     user, system = _stat(pid)[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

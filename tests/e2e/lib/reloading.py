@@ -40,9 +40,8 @@ class Reloader:
 
     def wait_checked(self):
         """The checks have knocked at the targets, and the test does not get to see it."""
-        pid = self.gateway.pid
-        until(lambda: self.gateway.workers() == proc.children(pid),
-              lambda: f"the checks to end, {proc.children(pid)} run\n{self.gateway.text()}")
+        until(lambda: self.gateway.workers() == self.gateway.children(),
+              lambda: f"the checks to end, {self.gateway.children()} run\n{self.gateway.text()}")
         for target in self.gateway.namespace.targets:
             target.forget()
 

@@ -23,6 +23,7 @@ struct report_verdict {
     const struct addr *target;
     bool holds;
     bool is_reached; /* by a connection from a client's address */
+    bool answers;    /* a connection of this host's own */
 };
 
 /* line is complete, without a newline and valid during the call only. The rest may be NULL. */

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+"use strict";
+(() => {
+  const EVERY_MS = 2000;
+  const SHOWN_MAX = 200;
+  const by = (id) => document.getElementById(id);
+  let paused = false;
+  let timer = 0;
+  let before = null;
+  let latest = null;
+
+  const count = (n) => Math.round(n).toLocaleString("en");
+  const rate = (n) => n >= 100 ? count(n) : n.toFixed(1);
+  function bytes(n) {
+    const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let i = 0;
+    while (n >= 1000 && i < units.length - 1) {
+      n /= 1000;
+      i++;
+    }
+    return `${i === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)} ${units[i]}`;
+  }
+  function span(seconds) {
+    const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+    const first = units.findIndex(([, size]) => seconds >= size);
+    const i = first < 0 ? units.length - 1 : first;
+    const whole = Math.floor(seconds / units[i][1]);
+    const rest = seconds - whole * units[i][1];
+    const next = units[i + 1];
+    const more = next ? Math.floor(rest / next[1]) : 0;
+    return `${whole} ${units[i][0]}` + (more > 0 ? ` ${more} ${next[0]}` : "");
+  }
+  const sum = (object) => Object.values(object).reduce((all, n) => all + n, 0);
+
+  function make(tag, text, name) {
+    const element = document.createElement(tag);
+    element.textContent = text;
+    if (name) element.className = name;
+    return element;
+  }
+
+  function showFacts(status) {
+    const failed = !status.reload.successful;
+    const facts = [
+      ["Generation", `${status.generation}` +
+        (status.draining ? `, ${status.draining} draining` : "")],
+      ["Workers", count(status.workers)],
+      ["Running for", span(status.now - status.started)],
+      ["Last reload", (failed ? "failed, see the log; " : "") +
+        span(status.now - status.reload.at) + " ago", failed ? "bad" : "good"],
+      ["Descriptors", `${count(status.descriptors.used)} of ${count(status.descriptors.limit)}`],
+      ["Version", status.version],
+    ];
+    by("facts").replaceChildren(...facts.map(([name, value, look]) => {
+      const pair = document.createElement("div");
+      pair.append(make("dt", name), make("dd", value, look));
+      return pair;
+    }));
+  }
+
+  /* series: [[seconds, value], ...] for each line. */
+  function draw(id, series) {
+    const name = "http://www.w3.org/2000/svg";
+    const all = series.flat();
+    const first = Math.min(...all.map(([at]) => at));
+    const last = Math.max(...all.map(([at]) => at), first + 1);
+    const top = Math.max(1, ...all.map(([, value]) => value));
+    const base = document.createElementNS(name, "line");
+    for (const [key, value] of [["x1", 0], ["x2", 300], ["y1", 78], ["y2", 78]])
+      base.setAttribute(key, value);
+    const lines = series.map((points, i) => {
+      const line = document.createElementNS(name, "polyline");
+      line.setAttribute("points", points.map(([at, value]) =>
+        `${((at - first) / (last - first) * 300).toFixed(1)},${(78 - value / top * 74).toFixed(1)}`)
+        .join(" "));
+      if (i > 0) line.setAttribute("class", "second");
+      return line;
+    });
+    by(id).replaceChildren(base, ...lines);
+  }
+
+  function rates(history, column) {
+    const points = [];
+    for (let i = 1; i < history.length; i++) {
+      const seconds = history[i][0] - history[i - 1][0];
+      if (seconds > 0)
+        points.push([history[i][0],
+          Math.max(0, history[i][column] - history[i - 1][column]) / seconds]);
+    }
+    return points;
+  }
+
+  function showCharts(status) {
+    const listeners = status.listeners;
+    const total = (key) => listeners.reduce((all, each) => all + each[key], 0);
+    const now = [status.now, total("sessions"), total("connections"),
+      listeners.reduce((all, each) => all + sum(each.refused), 0),
+      total("bytes_in"), total("bytes_out")];
+    const history = [...status.history, now];
+    const ends = (column) => {
+      const seconds = before ? now[0] - before[0] : 0;
+      return seconds > 0 ? Math.max(0, now[column] - before[column]) / seconds : 0;
+    };
+    draw("chart-sessions", [history.map((point) => [point[0], point[1]])]);
+    draw("chart-rates", [rates(history, 2), rates(history, 3)]);
+    draw("chart-bytes", [rates(history, 4), rates(history, 5)]);
+    by("now-sessions").textContent = count(now[1]);
+    by("now-rates").textContent = `${rate(ends(2))} and ${rate(ends(3))}`;
+    by("now-bytes").textContent = `${bytes(ends(4))} and ${bytes(ends(5))}`;
+    before = now;
+  }
+
+  function cell(label, text, more, look) {
+    const data = document.createElement("td");
+    const inner = make("span", text, look);
+    data.dataset.label = label;
+    if (more) inner.append(make("small", more));
+    data.append(inner);
+    return data;
+  }
+
+  function targets(listener) {
+    const words = [];
+    let isBad = false;
+    for (const [family, name] of [["ipv4", "IPv4"], ["ipv6", "IPv6"]]) {
+      const state = listener.targets[family];
+      const back = listener.return_path[family];
+      if (!state) continue;
+      words.push(`${name} ${state}` + (back === "down" ? ", replies do not come back" : ""));
+      isBad ||= state === "down" || back === "down";
+    }
+    return [words.join("; ") || "not checked", isBad ? "bad" : words.length ? "good" : ""];
+  }
+
+  function row(listener) {
+    const line = document.createElement("tr");
+    const name = make("th", listener.name);
+    const refused = Object.entries(listener.refused).sort((a, b) => b[1] - a[1]);
+    const [words, look] = targets(listener);
+    name.scope = "row";
+    if (listener.protocol === "udp") name.append(make("small", "UDP"));
+    if (listener.draining) name.append(make("small", "draining"));
+    line.append(name,
+      cell("Sessions", count(listener.sessions),
+        listener.pending ? `${count(listener.pending)} without a header` : ""),
+      cell("Connections", count(listener.connections),
+        listener.health_checks ? `${count(listener.health_checks)} health checks` : ""),
+      cell("In", bytes(listener.bytes_in)),
+      cell("Out", bytes(listener.bytes_out)),
+      cell("Targets", words, "", look),
+      cell("Refused", count(sum(listener.refused)),
+        refused.map(([reason, n]) => `${reason} ${count(n)}`).join(", ")));
+    return line;
+  }
+
+  function showListeners(status) {
+    const wanted = by("filter").value.toLowerCase();
+    const found = status.listeners.filter((each) => each.name.toLowerCase().includes(wanted));
+    by("listeners").replaceChildren(...found.slice(0, SHOWN_MAX).map(row));
+    by("shown").textContent = found.length > SHOWN_MAX
+      ? `the first ${SHOWN_MAX} of ${count(found.length)}` : "";
+  }
+
+  function say(text, look) {
+    if (by("state").textContent !== text) by("state").textContent = text;
+    by("state").className = look;
+  }
+
+  async function refresh() {
+    clearTimeout(timer);
+    try {
+      const answer = await fetch("/status.json", { cache: "no-store" });
+      if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+      latest = await answer.json();
+      showFacts(latest);
+      showCharts(latest);
+      showListeners(latest);
+      document.body.dataset.updated = latest.now;
+      say(paused ? "paused" : latest.serving ? "serving" : "no generation serves",
+        latest.serving ? "good" : "bad");
+    } catch (error) {
+      say("no answer; trying again", "bad");
+    }
+    if (!paused && !document.hidden) timer = setTimeout(refresh, EVERY_MS);
+  }
+
+  by("pause").addEventListener("click", () => {
+    paused = !paused;
+    by("pause").setAttribute("aria-pressed", paused);
+    by("pause").textContent = paused ? "Resume" : "Pause";
+    if (paused) {
+      clearTimeout(timer);
+      say("paused", "");
+    } else {
+      refresh();
+    }
+  });
+  by("filter").addEventListener("input", () => latest && showListeners(latest));
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && !paused) refresh();
+  });
+  refresh();
+})();

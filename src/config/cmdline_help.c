@@ -58,7 +58,10 @@ const char *cmdline_help(void)
            "\n"
            "Example: let sshd see the addresses of clients behind a load balancer:\n"
            "  echo 192.0.2.0/24 > balancers.subnets\n"
-           "  mmproxy -a balancers.subnets -l 0.0.0.0:2222 -4 127.0.0.1:22 -6 '[::1]:22'\n"
+           "  ip rule add from 127.0.0.0/8 iif lo lookup 100\n"
+           "  ip route add local 0.0.0.0/0 dev lo table 100\n"
+           "  mmproxy -a balancers.subnets -l 0.0.0.0:2222 -4 127.0.0.1:22 \\\n"
+           "      --return-path loopback\n"
            "\n"
            "See also mmproxy(8) and mmproxy.conf(5).\n";
 }

@@ -133,7 +133,12 @@ static int check_managed(const struct config *config)
 
 int foreground_check(const struct config *config)
 {
-    if (config->routing == ROUTING_MANAGED)
+    if (config->n_listeners == 0)
+        print_line(NULL, LOG_LEVEL_WARNING, "[!] No listener is configured: nothing to check.");
+    else if (config->routing == ROUTING_MANAGED && managed_is_in_use())
+        print_line(NULL, LOG_LEVEL_INFO,
+                   "[ ] A mmproxy that runs manages the return path: --check changes nothing.");
+    else if (config->routing == ROUTING_MANAGED)
         return check_managed(config);
     return status_of(preflight_run(config, true, &sink));
 }

@@ -71,15 +71,25 @@ static void add_earlier(struct line *line, const struct supervisor *supervisor)
         add(line, ", %u session%s", sessions, plural(sessions));
 }
 
-static void add_last_load(struct line *line, const struct status *status)
+static const char *format_time(time_t at, char out[32])
 {
-    char when[32] = "";
     struct tm local;
 
+    out[0] = '\0';
+    if (localtime_r(&at, &local))
+        (void)strftime(out, 32, "%Y-%m-%d %H:%M:%S", &local);
+    return out;
+}
+
+static void add_last_load(struct line *line, const struct status *status)
+{
+    char when[32];
+
+    if (status->upgrade_failed_at != 0)
+        add(line, "; upgrade failed at %s", format_time(status->upgrade_failed_at, when));
     if (!status->is_reload)
         return;
-    if (localtime_r(&status->loaded_at, &local))
-        (void)strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &local);
+    (void)format_time(status->loaded_at, when);
     if (status->has_failed)
         add(line, "; reload failed at %s: %s", when, status->mistake);
     else
@@ -162,5 +172,17 @@ void status_load_ended(struct supervisor *supervisor, bool is_good)
     status->is_reload = status->loaded_at != 0;
     status->has_failed = !is_good;
     status->loaded_at = time(NULL);
+    status_tell(supervisor);
+}
+
+void status_upgrade_begins(struct supervisor *supervisor)
+{
+    supervisor->status.upgrade_failed_at = 0;
+    status_tell(supervisor);
+}
+
+void status_upgrade_failed(struct supervisor *supervisor)
+{
+    supervisor->status.upgrade_failed_at = time(NULL);
     status_tell(supervisor);
 }

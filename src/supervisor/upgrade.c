@@ -15,6 +15,7 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/supervisor/process.h"
 #include "mmproxy/supervisor/service.h"
+#include "mmproxy/supervisor/status.h"
 
 #include "handover.h"
 
@@ -264,6 +265,7 @@ static int start(struct supervisor *supervisor)
 
 void upgrade_start(struct supervisor *supervisor)
 {
+    status_upgrade_begins(supervisor);
     if (getpid() == 1) {
         log_warning("upgrade", "[!] SIGUSR2 is ignored: everything here ends with process 1");
         failed(supervisor, NULL);
@@ -350,6 +352,7 @@ void upgrade_tell_failed(struct supervisor *supervisor)
     if (supervisor->upgrade.failure)
         log_error("upgrade", "[!] upgrade failed: %s %s; generation %u goes on", binary,
                   supervisor->upgrade.failure, supervisor->current->number);
+    status_upgrade_failed(supervisor);
 }
 
 void upgrade_close(struct supervisor *supervisor)

@@ -72,7 +72,8 @@ struct status {
     bool has_failed;   /* the last load */
     time_t loaded_at;  /* when the last load ended */
     bool is_reload;    /* ... which was not the first */
-    char told[640];    /* what the manager knows */
+    time_t upgrade_failed_at;
+    char told[640]; /* what the manager knows */
     ev_timer refresh;
 };
 

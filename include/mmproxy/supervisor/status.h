@@ -19,6 +19,10 @@ void status_mistake(struct supervisor *supervisor, const char *line);
 /* It has ended, and is told. */
 void status_load_ended(struct supervisor *supervisor, bool is_good);
 
+/* Another binary begins to take over, and that has come to nothing. */
+void status_upgrade_begins(struct supervisor *supervisor);
+void status_upgrade_failed(struct supervisor *supervisor);
+
 /* Tells now what has changed. */
 void status_tell(struct supervisor *supervisor);
 

@@ -297,3 +297,14 @@ void managed_on_readable(struct managed *managed)
     if (reconcile(managed, true))
         managed->repaired_ms += REPAIR_MS;
 }
+
+bool managed_is_in_use(void)
+{
+    const struct claim none = { .fd = -1 };
+    struct claims_view view = { 0 };
+
+    (void)claims_read(&none, &view);
+    bool is_in_use = view.others.n_items > 0 || view.has_unseen;
+    claims_view_close(&view);
+    return is_in_use;
+}

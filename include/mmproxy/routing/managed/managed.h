@@ -18,6 +18,9 @@
 
 struct managed;
 
+/* Does an instance that lives manage the return path of this network namespace? */
+bool managed_is_in_use(void);
+
 /* Changes nothing yet. errors: NULL, errno tells. */
 struct managed *managed_new(void);
 

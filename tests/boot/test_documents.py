@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every command of docs/quick-start.md and docs/operating.md, as it is written there."""
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from conftest import ETC, ROOT, run, show, until
+from probe import Session
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PACKAGES = pathlib.Path("/root/packages")
+# Those that other steps of tools/package-test run: from the bare tree to the package, and purge.
+ELSEWHERE = ("dpkg-buildpackage", "purge")
+
+
+def blocks(name):
+    text = (ROOT / "docs" / name).read_text()
+    return [(kind, block) for kind, block in BLOCK.findall(text)
+            if not any(word in block for word in ELSEWHERE)]
+
+
+def shell(block, directory="/", status=0):
+    """Runs a block; one that follows the log is ended."""
+    prefix = ("timeout", "--preserve-status", "2") if " -f" in block else ()
+    done = subprocess.run([*prefix, "bash", "-e", "-o", "pipefail", "-c", block], cwd=directory,
+                          capture_output=True, text=True, timeout=300, check=False,
+                          env={"SYSTEMD_PAGER": "", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                               "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"})
+    assert prefix or done.returncode == status, (block, done)
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(autouse=True)
+def bare():
+    """As after the installation; what the guides write is gone afterwards."""
+    ETC.joinpath("ssh.conf").unlink()
+    run("systemctl", "restart", "mmproxy")
+    yield
+    for path in (*ETC.glob("*"), pathlib.Path("/etc/mmproxy/balancers.subnets")):
+        path.unlink(missing_ok=True)
+
+
+def test_the_quick_start_works_as_it_is_written(tmp_path):
+    files = iter(["ssh.conf", "smtp.conf"])
+    told = ""
+    for kind, block in blocks("quick-start.md"):
+        if kind == "conf":
+            ETC.joinpath(next(files)).write_text(block)
+        elif kind == "haproxy":
+            path = tmp_path / "haproxy.cfg"
+            path.write_text(block)
+            run("haproxy", "-c", "-f", str(path))
+        else:
+            told += shell(block)
+    assert "/etc/mmproxy.conf: configuration is fine, listeners: 1" in told
+    assert "[+] OK. Target server 127.0.0.1:22 is up and reachable using spoofed connection." in told
+    run("systemctl", "reload", "mmproxy")
+    until(lambda: "serves 2 listeners" in show("StatusText"), "two listeners")
+
+
+def test_operating_works_as_it_is_written():
+    ETC.joinpath("ssh.conf").write_text(
+        'listeners = ( { name = "ssh"; listen = "0.0.0.0:2222"; allowed_subnets = [ "127.0.0.1" ];\n'
+        '                target_v4 = "127.0.0.1:22"; } );\n')
+    older, newer = sorted(PACKAGES.glob("mmproxy_*.deb"), key=lambda path: "next" in path.name)
+    run("systemctl", "reload", "mmproxy")
+    for _, block in blocks("operating.md"):
+        run("systemctl", "start", "mmproxy")
+        if "VERSION" in block:
+            back = block.replace("install", "install -y --allow-downgrades")
+            for package, command in ((older, back), (newer, block)):
+                shell(command.replace("mmproxy_VERSION_amd64.deb", package.name), PACKAGES)
+            continue
+        if "ss -H" in block:
+            with Session():
+                shell(block)
+            continue
+        shell(block)
+        off = ETC / "ssh.conf.off"
+        if off.exists():  # move it back, and reload
+            off.rename(ETC / "ssh.conf")
+            run("systemctl", "reload", "mmproxy")

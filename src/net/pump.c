@@ -4,11 +4,15 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "mmproxy/net/sock.h"
 
 enum {
     BUFFER_SIZE = 64 * 1024,
@@ -180,14 +184,26 @@ static ssize_t receive(struct pump *pump, uint8_t *bytes, size_t size)
     return n;
 }
 
-static ssize_t send_bytes(int to, const uint8_t *bytes, size_t len, int flags)
+/* The kernel holds a small piece back only while another one is on its way (Nagle). */
+static void stop_delaying(struct pump *pump)
 {
-    return result(send(to, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT | flags));
+    if (!pump->delays || pump->bytes == 0)
+        return;
+    pump->delays = false;
+    (void)sock_set(pump->to, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
-static ssize_t send_pipe(int to, const struct pipe *pipe, size_t len)
+static ssize_t send_bytes(struct pump *pump, const uint8_t *bytes, size_t len, int flags)
 {
-    return result(splice(pipe->read_end, NULL, to, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+    stop_delaying(pump);
+    return result(send(pump->to, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT | flags));
+}
+
+static ssize_t send_pipe(struct pump *pump, const struct pipe *pipe, size_t len)
+{
+    stop_delaying(pump);
+    return result(
+        splice(pipe->read_end, NULL, pump->to, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
 }
 
 static bool would_block(ssize_t err)
@@ -209,8 +225,8 @@ static enum pump_wait send_backlog(struct pump *pump, struct pump_pool *pool)
         return PUMP_READ;
     while (backlog->len > 0) {
         ssize_t n = backlog->pipe
-                        ? send_pipe(pump->to, backlog->pipe, backlog->len)
-                        : send_bytes(pump->to, backlog->bytes + backlog->start, backlog->len, 0);
+                        ? send_pipe(pump, backlog->pipe, backlog->len)
+                        : send_bytes(pump, backlog->bytes + backlog->start, backlog->len, 0);
         if (would_block(n))
             return PUMP_WRITE;
         if (n < 0)
@@ -273,7 +289,7 @@ static struct piece copy_piece(struct pump *pump, struct pump_pool *pool)
     if (more > 0)
         len += (size_t)more;
     /* With the end in sight the last bytes wait for FIN, which the caller sends next. */
-    ssize_t sent = send_bytes(pump->to, pool->buffer, len, pump->at_eof ? MSG_MORE : 0);
+    ssize_t sent = send_bytes(pump, pool->buffer, len, pump->at_eof ? MSG_MORE : 0);
     if (sent < 0 && !would_block(sent))
         return stopped(write_failed(pump, sent));
     size_t done = sent < 0 ? 0 : (size_t)sent;
@@ -304,7 +320,7 @@ static struct piece splice_piece(struct pump *pump, struct pump_pool *pool, stru
     size_t len = (size_t)n;
     size_t done = 0;
     while (done < len) {
-        ssize_t sent = send_pipe(pump->to, pipe, len - done);
+        ssize_t sent = send_pipe(pump, pipe, len - done);
         if (would_block(sent))
             break;
         if (sent < 0) {

@@ -2,14 +2,13 @@
 #include "mmproxy/net/spoof.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include "mmproxy/net/sock.h"
 
 static int set_identity(int fd, const struct spoof *spoof)
 {
-    int err = sock_set(fd, SOL_SOCKET, SO_MARK, (int)spoof->mark);
+    int err = spoof->mark ? sock_set(fd, SOL_SOCKET, SO_MARK, (int)spoof->mark) : 0;
 
     return err < 0 ? err : sock_set_transparent(fd, addr_family(&spoof->source));
 }
@@ -18,14 +17,8 @@ static int set_options(int fd, const struct spoof *spoof)
 {
     int err = set_identity(fd, spoof);
     if (err == 0)
-        err = sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (err == 0)
         err = sock_set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
-    if (err == 0)
-        err = sock_set_abortive(fd);
-    if (err == 0 && spoof->keepalive_s > 0)
-        err = sock_set_keepalive(fd, spoof->keepalive_s);
-    return err;
+    return err < 0 ? err : sock_set_abortive(fd);
 }
 
 /* Leaves the port to connect(2), which knows the target and so can share ports. */
@@ -71,12 +64,12 @@ static int connect_from(int fd, const struct spoof *spoof, bool preserve_port, b
     err = spoof_finish(fd, &spoof->target);
     /*
      * A target on this host has answered by the time connect(2) returns, but the answer is
-     * looked at only then: asking once more saves waiting for it.
+     * looked at only then: asking once more saves waiting for it. Sending asks as well.
      */
-    if (err == -EINPROGRESS)
+    if (err == -EINPROGRESS && !spoof->sends_at_once)
         err = spoof_finish(fd, &spoof->target);
     *connected = err == 0;
-    return err == -EALREADY ? 0 : err;
+    return err == -EALREADY || err == -EINPROGRESS ? 0 : err;
 }
 
 static int try_connect(const struct spoof *spoof, bool preserve_port, bool *connected)
@@ -108,6 +101,13 @@ int spoof_connect(const struct spoof *spoof, bool *connected)
 int spoof_finish(int fd, const struct addr *target)
 {
     return connect(fd, &target->sa, addr_len(target)) < 0 ? -errno : 0;
+}
+
+ssize_t spoof_send(int fd, const uint8_t *bytes, size_t len)
+{
+    ssize_t n = send(fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    return n < 0 ? -errno : n;
 }
 
 int spoof_probe(uint32_t mark)

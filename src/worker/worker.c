@@ -20,9 +20,9 @@
 #include "mmproxy/worker/stream/session.h"
 
 enum {
-    MAX_PIPES = 64,   /* 16 MiB of pipe buffers at the most; further bulk streams are copied */
-    HANGUP_MS = 1000, /* until a socket that is not being read is watched for errors */
-    RESET_MS = 100,   /* between two looks whether a target would believe a reset */
+    MAX_PIPES = 64,    /* 16 MiB of pipe buffers at the most; further bulk streams are copied */
+    LASTING_MS = 1000, /* until a session counts as one that lasts */
+    RESET_MS = 100,    /* between two looks whether a target would believe a reset */
 };
 
 static void for_each_listener(struct worker *worker, void (*act)(struct listener *))
@@ -197,9 +197,9 @@ static void on_held_back(struct ev_loop *loop, ev_timer *timer, int revents)
     for_each_listener(timer->data, report_held_back);
 }
 
-static void on_hangup_due(struct deadline *deadline)
+static void on_lasting(struct deadline *deadline)
 {
-    session_watch_hangups(deadline->owner);
+    session_lasts(deadline->owner);
 }
 
 static void on_reset_due(struct deadline *deadline)
@@ -298,7 +298,7 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
     if (err < 0)
         return err;
 
-    deadline_queue_open(&worker->hangup_deadlines, worker->loop, HANGUP_MS, on_hangup_due);
+    deadline_queue_open(&worker->lasting_deadlines, worker->loop, LASTING_MS, on_lasting);
     deadline_queue_open(&worker->reset_deadlines, worker->loop, RESET_MS, on_reset_due);
     open_watchers(worker);
     err = open_listeners(worker);
@@ -315,7 +315,7 @@ static void worker_close(struct worker *worker)
     free(worker->listeners);
     udp_table_free(worker->udp_table);
     datagrams_free(worker->datagrams);
-    deadline_queue_close(&worker->hangup_deadlines);
+    deadline_queue_close(&worker->lasting_deadlines);
     deadline_queue_close(&worker->reset_deadlines);
     hangup_close(&worker->hangup);
     locals_free(worker->locals);

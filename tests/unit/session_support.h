@@ -23,9 +23,9 @@ static inline void support_on_hangup(void *session)
     session_drive(session, READY_ERROR);
 }
 
-static inline void support_on_hangup_due(struct deadline *deadline)
+static inline void support_on_lasting(struct deadline *deadline)
 {
-    session_watch_hangups(deadline->owner);
+    session_lasts(deadline->owner);
 }
 
 /* Peers are to be in there. */
@@ -77,7 +77,7 @@ static inline void world_open(struct world *world)
     assert_non_null(worker->pool);
     assert_int_equal(locals_new(&worker->locals), 0);
     assert_int_equal(hangup_open(&worker->hangup, worker->loop, support_on_hangup), 0);
-    deadline_queue_open(&worker->hangup_deadlines, worker->loop, 600 * 1000, support_on_hangup_due);
+    deadline_queue_open(&worker->lasting_deadlines, worker->loop, 600 * 1000, support_on_lasting);
     deadline_queue_open(&worker->reset_deadlines, worker->loop, 600 * 1000, NULL);
     LIST_INIT(&worker->sessions);
     assert_int_equal(listener_open(&world->listener, worker, 0), 0);
@@ -90,7 +90,7 @@ static inline void world_close(struct world *world)
 
     assert_int_equal(worker->n_sessions, 0);
     listener_close(&world->listener);
-    deadline_queue_close(&worker->hangup_deadlines);
+    deadline_queue_close(&worker->lasting_deadlines);
     deadline_queue_close(&worker->reset_deadlines);
     hangup_close(&worker->hangup);
     locals_free(worker->locals);

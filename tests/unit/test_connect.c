@@ -9,6 +9,7 @@ static struct {
     int fd_or_error;
     bool is_connected;
     int finish_error;
+    ssize_t sent_or_error;
     struct spoof asked;
 } answer;
 
@@ -25,6 +26,13 @@ int spoof_finish(int fd, const struct addr *target)
     assert_int_equal(fd, answer.fd_or_error);
     assert_int_equal(addr_port(target), 22);
     return answer.finish_error;
+}
+
+ssize_t spoof_send(int fd, const uint8_t *bytes, size_t len)
+{
+    assert_int_equal(fd, answer.fd_or_error);
+    assert_memory_equal(bytes, "payload", len);
+    return answer.sent_or_error;
 }
 
 struct rig {
@@ -103,6 +111,38 @@ static void a_target_that_answers_at_once_is_relayed_to_at_once(void **state)
     rig_close(&rig);
 }
 
+static void a_payload_that_is_sent_tells_that_the_target_is_connected(void **state)
+{
+    static const struct {
+        ssize_t sent_or_error;
+        enum session_state next;
+        uint64_t n_sent;
+        bool has_backlog;
+    } cases[] = {
+        { 7, SESSION_RELAY, 7, false },
+        { 3, SESSION_RELAY, 3, true },
+        { -EAGAIN, SESSION_CONNECT, 0, false },
+        { -ECONNREFUSED, SESSION_CLOSED, 0, false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct rig rig;
+
+        rig_open(&rig);
+        keep_payload(&rig.session, "payload");
+        answer.sent_or_error = cases[i].sent_or_error;
+        assert_int_equal(connect_run(&rig.session, READY_ENTERED), cases[i].next);
+        assert_int_equal(rig.session.up.bytes, cases[i].n_sent);
+        assert_int_equal(rig.session.up.backlog != NULL, cases[i].has_backlog);
+        assert_int_equal(
+            atomic_load(
+                &rig.world.listener.counters->counts[COUNT_REFUSED + REASON_TARGET_REFUSED]),
+            cases[i].next == SESSION_CLOSED);
+        rig_close(&rig);
+    }
+}
+
 static void a_target_may_take_its_time(void **state)
 {
     struct rig rig;
@@ -162,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_target_is_asked_for_in_the_client_s_name),
         cmocka_unit_test(a_target_that_answers_at_once_is_relayed_to_at_once),
+        cmocka_unit_test(a_payload_that_is_sent_tells_that_the_target_is_connected),
         cmocka_unit_test(a_target_may_take_its_time),
         cmocka_unit_test(a_target_that_is_not_reached_is_counted_by_reason),
     };

@@ -20,6 +20,7 @@
 
 #include "../../src/base/log_internal.h"
 #include "jail_child.h"
+#include "mmproxy/net/sock.h"
 #include "mmproxy/net/spoof.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -221,7 +222,7 @@ static int use_much_memory(const struct deed *deed, int channel)
 
 static int spoof_in_jail(const struct deed *deed, int channel)
 {
-    struct spoof spoof = { .mark = 123, .keepalive_s = 60, .preserve_port = deed->call };
+    struct spoof spoof = { .mark = 123, .preserve_port = deed->call };
     bool connected;
 
     (void)deed;
@@ -234,7 +235,9 @@ static int spoof_in_jail(const struct deed *deed, int channel)
                                             .sin_port = htons(9) };
     int fd = spoof_connect(&spoof, &connected);
     /* Whether somebody answers is the routing's matter. */
-    return fd == -EPERM || fd == -EACCES;
+    if (fd < 0)
+        return fd == -EPERM || fd == -EACCES;
+    return sock_set_keepalive(fd, 60) < 0 || sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0;
 }
 
 static void what_a_worker_needs_works(void **state)

@@ -59,6 +59,23 @@ static void calm_and_bulky_times_may_alternate(void **state)
     pump_pool_free(pool);
 }
 
+static void the_second_piece_is_not_delayed_where_the_first_could_not_be(void **state)
+{
+    struct pump_pool *pool = pump_pool_new(4);
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig, pool, 0);
+    rig.pump.delays = true;
+    support_set_option(rig.to, IPPROTO_TCP, TCP_NODELAY, 0);
+    rig_move(&rig, 10, 10, 64);
+    assert_int_equal(support_option(rig.to, IPPROTO_TCP, TCP_NODELAY), 0);
+    rig_move(&rig, 20, 10, 64);
+    assert_int_equal(support_option(rig.to, IPPROTO_TCP, TCP_NODELAY), 1);
+    rig_close(&rig);
+    pump_pool_free(pool);
+}
+
 static void a_receiver_that_never_reads_is_waited_for_and_nothing_else(void **state)
 {
     (void)state;
@@ -357,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_byte_arrives_once_and_in_order),
         cmocka_unit_test(calm_and_bulky_times_may_alternate),
+        cmocka_unit_test(the_second_piece_is_not_delayed_where_the_first_could_not_be),
         cmocka_unit_test(a_receiver_that_never_reads_is_waited_for_and_nothing_else),
         cmocka_unit_test(the_end_of_file_comes_behind_the_last_byte),
         cmocka_unit_test(the_end_behind_a_first_answer_is_seen_with_it_and_goes_out_with_it),

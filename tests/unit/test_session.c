@@ -2,6 +2,8 @@
 /* session: the driver, around states that a test makes up. */
 #include "session_support.h"
 
+#include <netinet/tcp.h>
+
 #include "mmproxy/net/sock.h"
 
 /* What the states return, one after the other, and what they were called with. */
@@ -222,7 +224,7 @@ static void the_relay_s_watchers_follow_its_pumps(void **state)
         assert_int_equal(events(&session->target_io), cases[i].target);
         /* Both sockets are to be heard of, in the end. */
         bool is_one_unread = !(cases[i].peer & cases[i].target & EV_READ);
-        assert_int_equal(session->hangup_due.queue != NULL, is_one_unread);
+        assert_int_equal(session->lasting_due.queue != NULL, is_one_unread);
         session_drive(session, READY_STOP);
         rig_close(&rig);
     }
@@ -243,7 +245,7 @@ static void idle_timeout_begins_anew_with_what_comes_or_goes_and_nothing_else(vo
 
     /* The one whose deadline is older is the queue's first. */
     assert_ptr_equal(deadline_queue_first(queue)->owner, first);
-    session_watch_hangups(first);
+    session_lasts(first);
     assert_ptr_equal(deadline_queue_first(queue)->owner, first);
     session_drive(first, READY_TARGET_WRITE);
     assert_ptr_equal(deadline_queue_first(queue)->owner, second);
@@ -280,18 +282,40 @@ static void a_socket_that_is_not_read_is_heard_of_after_a_while(void **state)
     struct session *session = start_relay(&rig);
     session->up.wait = PUMP_DONE;
     session_drive(session, READY_PEER_READ);
-    assert_non_null(session->hangup_due.queue);
+    assert_non_null(session->lasting_due.queue);
     assert_false(session->peer_errors_watched);
 
-    session_watch_hangups(session);
+    session_lasts(session);
     assert_true(session->peer_errors_watched);
     assert_false(session->target_errors_watched);
-    assert_null(session->hangup_due.queue);
+    assert_null(session->lasting_due.queue);
     support_reset(rig.client);
     rig.client = -1;
     support_wait(session->peer_fd, POLLHUP);
     ev_run(rig.world.worker.loop, EVRUN_NOWAIT);
     assert_int_equal(script.ready[4], READY_ERROR);
+    rig_close(&rig);
+}
+
+static void a_session_that_lasts_has_keepalive_towards_the_target(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig.world.listener_config.keepalive_s = 77;
+    SCRIPT(SESSION_CONNECT, SESSION_RELAY, SESSION_RELAY, SESSION_RELAY, SESSION_CLOSED);
+    struct session *session = start_relay(&rig);
+    session->lacks_keepalive = true;
+    session_drive(session, READY_PEER_READ);
+    assert_non_null(session->lasting_due.queue);
+    assert_int_equal(support_option(session->target_fd, SOL_SOCKET, SO_KEEPALIVE), 0);
+
+    session_lasts(session);
+    assert_int_equal(support_option(session->target_fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    assert_int_equal(support_option(session->target_fd, IPPROTO_TCP, TCP_KEEPIDLE), 77);
+    assert_null(session->lasting_due.queue);
+    session_drive(session, READY_STOP);
     rig_close(&rig);
 }
 
@@ -411,6 +435,7 @@ int main(void)
         cmocka_unit_test(idle_timeout_begins_anew_with_what_comes_or_goes_and_nothing_else),
         cmocka_unit_test(without_idle_timeout_there_is_no_deadline),
         cmocka_unit_test(a_socket_that_is_not_read_is_heard_of_after_a_while),
+        cmocka_unit_test(a_session_that_lasts_has_keepalive_towards_the_target),
         cmocka_unit_test(a_peer_that_may_not_come_in_is_reset_and_no_state_runs),
         cmocka_unit_test(a_watcher_that_epoll_refuses_is_told),
         cmocka_unit_test(only_a_session_that_has_not_failed_closes_with_fin),

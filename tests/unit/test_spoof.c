@@ -183,13 +183,9 @@ static void the_socket_has_what_the_session_needs(void **state)
         struct addr seen;
         int fd;
 
-        service.spoof.keepalive_s = i == 0 ? 0 : 77;
         int accepted = connect_through(&service, &fd, &seen);
         assert_int_equal(support_option(fd, SOL_SOCKET, SO_MARK), 123);
-        assert_int_equal(support_option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
         assert_int_equal(support_option(fd, SOL_SOCKET, SO_OOBINLINE), 1);
-        assert_int_equal(support_option(fd, SOL_SOCKET, SO_KEEPALIVE), i != 0);
-        assert_true(i == 0 || support_option(fd, IPPROTO_TCP, TCP_KEEPIDLE) == 77);
         assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
         assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
         close(fd);
@@ -250,6 +246,38 @@ static void a_target_that_does_not_answer_is_waited_for(void **state)
     close(service.listening);
 }
 
+static void bytes_can_be_sent_before_anybody_asked_whether_it_is_connected(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(worlds); i++) {
+        struct service service = service_open(&worlds[i]);
+        struct addr seen;
+        char bytes[8] = "";
+        bool is_connected;
+
+        service.spoof.sends_at_once = true;
+        int fd = spoof_connect(&service.spoof, &is_connected);
+        assert_return_code(fd, errno);
+        support_wait(fd, POLLOUT);
+        assert_int_equal(spoof_send(fd, (const uint8_t *)"payload", 7), 7);
+        int accepted = accept_from(&service, &seen);
+        support_wait(accepted, POLLIN);
+        assert_int_equal(recv(accepted, bytes, sizeof bytes, 0), 7);
+        assert_string_equal(bytes, "payload");
+        close(accepted);
+        close(service.listening);
+        close(fd);
+
+        fd = spoof_connect(&service.spoof, &is_connected);
+        if (fd >= 0) {
+            support_wait(fd, POLLOUT);
+            assert_int_equal(spoof_send(fd, (const uint8_t *)"payload", 7), -ECONNREFUSED);
+            close(fd);
+        } else
+            assert_int_equal(fd, -ECONNREFUSED);
+    }
+}
+
 static void a_failure_says_why_and_leaves_nothing_open(void **state)
 {
     static const struct {
@@ -305,6 +333,7 @@ int main(void)
         cmocka_unit_test(the_socket_has_what_the_session_needs),
         cmocka_unit_test(the_target_sees_a_reset_unless_the_session_has_finished),
         cmocka_unit_test(a_target_that_does_not_answer_is_waited_for),
+        cmocka_unit_test(bytes_can_be_sent_before_anybody_asked_whether_it_is_connected),
         cmocka_unit_test(a_failure_says_why_and_leaves_nothing_open),
         cmocka_unit_test(who_may_not_spoof_is_told_so),
     };

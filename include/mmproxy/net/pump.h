@@ -46,6 +46,7 @@ struct pump {
     int error;                    /* errno behind PUMP_FROM_ERROR and PUMP_TO_ERROR */
     uint8_t full_reads;           /* in a row: the measure of bulkiness */
     uint8_t at_eof;
+    uint8_t delays; /* `to` lacks TCP_NODELAY: a second piece will need it, a first one does not */
     uint8_t is_cut_off; /* see pump_cut_off */
 };
 

@@ -61,15 +61,15 @@ struct worker {
     struct pump_pool *pool;
     struct locals *locals;
     struct hangup hangup;
-    struct deadline_queue hangup_deadlines; /* of sessions that hangup will have to watch */
-    struct deadline_queue reset_deadlines;  /* of sessions whose target is about to be reset */
-    struct listener *listeners;             /* one per listener of the configuration */
-    struct datagrams *datagrams;            /* room for UDP; NULL where no listener is UDP */
-    struct udp_table *udp_table;            /* the same */
-    LIST_HEAD(, session) sessions;          /* over TCP */
-    unsigned n_sessions;                    /* all */
-    bool has_ports_alone;                   /* from SERVE to DRAIN or STOP */
-    bool is_left_alone;                     /* the end of the supervisor is no news */
+    struct deadline_queue lasting_deadlines; /* see session_lasts */
+    struct deadline_queue reset_deadlines;   /* of sessions whose target is about to be reset */
+    struct listener *listeners;              /* one per listener of the configuration */
+    struct datagrams *datagrams;             /* room for UDP; NULL where no listener is UDP */
+    struct udp_table *udp_table;             /* the same */
+    LIST_HEAD(, session) sessions;           /* over TCP */
+    unsigned n_sessions;                     /* all */
+    bool has_ports_alone;                    /* from SERVE to DRAIN or STOP */
+    bool is_left_alone;                      /* the end of the supervisor is no news */
     bool draining;
     ev_io channel_io;
     ev_io leash_io;

@@ -25,11 +25,17 @@ static enum session_state connect_failed(struct session *session, int err)
     return SESSION_CLOSED;
 }
 
-static enum session_state connected(struct session *session)
+/* sent: how much of what came with the header is on its way already. */
+static enum session_state connected(struct session *session, size_t sent)
 {
+    session->acknowledges_late = session->header_len > 0; /* see sends_at_once */
     pump_open(&session->up, session->peer_fd, session->target_fd);
     pump_open(&session->down, session->target_fd, session->peer_fd);
-    if (pump_prime(&session->up, session->header, session->header_len) < 0)
+    session->up.delays = true;
+    session->lacks_keepalive = session->listener->config->keepalive_s > 0;
+    session->up.bytes = sent;
+    if (sent < session->header_len &&
+        pump_prime(&session->up, session->header + sent, session->header_len - sent) < 0)
         return connect_failed(session, -ENOMEM);
     uint64_t now_us = clock_now_us();
     counters_add_connect(session->listener->counters, now_us - session->since_us);
@@ -39,6 +45,14 @@ static enum session_state connected(struct session *session)
     return SESSION_RELAY;
 }
 
+static enum session_state send_first(struct session *session)
+{
+    ssize_t n = spoof_send(session->target_fd, session->header, session->header_len);
+    if (n == -EAGAIN || n == -EINTR)
+        return SESSION_CONNECT;
+    return n < 0 ? connect_failed(session, (int)n) : connected(session, (size_t)n);
+}
+
 static enum session_state start_connecting(struct session *session)
 {
     const struct listener_config *config = session->listener->config;
@@ -46,7 +60,6 @@ static enum session_state start_connecting(struct session *session)
         .source = session->client,
         .target = *target_of(session),
         .mark = listener_config_socket_mark(config),
-        .keepalive_s = config->keepalive_s,
         .preserve_port = config->preserve_client_port,
         .sends_at_once = session->header_len > 0,
     };
@@ -57,7 +70,9 @@ static enum session_state start_connecting(struct session *session)
     if (fd < 0)
         return connect_failed(session, fd);
     session->target_fd = fd;
-    return is_connected ? connected(session) : SESSION_CONNECT;
+    if (is_connected)
+        return connected(session, 0);
+    return spoof.sends_at_once ? send_first(session) : SESSION_CONNECT;
 }
 
 enum session_state connect_run(struct session *session, unsigned ready)
@@ -74,5 +89,5 @@ enum session_state connect_run(struct session *session, unsigned ready)
     int err = spoof_finish(session->target_fd, target_of(session));
     if (err == -EALREADY)
         return SESSION_CONNECT;
-    return err < 0 ? connect_failed(session, err) : connected(session);
+    return err < 0 ? connect_failed(session, err) : connected(session, 0);
 }

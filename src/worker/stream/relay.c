@@ -102,7 +102,6 @@ static void send_payload(struct session *session)
 {
     uint64_t before = session->up.bytes;
 
-    session->acknowledges_late = session->up.backlog != NULL; /* see sends_at_once */
     (void)pump_flush(&session->up, session->listener->worker->pool);
     count_bytes(session, COUNT_BYTES_IN, session->up.bytes - before);
     after_run(session, &session->up, &session->down);

@@ -71,19 +71,20 @@ static void watch(struct ev_loop *loop, ev_io *io, int fd, int events)
 }
 
 /*
- * A socket that is not being read reports no error. Most sessions are over soon after they
- * stop reading one, so hangup is asked to watch it only after a while.
+ * Most sessions are over soon. What only others need waits for a second: keepalive towards the
+ * target, and hangup, as a socket that is not being read reports no error.
  */
-static void watch_hangups_later(struct session *session, int peer, int target)
+static void prepare_to_last(struct session *session, int peer, int target)
 {
-    bool is_due = session->state == SESSION_RELAY &&
-                  ((!(peer & EV_READ) && !session->peer_errors_watched) ||
-                   (!(target & EV_READ) && !session->target_errors_watched));
+    bool is_due =
+        session->state == SESSION_RELAY &&
+        (session->lacks_keepalive || (!(peer & EV_READ) && !session->peer_errors_watched) ||
+         (!(target & EV_READ) && !session->target_errors_watched));
 
     if (!is_due)
-        deadline_clear(&session->hangup_due);
-    else if (!session->hangup_due.queue)
-        deadline_set(&session->hangup_due, &session->listener->worker->hangup_deadlines);
+        deadline_clear(&session->lasting_due);
+    else if (!session->lasting_due.queue)
+        deadline_set(&session->lasting_due, &session->listener->worker->lasting_deadlines);
 }
 
 static void arm(struct session *session)
@@ -94,7 +95,7 @@ static void arm(struct session *session)
 
     watch(loop, &session->peer_io, session->peer_fd, peer);
     watch(loop, &session->target_io, session->target_fd, target);
-    watch_hangups_later(session, peer, target);
+    prepare_to_last(session, peer, target);
 }
 
 static void set_deadline(struct session *session)
@@ -125,7 +126,7 @@ static void session_free(struct session *session)
     struct worker *worker = session->listener->worker;
 
     deadline_clear(&session->deadline);
-    deadline_clear(&session->hangup_due);
+    deadline_clear(&session->lasting_due);
     ev_io_stop(worker->loop, &session->peer_io);
     ev_io_stop(worker->loop, &session->target_io);
     pump_close(&session->up, worker->pool);
@@ -156,7 +157,7 @@ enum reason session_start(struct listener *listener, int fd, const struct addr *
     session->target_fd = -1;
     session->peer = *peer;
     session->deadline.owner = session;
-    session->hangup_due.owner = session;
+    session->lasting_due.owner = session;
     ev_io_init(&session->peer_io, on_peer, fd, 0);
     session->peer_io.data = session;
     ev_io_init(&session->target_io, on_target, -1, 0);
@@ -182,10 +183,13 @@ struct report_session session_facts(const struct session *session)
     };
 }
 
-void session_watch_hangups(struct session *session)
+void session_lasts(struct session *session)
 {
     struct hangup *hangup = &session->listener->worker->hangup;
 
+    if (session->lacks_keepalive)
+        (void)sock_set_keepalive(session->target_fd, session->listener->config->keepalive_s);
+    session->lacks_keepalive = false;
     if (!(peer_events(session) & EV_READ) && !session->peer_errors_watched)
         session->peer_errors_watched = hangup_add(hangup, session->peer_fd, session) == 0;
     if (!(target_events(session) & EV_READ) && !session->target_errors_watched)

@@ -102,6 +102,30 @@ class Once(Timed):
                 "segments": raw["segments"] / raw["operations"]}
 
 
+class Calls(Mode):
+    """System calls of a session of "once", counted: hardly any noise, whatever else runs."""
+    gateways = ("mmproxy", "mmproxy-port", "haproxy", "nginx")
+    GROUPS = {"options": ("setsockopt", "getsockopt", "ioctl", "fcntl"),
+              "receive": ("recvfrom", "recvmsg", "readv", "read"),
+              "send": ("sendto", "sendmsg", "writev", "write"),
+              "epoll_ctl": ("epoll_ctl",),
+              "epoll_wait": ("epoll_wait", "epoll_pwait"),
+              "close, shutdown": ("close", "shutdown")}
+
+    def __init__(self):
+        super().__init__("calls", "System calls of a session of `once`", (
+            Figure("all", "all", 1),
+            *(Figure(name, name, 1, is_compared=False) for name in (*self.GROUPS, "others"))))
+
+    def measure(self, bench, gateway):
+        raw = run.counted(bench.tools, gateway, "once", connections=32, seconds=bench.seconds,
+                          warm_up=0)
+        figures = {name: sum(raw.get(call, 0) for call in calls)
+                   for name, calls in self.GROUPS.items()}
+        figures["others"] = sum(raw.values()) - sum(figures.values())
+        return {"all": sum(raw.values()), **figures}
+
+
 class Idle(Mode):
     def __init__(self):
         kib = ("KiB a session", 2)
@@ -159,6 +183,7 @@ MODES = [
       for n in (1, 4, 64)),
     *(Echo(n) for n in (1, 32, 1000)),
     Once("once", SESSIONS, WITH_PORT),
+    Calls(),
     Once("once-prefixes", f"{SESSIONS}, 100,000 allowed prefixes", ALL,
          prefixes=startup.many_prefixes(100_000)),
     Once("once-listeners", f"{SESSIONS}, the last of 1,000 listeners", ALL, listeners=1000),

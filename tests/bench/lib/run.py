@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 import tempfile
 
-from lib import host
+from lib import calls, host
 from lib.gateways import TARGET, Setup
 
 
@@ -110,6 +110,15 @@ def timed(tools, gateway, work, setup, **options):
         if set(pids_of(process)) != set(pids):
             raise host.Failure(f"{gateway.name}: processes came or went: {process.said()[-300:]}")
         return figures
+
+
+def counted(tools, gateway, work, **options):
+    """Runs one work for a time. Returns {system call: times for each operation} of the gateway."""
+    with stage() as place, session(tools, gateway, place, work, **options) as ready:
+        process, _, client = ready
+        counter = calls.Counter(pids_of(process), place.directory)
+        figures = client.work()
+        return {name: times / figures["operations"] for name, times in counter.stop().items()}
 
 
 def idle(tools, gateway, sessions, size):

@@ -51,8 +51,8 @@ struct session {
     ev_io peer_io;
     ev_io target_io;
     struct admitted admitted;
-    struct deadline deadline;   /* of the state */
-    struct deadline hangup_due; /* until hangup watches the sockets that are not being read */
+    struct deadline deadline;    /* of the state */
+    struct deadline lasting_due; /* until session_lasts is called for */
     LIST_ENTRY(session) link;
     struct addr peer;
     struct addr client;     /* set from CONNECT on; the peer's where the header says so */
@@ -60,6 +60,7 @@ struct session {
     bool ends_with_fin;     /* both ends have seen the regular end: close, not reset */
     bool has_failed;        /* a socket has, or the session was ended: FIN is never sent again */
     bool acknowledges_late; /* to the target: nothing has come from it yet */
+    bool lacks_keepalive;   /* the target's socket: session_lasts sets it */
     uint8_t reset_checks;   /* how often RESET has looked in vain */
     bool peer_errors_watched;
     bool target_errors_watched;
@@ -84,8 +85,11 @@ void session_drive(struct session *session, unsigned ready);
 /* What the log lines about it say. */
 struct report_session session_facts(const struct session *session);
 
-/* hangup_due is due: from now on hangup tells when a socket fails that is not being read. */
-void session_watch_hangups(struct session *session);
+/*
+ * lasting_due is due: from now on the target's socket has keepalive, and hangup tells when a socket
+ * fails that is not being read.
+ */
+void session_lasts(struct session *session);
 
 /* The states, each in a file of its own: header.c, connect.c, relay.c, reset.c. */
 enum session_state header_run(struct session *session, unsigned ready);

@@ -116,7 +116,7 @@ static struct session *start_relay(struct rig *rig)
     return session;
 }
 
-static int events(const ev_io *io)
+static int events(ev_io *io)
 {
     return ev_is_active(io) ? io->events & (EV_READ | EV_WRITE) : 0;
 }

@@ -166,47 +166,56 @@ static int grow(void **items, size_t n, size_t *room, size_t size)
     return 0;
 }
 
-static int add4(struct subnets *set, const struct prefix *prefix)
+static int add4(struct subnets *set, uint32_t first, uint32_t last)
 {
     void *items = set->v4;
-    uint32_t mask = (uint32_t)(host_bits64(prefix->len + 32));
-    uint32_t address = load32(addr_bytes(&prefix->addr));
     int err = grow(&items, set->n_v4, &set->room_v4, sizeof *set->v4);
 
     set->v4 = items;
     if (err != 0)
         return err;
-    set->v4[set->n_v4++] = (struct range4){ .first = address & ~mask, .last = address | mask };
+    set->v4[set->n_v4++] = (struct range4){ .first = first, .last = last };
     return 0;
 }
 
-static int add6(struct subnets *set, const struct prefix *prefix)
+static int add6(struct subnets *set, struct u128 first, struct u128 last)
 {
     void *items = set->v6;
-    struct u128 mask = { .high = host_bits64(prefix->len),
-                         .low = host_bits64(prefix->len > 64 ? prefix->len - 64 : 0) };
-    struct u128 address = load128(addr_bytes(&prefix->addr));
     int err = grow(&items, set->n_v6, &set->room_v6, sizeof *set->v6);
 
     set->v6 = items;
     if (err != 0)
         return err;
-    set->v6[set->n_v6++] = (struct range6){
-        .first = { .high = address.high & ~mask.high, .low = address.low & ~mask.low },
-        .last = { .high = address.high | mask.high, .low = address.low | mask.low },
-    };
+    set->v6[set->n_v6++] = (struct range6){ .first = first, .last = last };
     return 0;
+}
+
+int subnets_add_range(struct subnets *set, const struct addr *first, const struct addr *last)
+{
+    assert(!set->is_sealed && addr_family(first) == addr_family(last));
+    if (addr_family(first) == AF_INET)
+        return add4(set, load32(addr_bytes(first)), load32(addr_bytes(last)));
+    assert(addr_family(first) == AF_INET6);
+    return add6(set, load128(addr_bytes(first)), load128(addr_bytes(last)));
 }
 
 int subnets_add(struct subnets *set, const struct prefix *prefix)
 {
+    const uint8_t *bytes = addr_bytes(&prefix->addr);
+
     assert(!set->is_sealed);
     if (addr_family(&prefix->addr) == AF_INET) {
         assert(prefix->len <= 32);
-        return add4(set, prefix);
+        uint32_t mask = (uint32_t)(host_bits64(prefix->len + 32));
+        return add4(set, load32(bytes) & ~mask, load32(bytes) | mask);
     }
     assert(addr_family(&prefix->addr) == AF_INET6 && prefix->len <= 128);
-    return add6(set, prefix);
+    struct u128 mask = { .high = host_bits64(prefix->len),
+                         .low = host_bits64(prefix->len > 64 ? prefix->len - 64 : 0) };
+    struct u128 address = load128(bytes);
+    return add6(set,
+                (struct u128){ .high = address.high & ~mask.high, .low = address.low & ~mask.low },
+                (struct u128){ .high = address.high | mask.high, .low = address.low | mask.low });
 }
 
 static int by_first4(const void *a, const void *b)

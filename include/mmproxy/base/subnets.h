@@ -35,6 +35,9 @@ void subnets_free(struct subnets *set);
 /* Adds a prefix; in any order, overlapping and repeated ones too. returns: 0 or -ENOMEM. */
 int subnets_add(struct subnets *set, const struct prefix *prefix);
 
+/* The same for all addresses from first to last, both of one family. */
+int subnets_add_range(struct subnets *set, const struct addr *first, const struct addr *last);
+
 /* Sorts and merges. To be called once, after the last subnets_add and before any lookup. */
 void subnets_seal(struct subnets *set);
 

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "keys.h"
@@ -26,9 +27,10 @@ struct loader {
     unsigned source_line; /* of the array's element, or of what names the file */
     unsigned line;        /* of the file */
     bool is_lenient;
+    bool is_direct;
     struct mistakes *mistakes;
     struct subnets *set;
-    size_t n_entries;
+    struct subnets_entries *entries;
     struct told bad;
     struct told masked;
     bool has_failed;
@@ -86,6 +88,24 @@ static void report_masked(struct loader *loader, const char *entry, const struct
                addr_format_host(&prefix->addr, text), prefix->len);
 }
 
+static bool keep_entry(struct loader *loader, const struct prefix *prefix)
+{
+    struct subnets_entries *entries = loader->entries;
+    size_t room = entries->room == 0 ? 16 : entries->room * 2;
+
+    if (entries->n == entries->room) {
+        struct subnets_entry *grown = reallocarray(entries->items, room, sizeof *grown);
+        if (!grown)
+            return false;
+        entries->items = grown;
+        entries->room = room;
+    }
+    entries->items[entries->n++] = (struct subnets_entry){ .prefix = *prefix,
+                                                           .source_line = loader->source_line,
+                                                           .line = loader->line };
+    return subnets_add(loader->set, prefix) == 0;
+}
+
 static void read_entry(struct loader *loader, const char *entry)
 {
     struct prefix prefix;
@@ -104,13 +124,13 @@ static void read_entry(struct loader *loader, const char *entry)
     if (verdict == PREFIX_HOST_BITS)
         report_masked(loader, entry, &prefix);
     if (prefix.len == 0)
-        report(loader, false, "\"%s\" lets every %s address connect and name any client", entry,
-               addr_family(&prefix.addr) == AF_INET ? "IPv4" : "IPv6");
-    if (subnets_add(loader->set, &prefix) != 0) {
+        report(loader, false, "\"%s\" lets every %s address connect %s", entry,
+               addr_family(&prefix.addr) == AF_INET ? "IPv4" : "IPv6",
+               loader->is_direct ? "without a header" : "and name any client");
+    if (!keep_entry(loader, &prefix)) {
         report(loader, true, "out of memory");
         loader->has_failed = true;
     }
-    loader->n_entries++;
 }
 
 /* line is ended in place, at its comment or at the last blank before it. */
@@ -169,8 +189,8 @@ static struct subnets *finish(struct loader *loader, unsigned source_line)
     }
     loader->source_line = source_line;
     loader->line = 1;
-    if (loader->n_entries == 0)
-        report(loader, false, "no subnet is in this %s, so nobody may connect",
+    if (loader->entries->n == 0 && !loader->is_direct)
+        report(loader, false, "no subnet is in this %s, so no load balancer may connect",
                loader->path ? "file" : "array");
     subnets_seal(loader->set);
     return loader->set;
@@ -184,23 +204,37 @@ static bool begin_set(struct loader *loader)
     return loader->set;
 }
 
-struct subnets *allowed_subnets_of_file(const char *path, bool is_lenient, unsigned line,
-                                        struct mistakes *mistakes)
+static struct loader begin(const char *path, const struct subnets_reading *reading,
+                           struct subnets_entries *entries)
 {
-    struct loader loader = {
-        .path = path, .source_line = line, .is_lenient = is_lenient, .mistakes = mistakes
+    return (struct loader){
+        .path = path,
+        .source_line = reading->line,
+        .is_lenient = reading->is_lenient,
+        .is_direct = reading->is_direct,
+        .mistakes = reading->mistakes,
+        .entries = entries,
     };
+}
+
+struct subnets *allowed_subnets_of_file(const char *path, const struct subnets_reading *reading,
+                                        struct subnets_entries *entries)
+{
+    struct loader loader = begin(path, reading, entries);
     struct textfile file;
     const char *reason = textfile_open(&file, path, FILE_MAX);
 
     if (reason) {
-        mistakes_error(mistakes, line, "cannot read %s: %s", path, reason);
+        mistakes_error(reading->mistakes, reading->line, "cannot read %s: %s", path, reason);
         return NULL;
     }
-    if (begin_set(&loader))
+    entries->path = strdup(path);
+    if (entries->path && begin_set(&loader))
         read_text(&loader, &file);
+    else if (!entries->path)
+        mistakes_error(reading->mistakes, reading->line, "out of memory");
     textfile_close(&file);
-    return loader.set ? finish(&loader, line) : NULL;
+    return loader.set ? finish(&loader, reading->line) : NULL;
 }
 
 static void read_element(struct loader *loader, const config_setting_t *element)
@@ -217,15 +251,42 @@ static void read_element(struct loader *loader, const config_setting_t *element)
     }
 }
 
-struct subnets *allowed_subnets_of_array(const config_setting_t *array, struct mistakes *mistakes)
+struct subnets *allowed_subnets_of_array(const config_setting_t *array,
+                                         const struct subnets_reading *reading,
+                                         struct subnets_entries *entries)
 {
     unsigned line = config_setting_source_line(array);
-    struct loader loader = { .source_line = line, .mistakes = mistakes };
+    struct loader loader = begin(NULL, reading, entries);
     unsigned n = (unsigned)config_setting_length(array);
 
+    loader.source_line = line;
     if (!begin_set(&loader))
         return NULL;
     for (unsigned i = 0; i < n; i++)
         read_element(&loader, config_setting_get_elem(array, i));
     return finish(&loader, line);
+}
+
+void subnets_entries_close(struct subnets_entries *entries)
+{
+    free(entries->path);
+    free(entries->items);
+    *entries = (struct subnets_entries){ .n = 0 };
+}
+
+void subnets_entries_report(const struct subnets_entries *entries,
+                            const struct subnets_entry *entry, struct mistakes *mistakes,
+                            const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (entries->path)
+        mistakes_add(mistakes, true, entry->source_line, "%s:%u: %s", entries->path, entry->line,
+                     text);
+    else
+        mistakes_error(mistakes, entry->source_line, "%s", text);
 }

@@ -17,7 +17,7 @@ int build_resolve(struct config *config);
  * Makes the drafts the configuration's listeners and loads their subnets files, each file
  * once. What it takes over is gone from the drafts. Reports what fails.
  * defaults: its subnets are checked even if no listener has them; NULL: there are none.
- * is_lenient: see allowed_subnets_of_file.
+ * is_lenient: see struct subnets_reading.
  */
 void build_listeners(struct config *config, struct draft *drafts, size_t n_drafts,
                      struct draft *defaults, bool is_lenient, struct mistakes *mistakes);

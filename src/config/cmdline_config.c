@@ -143,7 +143,7 @@ static void take_options(struct assembly *assembly)
     draft_read_defaults(&assembly->draft, NULL, &assembly->mistakes);
     if (cmdline->allowed_path[0] == '\0')
         usage_error(assembly, "--allowed-networks", "must be the path of a file, not empty");
-    assembly->draft.allowed_path = cmdline->allowed_path;
+    assembly->draft.allowed.path = cmdline->allowed_path;
     take_listen(assembly);
     take_target(assembly, "--target-v4", "target_v4", cmdline->target_v4);
     take_target(assembly, "--target-v6", "target_v6", cmdline->target_v6);

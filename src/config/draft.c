@@ -1,36 +1,44 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "draft.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-static void read_allowed(struct draft *draft, const config_setting_t *group,
+static void read_subnets(struct draft_subnets *out, const config_setting_t *group, const char *key,
                          struct mistakes *mistakes)
 {
-    const config_setting_t *setting = config_setting_get_member(group, "allowed_subnets");
+    const config_setting_t *setting = config_setting_get_member(group, key);
+    char wanted[128];
     struct value value;
 
     if (!setting)
         return;
-    draft->allowed_path = NULL;
-    draft->allowed_array = NULL;
+    *out = (struct draft_subnets){ .path = NULL };
     value = value_of_setting(setting);
+    (void)snprintf(wanted, sizeof wanted,
+                   "\"%s\" must be the path of a file or an array of subnets", key);
     if (value.type == VALUE_ARRAY || value.type == VALUE_LIST)
-        draft->allowed_array = setting;
+        out->array = setting;
     else if (value.type != VALUE_STRING)
-        keys_report_type(setting,
-                         "\"allowed_subnets\" must be the path of a file or an array of subnets",
-                         mistakes);
+        keys_report_type(setting, wanted, mistakes);
     else if (value.string[0] == '\0')
         mistakes_error(mistakes, config_setting_source_line(setting),
-                       "\"allowed_subnets\" must be the path of a file, not empty");
+                       "\"%s\" must be the path of a file, not empty", key);
     else
-        draft->allowed_path = value.string;
+        out->path = value.string;
+}
+
+static void read_peers(struct draft *draft, const config_setting_t *group,
+                       struct mistakes *mistakes)
+{
+    read_subnets(&draft->allowed, group, "allowed_subnets", mistakes);
+    read_subnets(&draft->direct, group, "direct_subnets", mistakes);
 }
 
 void draft_read_defaults(struct draft *draft, const config_setting_t *group,
                          struct mistakes *mistakes)
 {
-    *draft = (struct draft){ .allowed_path = NULL };
+    *draft = (struct draft){ .line = 0 };
     keys_set_defaults(&keys_of_listener, &draft->config);
     if (!group)
         return;
@@ -39,7 +47,7 @@ void draft_read_defaults(struct draft *draft, const config_setting_t *group,
         return;
     }
     keys_read(&keys_of_listener, group, &draft->config, draft->states, true, mistakes);
-    read_allowed(draft, group, mistakes);
+    read_peers(draft, group, mistakes);
 }
 
 unsigned draft_line_of(const struct draft *draft, const char *key)
@@ -128,7 +136,7 @@ void draft_read(struct draft *draft, const struct draft *defaults, const config_
     *draft = *defaults;
     draft->line = config_setting_source_line(group);
     keys_read(&keys_of_listener, group, &draft->config, draft->states, false, mistakes);
-    read_allowed(draft, group, mistakes);
+    read_peers(draft, group, mistakes);
     listen = config_setting_get_member(group, "listen");
     if (listen)
         read_listen(draft, listen, mistakes);

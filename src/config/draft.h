@@ -11,10 +11,19 @@ enum {
     DRAFT_UDP_IDLE_MS = 60 * 1000, /* idle_timeout of UDP listeners that do not say */
 };
 
+struct peers_list;
+
+/* A key whose value is a file of subnets or an array of them; all NULL: it is missing. */
+struct draft_subnets {
+    const char *path; /* as written */
+    const config_setting_t *array;
+    const struct peers_list *list; /* set by peers_load */
+};
+
 struct draft {
     struct listener_config config; /* listen is owned until config_load takes it over */
-    const char *allowed_path;      /* as written; NULL where it is an array, or missing */
-    const config_setting_t *allowed_array;
+    struct draft_subnets allowed;
+    struct draft_subnets direct;
     unsigned line;          /* of the source's text; so are the next two */
     unsigned *listen_lines; /* owned; one for each of listen */
     struct key_state states[KEYS_PER_LISTENER_MAX];

@@ -10,8 +10,11 @@ struct memory {
     bool is_equal;
 };
 
+/* Either may be NULL: there is none. */
 static bool equal_subnets(const struct subnets *a, const struct subnets *b, struct memory *memory)
 {
+    if (!a || !b)
+        return a == b;
     if (memory->a != a || memory->b != b)
         *memory = (struct memory){ .a = a, .b = b, .is_equal = subnets_equal(a, b) };
     return memory->is_equal;
@@ -31,7 +34,8 @@ static bool equal_listeners(const struct listener_config *a, const struct listen
 
 bool config_equal(const struct config *a, const struct config *b)
 {
-    struct memory memory = { .a = NULL };
+    struct memory allowed = { .a = NULL };
+    struct memory direct = { .a = NULL };
 
     if (!keys_equal(&keys_of_config, a, b) || !keys_equal(&keys_of_log, a, b) || !equal_rest(a, b))
         return false;
@@ -39,7 +43,9 @@ bool config_equal(const struct config *a, const struct config *b)
         const struct listener_config *left = &a->listeners[i];
         const struct listener_config *right = &b->listeners[i];
 
-        if (!equal_listeners(left, right) || !equal_subnets(left->allowed, right->allowed, &memory))
+        if (!equal_listeners(left, right) ||
+            !equal_subnets(left->allowed, right->allowed, &allowed) ||
+            !equal_subnets(left->direct, right->direct, &direct))
             return false;
     }
     return true;

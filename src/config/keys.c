@@ -69,6 +69,7 @@ static const struct key listener_keys[] = {
     { .name = "udp_header", .kind = &kind_word, IN_LISTENER(udp_header), .fallback = "every",
       .words = udp_header_words },
     { .name = "allowed_subnets", .kind = &kind_allowed, IN_LISTENER(allowed) },
+    { .name = "direct_subnets", .kind = &kind_allowed, IN_LISTENER(direct) },
     { .name = "target_v4", .kind = &kind_target_v4, IN_LISTENER(target_v4) },
     { .name = "target_v6", .kind = &kind_target_v6, IN_LISTENER(target_v6) },
     { .name = "mark", .kind = &kind_number, IN_LISTENER(mark), .fallback = "123", .min = 1,

@@ -115,9 +115,13 @@ static void end_pending(struct admission *admission, struct admitted *admitted)
     show_oldest(admission);
 }
 
-bool admission_allows(const struct admission *admission, const struct addr *peer)
+enum admission_peer admission_judge_peer(const struct admission *admission, const struct addr *peer)
 {
-    return subnets_contain(admission->config->allowed, peer);
+    const struct listener_config *config = admission->config;
+
+    if (config->direct && subnets_contain(config->direct, peer))
+        return ADMISSION_DIRECT;
+    return subnets_contain(config->allowed, peer) ? ADMISSION_HEADER : ADMISSION_REFUSED;
 }
 
 bool admission_is_full(const struct admission *admission)
@@ -131,12 +135,14 @@ enum reason admission_enter(struct admission *admission, struct admitted *admitt
                             const struct addr *peer, uint64_t now_us)
 {
     counters_add(admission->own, COUNT_ACCEPTED, 1);
-    if (!admission_allows(admission, peer))
+    enum admission_peer judged = admission_judge_peer(admission, peer);
+    if (judged == ADMISSION_REFUSED)
         return REASON_NOT_ALLOWED;
     if (!count_session(admission))
         return REASON_MAX_SESSIONS;
     add(worker_sessions(admission), 1);
     admitted->is_in = true;
+    admitted->is_direct = judged == ADMISSION_DIRECT;
     admitted->since_us = now_us;
     begin_pending(admission, admitted);
     return REASON_NONE;
@@ -171,7 +177,7 @@ enum reason admission_identify(struct admission *admission, struct admitted *adm
         return REASON_IMPOSSIBLE_CLIENT;
     if (!listener_config_target(config, addr_family(client)))
         return REASON_NO_TARGET;
-    if (is_named && config->max_sessions_per_client > 0)
+    if ((is_named || admitted->is_direct) && config->max_sessions_per_client > 0)
         return count_client(admission, admitted, client);
     return REASON_NONE;
 }

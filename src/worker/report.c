@@ -177,6 +177,17 @@ static void begin_session(struct facts *facts, const char *event, const struct l
     add_target(facts, session->target);
 }
 
+/* A direct peer is the client: its line has one address, and no word of a protocol. */
+static const char *source_words(const struct report_session *session)
+{
+    return session->is_direct ? "" : ", proxy protocol source ";
+}
+
+static const char *source_text(const struct report_session *session, const struct facts *facts)
+{
+    return session->is_direct ? "" : facts->client.whole;
+}
+
 void report_connected(const struct listener *listener, const struct report_session *session)
 {
     enum log_level level = session_level(session);
@@ -185,9 +196,9 @@ void report_connected(const struct listener *listener, const struct report_sessi
     if (wanted_lines(listener) != LOG_CONNECTIONS_BOTH || !log_enabled(level))
         return;
     begin_session(&facts, "connected", listener, session);
-    log_event(level, facts.fields, facts.n,
-              "[+] %s%s connected, proxy protocol source %s, local destination %s", listener->label,
-              facts.peer.whole, facts.client.whole, facts.target.whole);
+    log_event(level, facts.fields, facts.n, "[+] %s%s connected%s%s, local destination %s",
+              listener->label, facts.peer.whole, source_words(session),
+              source_text(session, &facts), facts.target.whole);
 }
 
 void report_disconnected(const struct listener *listener, const struct report_session *session)
@@ -204,10 +215,11 @@ void report_disconnected(const struct listener *listener, const struct report_se
     add(&facts, LOG_NUMBER("bytes_out", (int64_t)session->bytes_out));
     add(&facts, LOG_TEXT("reason", session->end));
     log_event(level, facts.fields, facts.n,
-              "[-] %s%s disconnected, proxy protocol source %s, %" PRIu64 ".%03u s, %" PRIu64
-              " bytes in, %" PRIu64 " bytes out, %s",
-              listener->label, facts.peer.whole, facts.client.whole, duration_ms / 1000,
-              (unsigned)(duration_ms % 1000), session->bytes_in, session->bytes_out, session->end);
+              "[-] %s%s disconnected%s%s, %" PRIu64 ".%03u s, %" PRIu64 " bytes in, %" PRIu64
+              " bytes out, %s",
+              listener->label, facts.peer.whole, source_words(session),
+              source_text(session, &facts), duration_ms / 1000, (unsigned)(duration_ms % 1000),
+              session->bytes_in, session->bytes_out, session->end);
 }
 
 void report_held_back(struct listener *listener)

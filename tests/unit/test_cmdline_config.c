@@ -211,7 +211,7 @@ static void bad_lines_of_the_subnets_file_are_skipped_with_a_warning(void **stat
     config = configure("-a 123 -l 0.0.0.0:1 -4 127.0.0.1:2", &status);
     assert_string_equal(reported.lines,
                         "W 123:1: \"x\": not an IPv4 or IPv6 address (line skipped)\n"
-                        "W 123:1: no subnet is in this file, so nobody may connect\n");
+                        "W 123:1: no subnet is in this file, so no load balancer may connect\n");
     assert_non_null(config);
     config_free(config);
 }

@@ -321,6 +321,7 @@ static void the_list_of_keys_is_complete(void **state)
         { "listeners", "protocol", "string", "tcp", "\"tcp\" or \"udp\"" },
         { "listeners", "udp_header", "string", "every", "\"every\", \"first\" or \"spp\"" },
         { "listeners", "allowed_subnets", "string or array", NULL, "" },
+        { "listeners", "direct_subnets", "string or array", NULL, "" },
         { "listeners", "target_v4", "string", NULL, "" },
         { "listeners", "target_v6", "string", NULL, "" },
         { "listeners", "mark", "whole number", "123", "from 1 to 4294967295" },

@@ -27,6 +27,7 @@ static const struct setting settings[] = {
     { "listeners", "protocol", "\"tcp\"", "\"udp\"" },
     { "listeners", "udp_header", "\"every\"", "\"spp\"" },
     { "listeners", "allowed_subnets", "\"a.subnets\"", "\"b.subnets\"" },
+    { "listeners", "direct_subnets", "[ \"10.0.0.7\" ]", "[ ]" },
     { "listeners", "target_v4", "\"127.0.0.1:22\"", "\"127.0.0.1:23\"" },
     { "listeners", "target_v6", "\"[::1]:22\"", "\"[2001:db8::1]:22\"" },
     { "listeners", "mark", "5", "6" },

@@ -48,7 +48,9 @@ struct listener_config {
     struct addr *listen;        /* at least one; owned */
     size_t n_listen;
     const struct subnets *allowed; /* sealed; owned by the config, may be shared */
-    struct addr target_v4;         /* at least one of the two is set */
+    /* Sealed, or NULL. Peers in it send no header: they win over allowed where both match. */
+    const struct subnets *direct;
+    struct addr target_v4; /* at least one of the two is set */
     struct addr target_v6;
     uint32_t mark;
     uint32_t table;
@@ -85,7 +87,7 @@ struct config {
     struct log_config log;
     struct listener_config *listeners;
     size_t n_listeners;       /* 0 is fine with a file: the service waits for a reload */
-    struct subnets **subnets; /* owned: what the listeners' allowed point to */
+    struct subnets **subnets; /* owned: what allowed and direct of the listeners point to */
     size_t n_subnets;
 };
 

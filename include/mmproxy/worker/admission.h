@@ -22,6 +22,13 @@
 
 enum { ADMISSION_TEXT_MAX = 96 };
 
+/* What a peer's address says of it, before a byte is read. */
+enum admission_peer {
+    ADMISSION_REFUSED, /* it is in no list */
+    ADMISSION_HEADER,  /* a load balancer: a header comes first */
+    ADMISSION_DIRECT,  /* the client itself: every byte is payload */
+};
+
 /* What a session holds while it is in. The session's own; all zero before it enters. */
 struct admitted {
     TAILQ_ENTRY(admitted) link; /* while it is pending */
@@ -29,6 +36,7 @@ struct admitted {
     uint64_t client;            /* what stands for the client it is counted for; 0 = none */
     bool is_in;
     bool is_pending; /* its header is not complete */
+    bool is_direct;  /* its peer sends no header */
     void *owner;     /* for the caller */
 };
 
@@ -46,8 +54,9 @@ struct admission {
 /* The caller has set the fields above own. There is nothing to close. */
 void admission_open(struct admission *admission);
 
-/* May this peer connect at all, by its address? It is unmapped. */
-bool admission_allows(const struct admission *admission, const struct addr *peer);
+/* May this peer connect at all, and does it send a header? It is unmapped. */
+enum admission_peer admission_judge_peer(const struct admission *admission,
+                                         const struct addr *peer);
 
 /* Would one more session be too many (max_sessions)? */
 bool admission_is_full(const struct admission *admission);
@@ -60,8 +69,9 @@ enum reason admission_enter(struct admission *admission, struct admitted *admitt
                             const struct addr *peer, uint64_t now_us);
 
 /*
- * Its header is complete: it is no longer pending. is_named: the header names this client; false
- * where the peer is the client itself. returns: REASON_NONE, or why the client can't be served.
+ * Its header is complete, or it needs none: it is no longer pending. is_named: the header names
+ * this client; false where the peer is the client itself. returns: REASON_NONE, or why the client
+ * can't be served.
  */
 enum reason admission_identify(struct admission *admission, struct admitted *admitted,
                                const struct addr *client, bool is_named);

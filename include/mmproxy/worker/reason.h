@@ -8,7 +8,7 @@
 
 enum reason {
     REASON_NONE,                    /* it is served */
-    REASON_NOT_ALLOWED,             /* the peer is in no allowed subnet */
+    REASON_NOT_ALLOWED,             /* the peer is in no subnet         */
     REASON_MAX_SESSIONS,            /* max_sessions is reached */
     REASON_MAX_PENDING,             /* the oldest without a whole header, when there are too many */
     REASON_MAX_SESSIONS_PER_CLIENT, /* this client's limit is reached */

@@ -42,6 +42,7 @@ struct report_session {
     const struct addr *client;
     const struct addr *target;
     bool is_health_check; /* its lines are of level debug */
+    bool is_direct;       /* the peer is the client: no header named it */
     /* From here on for report_disconnected. */
     uint64_t since_us; /* monotonic: when report_connected was called */
     uint64_t bytes_in; /* to the target */

@@ -111,8 +111,8 @@ static void explain(struct receiver *receiver, enum reason reason, const struct 
     char text[ADMISSION_TEXT_MAX];
     struct report_refusal refusal = { .reason = reason,
                                       .peer = &datagram->peer,
-                                      .client = &origin->client,
-                                      .is_health_check = !origin->is_named };
+                                      .client = origin->is_direct ? NULL : &origin->client,
+                                      .is_health_check = !origin->is_named && !origin->is_direct };
 
     if (reason_kind(reason) == REASON_KIND_CONNECT_FAILED)
         refusal.target =
@@ -162,6 +162,27 @@ static struct udp_session *session_of(struct receiver *receiver, struct datagram
     return session ? session : start(receiver, datagram, origin, run);
 }
 
+/* returns: false: it is dropped, and counted. */
+static bool find_origin(struct receiver *receiver, struct datagram *datagram,
+                        struct udp_origin *origin)
+{
+    const char *wrong;
+
+    switch (admission_judge_peer(&receiver->listener->admission, &datagram->peer)) {
+    case ADMISSION_DIRECT:
+        *origin = (struct udp_origin){ .client = datagram->peer, .is_direct = true };
+        return true;
+    case ADMISSION_HEADER:
+        wrong = take_header(receiver, datagram, origin);
+        if (wrong)
+            refuse_header(receiver, datagram, wrong);
+        return !wrong;
+    default:
+        refuse(receiver, REASON_NOT_ALLOWED, &datagram->peer, NULL, NULL);
+        return false;
+    }
+}
+
 static void take(struct receiver_socket *socket, unsigned i, struct run *run)
 {
     struct receiver *receiver = socket->receiver;
@@ -169,15 +190,8 @@ static void take(struct receiver_socket *socket, unsigned i, struct run *run)
     struct udp_origin origin;
 
     addr_unmap(&datagram->peer);
-    if (!admission_allows(&receiver->listener->admission, &datagram->peer)) {
-        refuse(receiver, REASON_NOT_ALLOWED, &datagram->peer, NULL, NULL);
+    if (!find_origin(receiver, datagram, &origin))
         return;
-    }
-    const char *wrong = take_header(receiver, datagram, &origin);
-    if (wrong) {
-        refuse_header(receiver, datagram, wrong);
-        return;
-    }
     struct udp_session *session = session_of(receiver, datagram, &origin, run);
     if (!session)
         return;

@@ -26,13 +26,19 @@ static const struct addr *target_of(const struct udp_session *session)
                                   addr_family(&session->client));
 }
 
+static bool is_health_check(const struct udp_session *session)
+{
+    return !session->is_named && !session->admitted.is_direct;
+}
+
 static struct report_session facts_of(const struct udp_session *session, const char *end)
 {
     return (struct report_session){
         .peer = &session->peer,
         .client = &session->client,
         .target = target_of(session),
-        .is_health_check = !session->is_named,
+        .is_health_check = is_health_check(session),
+        .is_direct = session->admitted.is_direct,
         .since_us = session->since_us,
         .bytes_in = session->bytes_in,
         .bytes_out = session->bytes_out,
@@ -46,9 +52,11 @@ static void report_error(struct udp_session *session, int error)
     const struct report_refusal refusal = { .reason = reason_of_connect_error(error),
                                             .detail = strerror(error),
                                             .peer = &session->peer,
-                                            .client = &session->client,
+                                            .client = session->admitted.is_direct
+                                                          ? NULL
+                                                          : &session->client,
                                             .target = target_of(session),
-                                            .is_health_check = !session->is_named };
+                                            .is_health_check = is_health_check(session) };
 
     report_refusal(session->receiver->listener, &refusal);
 }

@@ -17,7 +17,7 @@ static enum session_state connect_failed(struct session *session, int err)
     const struct report_refusal refusal = { .reason = reason_of_connect_error(-err),
                                             .detail = strerror(-err),
                                             .peer = &session->peer,
-                                            .client = &session->client,
+                                            .client = session_named_client(session),
                                             .target = target_of(session),
                                             .is_health_check = session->is_health_check };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The state HEADER: read the PROXY header, find out who the client is. */
+/* The state HEADER: find out who the client is, by the PROXY header or, of a direct peer, at once.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ static enum session_state refused(struct session *session, enum reason reason, c
     const struct report_refusal refusal = { .reason = reason,
                                             .detail = detail,
                                             .peer = &session->peer,
-                                            .client = &session->client,
+                                            .client = session_named_client(session),
                                             .is_health_check = session->is_health_check };
 
     report_refusal(session->listener, &refusal);
@@ -50,6 +51,16 @@ static enum session_state out_of_memory(struct session *session)
     return refused(session, REASON_NO_RESOURCES, strerror(ENOMEM));
 }
 
+/* May this client be connected to a target? */
+static enum session_state judge_client(struct session *session, const struct addr *client,
+                                       bool is_named)
+{
+    session->client = *client;
+    enum reason reason = admission_identify(&session->listener->admission, &session->admitted,
+                                            &session->client, is_named);
+    return reason == REASON_NONE ? SESSION_CONNECT : not_admitted(session, reason);
+}
+
 static void count_health_check(const struct session *session)
 {
     counters_add(session->listener->counters, COUNT_HEALTH_CHECKS, 1);
@@ -67,16 +78,13 @@ static enum session_state ended_early(struct session *session)
     return SESSION_CLOSED;
 }
 
-/* The header is complete: may its client be connected to a target? */
-static enum session_state judge_client(struct session *session, const struct proxyproto *header)
+static enum session_state judge_header(struct session *session, const struct proxyproto *header)
 {
-    session->client = header->is_local ? session->peer : header->client;
     session->is_health_check = header->is_local;
     if (header->is_local)
         count_health_check(session);
-    enum reason reason = admission_identify(&session->listener->admission, &session->admitted,
-                                            &session->client, !header->is_local);
-    return reason == REASON_NONE ? SESSION_CONNECT : not_admitted(session, reason);
+    return judge_client(session, header->is_local ? &session->peer : &header->client,
+                        !header->is_local);
 }
 
 /* Keeps bytes for later: a header's beginning, or the payload behind it. */
@@ -138,7 +146,7 @@ static enum session_state judge(struct session *session, const uint8_t *bytes, s
             return out_of_memory(session);
         if (header.length == len)
             ask_for_more(session);
-        return judge_client(session, &header);
+        return judge_header(session, &header);
     case PROXYPROTO_MORE:
         break;
     }
@@ -203,6 +211,10 @@ enum session_state header_run(struct session *session, unsigned ready)
         return timed_out(session);
     if (ready & READY_OLDEST)
         return not_admitted(session, REASON_MAX_PENDING);
+
+    /* Nothing is read: a service that speaks first may do so, and a header would be payload. */
+    if (session->admitted.is_direct)
+        return judge_client(session, &session->peer, false);
 
     enum session_state next;
     bool is_all;

@@ -169,6 +169,11 @@ enum reason session_start(struct listener *listener, int fd, const struct addr *
     return REASON_NONE;
 }
 
+const struct addr *session_named_client(const struct session *session)
+{
+    return session->admitted.is_direct ? NULL : &session->client;
+}
+
 struct report_session session_facts(const struct session *session)
 {
     return (struct report_session){
@@ -176,6 +181,7 @@ struct report_session session_facts(const struct session *session)
         .client = &session->client,
         .target = listener_config_target(session->listener->config, addr_family(&session->client)),
         .is_health_check = session->is_health_check,
+        .is_direct = session->admitted.is_direct,
         .since_us = session->since_us,
         .bytes_in = session->up.bytes,
         .bytes_out = session->down.bytes,

@@ -49,6 +49,7 @@ struct udp_origin {
     struct addr client;
     struct addr proxy; /* spp; else not set */
     bool is_named;     /* the header names the client; else the client is the peer */
+    bool is_direct;    /* there was no header: the peer's address says that it sends none */
 };
 
 /* The address and port that the session is found by: the client's, or the peer's (first). */

@@ -82,6 +82,9 @@ enum reason session_start(struct listener *listener, int fd, const struct addr *
 /* Runs the session with what became ready; it may be gone afterwards. */
 void session_drive(struct session *session, unsigned ready);
 
+/* The client for a line of a refusal; NULL where the peer itself is the client, and says it all. */
+const struct addr *session_named_client(const struct session *session);
+
 /* What the log lines about it say. */
 struct report_session session_facts(const struct session *session);
 

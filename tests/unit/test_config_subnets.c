@@ -63,8 +63,9 @@ static void a_subnets_file_without_an_entry_lets_nobody_in(void **state)
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct config *config = load_subnets(texts[i], strlen(texts[i]));
 
-        assert_string_equal(reported.lines,
-                            "W a.subnets:1: no subnet is in this file, so no load balancer may connect\n");
+        assert_string_equal(
+            reported.lines,
+            "W a.subnets:1: no subnet is in this file, so no load balancer may connect\n");
         assert_non_null(config);
         assert_int_equal(subnets_count(config->listeners[0].allowed), 0);
         config_free(config);
@@ -188,8 +189,9 @@ static void mistakes_in_an_array_of_subnets_have_their_own_line(void **state)
     assert_true(is_allowed(config, "192.0.2.200"));
     config_free(config);
     config = load_text(INLINE("[ ]"), &reported);
-    assert_string_equal(reported.lines,
-                        "W t.conf:2: no subnet is in this array, so no load balancer may connect\n");
+    assert_string_equal(
+        reported.lines,
+        "W t.conf:2: no subnet is in this array, so no load balancer may connect\n");
     assert_non_null(config);
     assert_int_equal(subnets_count(config->listeners[0].allowed), 0);
     config_free(config);

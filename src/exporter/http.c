@@ -151,6 +151,7 @@ static enum MHD_Result answer_path(const struct http *http, struct MHD_Connectio
 }
 
 /* At once, before a body: nothing here has a use for one. */
+/* NOLINTNEXTLINE(readability-function-size): the library's parameters */
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
                                   const char *path, const char *method, const char *version,
                                   const char *body, size_t *body_len, void **request)

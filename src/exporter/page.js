@@ -58,8 +58,8 @@
     }));
   }
 
-  /* series: [[seconds, value], ...] for each line. */
-  function draw(id, series) {
+  /* series: [[seconds, value], ...] for each line. say: how the highest value is written. */
+  function draw(id, series, say) {
     const name = "http://www.w3.org/2000/svg";
     const all = series.flat();
     const first = Math.min(...all.map(([at]) => at));
@@ -77,6 +77,7 @@
       return line;
     });
     by(id).replaceChildren(base, ...lines);
+    by(`${id}-top`).textContent = `at most ${say(Math.max(0, ...all.map(([, value]) => value)))}`;
   }
 
   function rates(history, column) {
@@ -101,9 +102,9 @@
       const seconds = before ? now[0] - before[0] : 0;
       return seconds > 0 ? Math.max(0, now[column] - before[column]) / seconds : 0;
     };
-    draw("chart-sessions", [history.map((point) => [point[0], point[1]])]);
-    draw("chart-rates", [rates(history, 2), rates(history, 3)]);
-    draw("chart-bytes", [rates(history, 4), rates(history, 5)]);
+    draw("chart-sessions", [history.map((point) => [point[0], point[1]])], count);
+    draw("chart-rates", [rates(history, 2), rates(history, 3)], rate);
+    draw("chart-bytes", [rates(history, 4), rates(history, 5)], bytes);
     by("now-sessions").textContent = count(now[1]);
     by("now-rates").textContent = `${rate(ends(2))} and ${rate(ends(3))}`;
     by("now-bytes").textContent = `${bytes(ends(4))} and ${bytes(ends(5))}`;

@@ -192,7 +192,7 @@ static int recognise(int fd, enum protocol *protocol, struct addr *addr)
 int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside, bool is_stored)
 {
     struct addr addr = { 0 };
-    enum protocol protocol;
+    enum protocol protocol = PROTOCOL_TCP;
 
     int err = recognise(fd, &protocol, &addr);
     if (err < 0)

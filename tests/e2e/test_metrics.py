@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from lib import conf, daemon, exporter, header, proc
+from lib import conf, daemon, exporter, footprint, header, proc
 from lib.conn import RST, connect
 from lib.exporter import Figures, get
 from lib.reloading import FAILED, RELOADED, Reloader
@@ -392,11 +392,13 @@ def test_garbage_and_huge_requests_are_survived(net, gateway):
     assert gateway.exporters() == [pid]
 
 
-def test_hundreds_of_slow_readers_keep_nobody_out(net, gateway, session):
+def test_hundreds_of_slow_readers_keep_nobody_out(net, serve, directory, session):
     """
     They send no whole request, or read nothing of the answer. A scrape is answered in between, a
     session goes on, and the exporter's memory is bounded.
     """
+    gateway = serve(settings=SETTINGS, options={
+        "env": footprint.COMPACT_HEAP | footprint.without_quarantine(directory)})
     kept = session()
     pid, = gateway.exporters()
     before = _memory(pid)

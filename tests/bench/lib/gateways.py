@@ -7,13 +7,18 @@ Debian package has it.
 """
 
 import dataclasses
+import http.client
 import pathlib
+import threading
+import time
 
 from lib import host
 
 TARGET = "127.0.0.1:7000"
 FIRST_PORT = 10000
 WORKERS = 2
+METRICS_PORT = 9109
+SCRAPE_EVERY_S = 1
 LOAD_BALANCERS = "127.0.0.0/8"  # those of the load generator are 127.1.0.1 to 127.1.0.251
 
 
@@ -101,6 +106,10 @@ class Mmproxy(Gateway):
     def command(self, setup):
         return [self.binary, "-c", self.configure(setup)]
 
+    def settings(self):
+        """More lines of the configuration."""
+        return ""
+
     def configure(self, setup, connect_timeout=5):
         """connect_timeout: something to be changed by a reload."""
         setup.write_prefixes()
@@ -110,11 +119,44 @@ class Mmproxy(Gateway):
     connect_timeout = {connect_timeout}; }}""" for port in setup.ports())
         return setup.write("mmproxy.conf", f"""\
 workers = {WORKERS};
+{self.settings()}
 log: {{ target = "stderr"; level = "notice"; }};
 listeners = (
 {listeners}
 );
 """)
+
+
+class Scraped(Mmproxy):
+    """It is asked for its metrics every second, as Prometheus would, only more often."""
+
+    def __init__(self, name, binary):
+        super().__init__(name, binary)
+        self.what += f", its metrics read every {SCRAPE_EVERY_S} s"
+
+    def settings(self):
+        return f'metrics = "127.0.0.1:{METRICS_PORT}";'
+
+    def processes(self):
+        return super().processes() + 1
+
+    def start(self, setup):
+        process = super().start(setup)
+        threading.Thread(target=self._scrape, args=(process,), daemon=True).start()
+        return process
+
+    @staticmethod
+    def _scrape(process):
+        while process.is_running():
+            connection = http.client.HTTPConnection("127.0.0.1", METRICS_PORT, timeout=5)
+            try:
+                connection.request("GET", "/metrics")
+                connection.getresponse().read()
+            except OSError:
+                pass  # the run is over
+            finally:
+                connection.close()
+            time.sleep(SCRAPE_EVERY_S)
 
 
 class Haproxy(Gateway):
@@ -186,6 +228,7 @@ def all_gateways(binary, others):
         Direct(),
         Mmproxy("mmproxy", binary),
         Mmproxy("mmproxy-port", binary, preserve_port=True),
+        Scraped("mmproxy-scraped", binary),
         Haproxy("haproxy", ()),
         Haproxy("haproxy-splice", ("splice-request", "splice-response")),
         Haproxy("haproxy-auto", ("splice-auto",)),

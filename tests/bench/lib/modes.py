@@ -80,11 +80,11 @@ class Bulk(Timed):
 
 
 class Echo(Timed):
-    def __init__(self, connections):
-        super().__init__(f"echo-{connections}", f"Ping-pong of 64 bytes, {connections} "
-                         f"connection{'s' if connections > 1 else ''}",
+    def __init__(self, connections, name="", title="", gateways=ALL):
+        super().__init__(f"echo-{connections}{name}", f"Ping-pong of 64 bytes, {connections} "
+                         f"connection{'s' if connections > 1 else ''}{title}",
                          (Figure("rate", "k trips/s", 1, True), CPU_TRIP, *LATENCIES),
-                         "echo", connections)
+                         "echo", connections, gateways)
 
     def per_unit(self, raw):
         return {"rate": raw["operations"] / raw["seconds"] / 1e3,
@@ -174,6 +174,7 @@ class Startup(Mode):
 
 
 SESSIONS = "Connect, request, close, 32 at a time"
+SCRAPED = ("mmproxy", "mmproxy-scraped")
 WITH_PORT = ALL[:2] + ("mmproxy-port",) + ALL[2:]
 
 MODES = [
@@ -189,6 +190,8 @@ MODES = [
     Once("once-listeners", f"{SESSIONS}, the last of 1,000 listeners", ALL, listeners=1000),
     Once("once-sessions", f"{SESSIONS}, beside {IDLE_SESSIONS:,} idle sessions", ALL,
          beside=IDLE_SESSIONS),
+    Echo(32, "-scraped", ", with and without a scrape every second", SCRAPED),
+    Once("once-scraped", f"{SESSIONS}, with and without a scrape every second", SCRAPED),
     Idle(),
     Startup("startup", "Start and reload, 1 listener"),
     Startup("startup-listeners", "Start and reload, 1,000 listeners", listeners=1000),

@@ -14,10 +14,10 @@ _clients = itertools.count(1)
 class Session:
     """A client of its own address, through to the service, which greets it first."""
 
-    def __init__(self, deadline=30):
+    def __init__(self, balancer="127.0.0.1", deadline=30):
         n = next(_clients)
         self.client = f"198.51.{100 + n // 250 % 100}.{n % 250 + 1}"
-        self._sock = socket.create_connection(("127.0.0.1", PORT), deadline)
+        self._sock = socket.create_connection(("127.0.0.1", PORT), deadline, (balancer, 0))
         self._sock.settimeout(deadline)
         self._sock.sendall(f"PROXY TCP4 {self.client} 203.0.113.80 50000 22\r\n".encode())
         assert self._sock.recv(64).startswith(b"SSH-")

@@ -83,3 +83,44 @@ def test_operating_works_as_it_is_written():
         if off.exists():  # move it back, and reload
             off.rename(ETC / "ssh.conf")
             run("systemctl", "reload", "mmproxy")
+
+
+@pytest.fixture
+def balancer():
+    """The load balancer of README.md and --help is on this host."""
+    run("ip", "addr", "add", "192.0.2.10/32", "dev", "lo")
+    yield "192.0.2.10"
+    run("ip", "addr", "del", "192.0.2.10/32", "dev", "lo")
+
+
+def serves(balancer):
+    try:
+        with Session(balancer) as session:
+            return session.lives()
+    except OSError:
+        return False
+
+
+def test_the_example_of_the_readme_works_as_it_is_written(balancer):
+    path = pathlib.Path("/etc/mmproxy.conf")
+    before = path.read_text()
+    path.write_text(re.search(r"^```\n(routing.*?)^```$", (ROOT / "README.md").read_text(),
+                              re.MULTILINE | re.DOTALL)[1])
+    try:
+        shell("sudo mmproxy -n && sudo systemctl reload mmproxy && sudo mmproxy --check")
+        until(lambda: serves(balancer), "the README's listener")
+    finally:
+        path.write_text(before)
+
+
+def test_the_example_of_the_help_works_as_it_is_written(balancer, tmp_path):
+    run("systemctl", "stop", "mmproxy")
+    example = run("mmproxy", "--help").stdout.partition("Example: ")[2].partition("See also")[0]
+    script = example.partition("\n")[2]
+    with subprocess.Popen(["bash", "-e", "-c", script.replace("  mmproxy", "  exec mmproxy")],
+                          cwd=tmp_path, stderr=subprocess.DEVNULL) as mmproxy:
+        try:
+            until(lambda: serves(balancer), "the listener of --help")
+        finally:
+            mmproxy.terminate()
+    shell("ip rule del from 127.0.0.0/8 iif lo lookup 100; ip route flush table 100")

@@ -354,6 +354,32 @@ def test_stop_ends_the_sessions_of_earlier_processes_within_drain_timeout(
     until(lambda: not any(map(proc.is_alive, orphans)), "the orphans to end")
 
 
+@pytest.mark.parametrize("death", ("restart", "kill -9"))
+def test_a_port_closed_by_close_when_down_opens_after(net, stored, launch, watching, directory,
+                                                      echo, dial, death):
+    """Its socket does not listen when the next process gets it from the store."""
+    gateway, kept = stored(listeners=[conf.listener(listen="0.0.0.0:2222", target_v6=None,
+                                                    close_when_down=True)])
+    closed = r"\[!\] Closed 0\.0\.0\.0:2222 \(ssh\) .*"
+    gateway.wait_line(closed)
+    if death == "kill -9":
+        proc.kill(gateway.pid)
+        again = launch(net.origin, "-c", directory / "mmproxy.conf",
+                       env=watching.environment | {"FDSTORE": "16"},
+                       prefix=manager.handing_over_store(kept))
+        watching.wait("READY")
+    else:
+        again = _restart(launch, net, directory, watching, gateway, kept)
+    again.wait_line(closed)
+    echo()
+    again.wait_line(r"\[\+\] Listening on 0\.0\.0\.0:2222 \(ssh\) again")
+    peer = dial()
+    peer.send(head() + b"ping")
+    assert peer.recv(4) == b"ping"
+    peer.close()
+    assert not again.find(r".*of no use.*"), again.text()
+
+
 def test_stop_refuses_at_once_what_the_manager_has_in_its_store(net, stored, watching, session,
                                                                 target):
     gateway, _ = stored()

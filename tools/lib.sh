@@ -32,6 +32,14 @@ as_owner() {
     fi
 }
 
+# Gives what root has made in the checkout to its owner, such as the records of ctest.
+give_back() {
+    local owner
+    owner=$(stat -c %U "$root")
+    [[ $EUID -ne 0 || $owner == root || $owner == UNKNOWN ]] ||
+        find "$root" -xdev -user root -exec chown -h "$owner:" {} +
+}
+
 # All files of the project, one a line: git's, new ones included, or those of a tarball.
 project_files() {
     if [[ -e $root/.git ]]; then

@@ -86,7 +86,7 @@ static bool send_datagram(const char *bytes, size_t len)
                   (const struct sockaddr *)&address, sizeof address) == (ssize_t)len;
 }
 
-static size_t encode_line(char out[LOG_LINE_MAX], const struct log_record *record)
+static size_t encode_line(char out[LOG_JSON_MAX], const struct log_record *record)
 {
     return current.config.format == LOG_FORMAT_JSON ? log_encode_json(out, record)
                                                     : log_encode_text(out, record);
@@ -315,6 +315,11 @@ void log_close(void)
 bool log_enabled(enum log_level level)
 {
     return level <= current.config.level;
+}
+
+bool log_has_fields(void)
+{
+    return current.config.target == LOG_TARGET_JOURNAL || current.config.format == LOG_FORMAT_JSON;
 }
 
 __attribute__((format(printf, 4, 0))) static void write_event(enum log_level level,

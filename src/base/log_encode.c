@@ -9,8 +9,8 @@
 
 #include "log_internal.h"
 
-/* A field is written only where the longest one would fit: it is never cut in the middle. */
-enum { FIELD_MAX = LOG_KEY_MAX + LOG_VALUE_MAX + 16, DOTS = 3 };
+/* A field is written only where all of it fits: it is never cut in the middle. */
+enum { FIELD_AROUND = LOG_KEY_MAX + 16, DOTS = 3 };
 
 enum escape { ESCAPE_TEXT, ESCAPE_JSON };
 
@@ -127,25 +127,59 @@ static void put_escaped(struct out *out, size_t limit, const char *text, enum es
     }
 }
 
-static bool has_room_for_field(const struct out *out, const struct log_field *field)
+static size_t escape_bytes(struct out *out, const struct log_field *field, enum escape escape)
 {
-    assert(strlen(field->key) <= LOG_KEY_MAX);
-    return out->end - out->len >= FIELD_MAX;
+    size_t len = 0;
+
+    for (size_t at = 0; at < field->len;) {
+        char room[8];
+        struct out unit = { .bytes = room, .end = sizeof room };
+        at += escape_next(&unit, field->text + at, escape);
+        len += unit.len;
+        if (out)
+            put_bytes(out, room, unit.len);
+    }
+    return len;
+}
+
+static void put_value(struct out *out, const struct log_field *field, enum escape escape)
+{
+    if (field->len > 0)
+        (void)escape_bytes(out, field, escape);
+    else
+        put_escaped(out, out->len + LOG_VALUE_MAX, field->text, escape);
+}
+
+static void put_number_or_flag(struct out *out, const struct log_field *field)
+{
+    if (field->is_flag)
+        put(out, field->number ? "true" : "false");
+    else
+        put_number(out, field->number);
+}
+
+static bool has_room_for_field(const struct out *out, const struct log_field *field,
+                               enum escape escape)
+{
+    size_t value = field->len > 0 ? escape_bytes(NULL, field, escape) : (size_t)LOG_VALUE_MAX;
+
+    assert(strlen(field->key) <= LOG_KEY_MAX && field->len <= LOG_BYTES_MAX);
+    return out->end - out->len >= FIELD_AROUND + value;
 }
 
 static void put_json_field(struct out *out, const struct log_field *field)
 {
-    if (!has_room_for_field(out, field))
+    if (!has_room_for_field(out, field, ESCAPE_JSON))
         return;
     put(out, ",\"");
     put(out, field->key);
     put(out, "\":");
     if (!field->text) {
-        put_number(out, field->number);
+        put_number_or_flag(out, field);
         return;
     }
     put(out, "\"");
-    put_escaped(out, out->len + LOG_VALUE_MAX, field->text, ESCAPE_JSON);
+    put_value(out, field, ESCAPE_JSON);
     put(out, "\"");
 }
 
@@ -167,7 +201,7 @@ size_t log_encode_text(char out_bytes[LOG_LINE_MAX], const struct log_record *re
     return out.len;
 }
 
-size_t log_encode_json(char out_bytes[LOG_LINE_MAX], const struct log_record *record)
+size_t log_encode_json(char out_bytes[LOG_JSON_MAX], const struct log_record *record)
 {
     /* Fields first: what they leave is the message's, so it is the message that is cut. */
     char field_bytes[LOG_FIELDS_MAX];
@@ -175,13 +209,17 @@ size_t log_encode_json(char out_bytes[LOG_LINE_MAX], const struct log_record *re
     for (size_t i = 0; i < record->n_fields; i++)
         put_json_field(&fields, &record->fields[i]);
 
-    struct out out = { .bytes = out_bytes, .end = LOG_LINE_MAX - 1 };
+    struct out out = { .bytes = out_bytes, .end = LOG_JSON_MAX - 1 };
     put(&out, "{\"time\":\"");
     put_json_time(&out, &record->time);
     put(&out, "\",\"level\":\"");
     put(&out, level_names[record->level]);
     put(&out, "\",\"message\":\"");
-    put_escaped(&out, out.end - fields.len - strlen("\"}"), record->message, ESCAPE_JSON);
+    size_t behind = fields.len + strlen("\"}");
+    size_t end = out.len + LOG_JSON_MESSAGE;
+    if (end + behind < LOG_LINE_MAX - 1)
+        end = LOG_LINE_MAX - 1 - behind;
+    put_escaped(&out, end, record->message, ESCAPE_JSON);
     put(&out, "\"");
     put_bytes(&out, fields.bytes, fields.len);
     put(&out, "}");
@@ -205,7 +243,7 @@ size_t log_encode_syslog_header(char out[LOG_HEADER_MAX], const struct log_recor
 
 static void put_journal_field(struct out *out, const struct log_field *field)
 {
-    if (!has_room_for_field(out, field))
+    if (!has_room_for_field(out, field, ESCAPE_TEXT))
         return;
     put(out, "MMPROXY_");
     for (const char *key = field->key; *key != '\0'; key++) {
@@ -214,9 +252,9 @@ static void put_journal_field(struct out *out, const struct log_field *field)
     }
     put(out, "=");
     if (field->text)
-        put_escaped(out, out->len + LOG_VALUE_MAX, field->text, ESCAPE_TEXT);
+        put_value(out, field, ESCAPE_TEXT);
     else
-        put_number(out, field->number);
+        put_number_or_flag(out, field);
     put(out, "\n");
 }
 

@@ -11,12 +11,14 @@
 #include "mmproxy/base/log.h"
 
 enum {
-    LOG_LINE_MAX = 2048,   /* bytes of a line of text or JSON, its newline included */
-    LOG_FIELDS_MAX = 1536, /* bytes of it that fields may take; the message has the rest */
-    LOG_VALUE_MAX = 256,   /* bytes of one escaped text value */
-    LOG_KEY_MAX = 32,      /* bytes of a field's key */
-    LOG_HEADER_MAX = 64,   /* bytes of syslog's "<PRI>Mmm dd hh:mm:ss mmproxy[pid]: " */
-    LOG_DATAGRAM_MAX = 4096,
+    LOG_LINE_MAX = 2048,    /* bytes of a line of text, its newline included */
+    LOG_JSON_MAX = 4096,    /* the same of JSON; a pipe takes that much whole or not at all */
+    LOG_FIELDS_MAX = 3072,  /* bytes of it that fields may take */
+    LOG_JSON_MESSAGE = 512, /* bytes that are the message's at least; more up to LOG_LINE_MAX */
+    LOG_VALUE_MAX = 256,    /* bytes of one escaped text value */
+    LOG_KEY_MAX = 32,       /* bytes of a field's key */
+    LOG_HEADER_MAX = 64,    /* bytes of syslog's "<PRI>Mmm dd hh:mm:ss mmproxy[pid]: " */
+    LOG_DATAGRAM_MAX = 8192,
 };
 
 /* One line on its way, before a target and a format gave it its shape. */
@@ -37,7 +39,7 @@ struct log_record {
  * U+FFFD. What has been cut ends in "...". A field that no longer fits is left out whole.
  */
 size_t log_encode_text(char out[LOG_LINE_MAX], const struct log_record *record);
-size_t log_encode_json(char out[LOG_LINE_MAX], const struct log_record *record);
+size_t log_encode_json(char out[LOG_JSON_MAX], const struct log_record *record);
 size_t log_encode_syslog_header(char out[LOG_HEADER_MAX], const struct log_record *record,
                                 pid_t pid);
 size_t log_encode_journal(char out[LOG_DATAGRAM_MAX], const struct log_record *record);
@@ -54,7 +56,7 @@ bool log_stderr_is_journal(void);
 /* The descriptor that lines go to; -1 where it has not been looked for yet, or there is none. */
 int log_stderr_descriptor(void);
 
-/* Writes a line of less than LOG_LINE_MAX bytes and its newline. returns: whether all of it
+/* Writes a line of less than LOG_JSON_MAX bytes and its newline. returns: whether all of it
  * was taken. */
 bool log_stderr_write(const char *line, size_t len);
 

@@ -139,7 +139,7 @@ static ssize_t write_once(const char *bytes, size_t len)
 
 bool log_stderr_write(const char *line, size_t len)
 {
-    char bytes[1 + LOG_LINE_MAX];
+    char bytes[1 + LOG_JSON_MAX];
     size_t total = 0;
 
     log_stderr_capture();

@@ -62,6 +62,7 @@ void build_listeners(struct config *config, struct draft *drafts, size_t n_draft
     for (size_t i = 0; i < n_drafts; i++) {
         config->listeners[i] = drafts[i].config;
         drafts[i].config.listen = NULL;
+        drafts[i].config.endpoints = NULL;
     }
     config->n_listeners = n_drafts;
 }

@@ -185,6 +185,7 @@ struct config *config_load(const char *path, const struct config_sink *sink)
     mistakes_flush(&load.mistakes, sink);
     for (size_t i = 0; i < load.n_drafts; i++)
         draft_close(&load.drafts[i]);
+    draft_close(&load.defaults);
     free(load.drafts);
     config_destroy(&load.tree);
     if (load.config)
@@ -200,8 +201,10 @@ void config_free(struct config *config)
 {
     if (!config)
         return;
-    for (size_t i = 0; i < config->n_listeners; i++)
+    for (size_t i = 0; i < config->n_listeners; i++) {
         free(config->listeners[i].listen);
+        free(config->listeners[i].endpoints);
+    }
     for (size_t i = 0; i < config->n_subnets; i++)
         subnets_free(config->subnets[i]);
     for (size_t i = 0; i < config->n_files; i++)

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "endpoint_ids.h"
+
 static void read_subnets(struct draft_subnets *out, const config_setting_t *group, const char *key,
                          struct mistakes *mistakes)
 {
@@ -35,6 +37,21 @@ static void read_peers(struct draft *draft, const config_setting_t *group,
     read_subnets(&draft->direct, group, "direct_subnets", mistakes);
 }
 
+/* Without the key the draft has a copy of what "defaults" say. */
+static void read_endpoints(struct draft *draft, const config_setting_t *group,
+                           const struct endpoints *inherited, struct mistakes *mistakes)
+{
+    const config_setting_t *setting = config_setting_get_member(group, "endpoints");
+
+    if (setting) {
+        draft->config.endpoints = endpoint_ids_read(setting, mistakes);
+        return;
+    }
+    draft->config.endpoints = endpoint_ids_copy(inherited);
+    if (inherited && !draft->config.endpoints)
+        mistakes_error(mistakes, draft->line, "out of memory");
+}
+
 void draft_read_defaults(struct draft *draft, const config_setting_t *group,
                          struct mistakes *mistakes)
 {
@@ -48,6 +65,7 @@ void draft_read_defaults(struct draft *draft, const config_setting_t *group,
     }
     keys_read(&keys_of_listener, group, &draft->config, draft->states, true, mistakes);
     read_peers(draft, group, mistakes);
+    read_endpoints(draft, group, NULL, mistakes);
 }
 
 unsigned draft_line_of(const struct draft *draft, const char *key)
@@ -128,6 +146,14 @@ static void resolve_idle_timeout(struct draft *draft, struct mistakes *mistakes)
                        "\"idle_timeout\" can't be 0 for UDP: its sessions would never end");
 }
 
+static void check_endpoints(const struct draft *draft, struct mistakes *mistakes)
+{
+    if (draft->config.endpoints && draft->config.protocol == PROTOCOL_UDP &&
+        draft->config.udp_header == UDP_HEADER_SPP)
+        mistakes_error(mistakes, draft_line_of(draft, "endpoints"),
+                       "\"endpoints\" can't go with udp_header \"spp\": its headers name none");
+}
+
 void draft_read(struct draft *draft, const struct draft *defaults, const config_setting_t *group,
                 struct mistakes *mistakes)
 {
@@ -137,6 +163,7 @@ void draft_read(struct draft *draft, const struct draft *defaults, const config_
     draft->line = config_setting_source_line(group);
     keys_read(&keys_of_listener, group, &draft->config, draft->states, false, mistakes);
     read_peers(draft, group, mistakes);
+    read_endpoints(draft, group, defaults->config.endpoints, mistakes);
     listen = config_setting_get_member(group, "listen");
     if (listen)
         read_listen(draft, listen, mistakes);
@@ -147,6 +174,7 @@ void draft_read(struct draft *draft, const struct draft *defaults, const config_
         mistakes_error(mistakes, draft->line,
                        "this listener needs a target: the key \"target_v4\" or \"target_v6\"");
     resolve_idle_timeout(draft, mistakes);
+    check_endpoints(draft, mistakes);
     draft_resolve_return_path(&draft->config);
 }
 
@@ -154,6 +182,8 @@ void draft_close(struct draft *draft)
 {
     free(draft->config.listen);
     free(draft->listen_lines);
+    free(draft->config.endpoints);
+    draft->config.endpoints = NULL;
     draft->config.listen = NULL;
     draft->listen_lines = NULL;
 }

@@ -21,7 +21,7 @@ struct draft_subnets {
 };
 
 struct draft {
-    struct listener_config config; /* listen is owned until config_load takes it over */
+    struct listener_config config; /* owns listen and endpoints until config_load takes them */
     struct draft_subnets allowed;
     struct draft_subnets direct;
     unsigned line;          /* of the source's text; so are the next two */

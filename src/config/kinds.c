@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "endpoint_ids.h"
 #include "mmproxy/config/config.h"
 
 enum { MS_PER_S = 1000 };
@@ -314,6 +315,12 @@ static bool equal_listen(const struct key *key, const void *a, const void *b)
     return true;
 }
 
+static bool equal_endpoints(const struct key *key, const void *a, const void *b)
+{
+    return endpoint_ids_equal(*(struct endpoints *const *)field_of(key, a),
+                              *(struct endpoints *const *)field_of(key, b));
+}
+
 static void format_numbers(const struct key *key, char out[KINDS_RANGE_MAX])
 {
     snprintf(out, KINDS_RANGE_MAX, "from %lld to %lld", (long long)key->min, (long long)key->max);
@@ -358,5 +365,6 @@ const struct kind kind_target_v4 = { "string", parse_target_v4, equal_target, NU
 const struct kind kind_target_v6 = { "string", parse_target_v6, equal_target, NULL };
 const struct kind kind_listen = { "string or array", NULL, equal_listen, NULL };
 const struct kind kind_allowed = { "string or array", NULL, NULL, NULL };
+const struct kind kind_endpoints = { "array", NULL, equal_endpoints, NULL };
 const struct kind kind_group = { "group", NULL, NULL, NULL };
 const struct kind kind_list = { "list", NULL, NULL, NULL };

@@ -57,6 +57,7 @@ extern const struct kind kind_target_v4;   /* struct addr */
 extern const struct kind kind_target_v6;   /* struct addr */
 extern const struct kind kind_listen;      /* listen and n_listen of a struct listener_config */
 extern const struct kind kind_allowed;     /* struct subnets * */
+extern const struct kind kind_endpoints;   /* struct endpoints *, owned by the field */
 extern const struct kind kind_group;
 extern const struct kind kind_list;
 

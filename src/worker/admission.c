@@ -148,6 +148,19 @@ enum reason admission_enter(struct admission *admission, struct admitted *admitt
     return REASON_NONE;
 }
 
+enum reason admission_judge_header(const struct admission *admission, bool is_local,
+                                   const struct proxyproto_facts *facts)
+{
+    const struct endpoints *endpoints = admission->config->endpoints;
+
+    if (!endpoints)
+        return REASON_NONE;
+    if (is_local)
+        return REASON_NO_CLIENT;
+    return endpoints_contain(endpoints, facts->vpce.bytes, facts->vpce.len) ? REASON_NONE
+                                                                            : REASON_WRONG_ENDPOINT;
+}
+
 /* A service would take such a client for a local user. */
 static bool is_local(const struct admission *admission, const struct addr *client)
 {
@@ -255,6 +268,10 @@ const char *admission_explain(const struct admission *admission, enum reason rea
         return IN6_IS_ADDR_LINKLOCAL(&client->in6.sin6_addr)
                    ? "the header names a link-local client, but no interface"
                    : "the header names a multicast address as the client";
+    case REASON_WRONG_ENDPOINT:
+        return "the header has none of this listener's VPC endpoints (endpoints)";
+    case REASON_NO_CLIENT:
+        return "the header names no client and no VPC endpoint (endpoints)";
     case REASON_NO_TARGET:
         return addr_family(client) == AF_INET ? "no target for IPv4 clients (target_v4)"
                                               : "no target for IPv6 clients (target_v6)";

@@ -240,6 +240,28 @@ int listener_open(struct listener *listener, struct worker *worker, unsigned ind
                                             : open_sockets(listener, index);
 }
 
+enum reason listener_judge_header(const struct listener *listener, const uint8_t *header,
+                                  const struct proxyproto *parsed)
+{
+    struct proxyproto_facts facts;
+
+    if (!listener->config->endpoints)
+        return REASON_NONE;
+    proxyproto_facts(header, parsed, &facts);
+    return admission_judge_header(&listener->admission, parsed->is_local, &facts);
+}
+
+struct notes *listener_take_notes(const struct listener *listener, const uint8_t *header,
+                                  const struct proxyproto *parsed)
+{
+    struct proxyproto_facts facts;
+
+    if (!report_has_notes(listener, parsed->is_local))
+        return NULL;
+    proxyproto_facts(header, parsed, &facts);
+    return notes_new(&facts);
+}
+
 void listener_serve(struct listener *listener)
 {
     if (listener->receiver)

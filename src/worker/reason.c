@@ -15,6 +15,8 @@ static const struct {
     [REASON_LOCAL_CLIENT] = { "local_client", REASON_KIND_REFUSED },
     [REASON_IMPOSSIBLE_CLIENT] = { "impossible_client", REASON_KIND_REFUSED },
     [REASON_NO_TARGET] = { "no_target", REASON_KIND_REFUSED },
+    [REASON_WRONG_ENDPOINT] = { "wrong_endpoint", REASON_KIND_REFUSED },
+    [REASON_NO_CLIENT] = { "no_client", REASON_KIND_REFUSED },
     [REASON_BAD_HEADER] = { "bad_header", REASON_KIND_BAD_HEADER },
     [REASON_TIMEOUT] = { "timeout", REASON_KIND_BAD_HEADER },
     [REASON_PEER_LOST] = { "peer_lost", REASON_KIND_REFUSED },

@@ -26,7 +26,7 @@ struct endpoint {
 
 /* The facts that every line about a connection has. */
 struct facts {
-    struct log_field fields[16];
+    struct log_field fields[16 + NOTES_FIELDS_MAX];
     size_t n;
     struct endpoint peer;
     struct endpoint client;
@@ -168,6 +168,19 @@ static enum log_connections wanted_lines(const struct listener *listener)
     return listener->worker->spec->config->log_connections;
 }
 
+bool report_has_notes(const struct listener *listener, bool is_health_check)
+{
+    return log_has_fields() && wanted_lines(listener) != LOG_CONNECTIONS_NONE &&
+           log_enabled(is_health_check ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+}
+
+/* The last fields of a line: what does not fit is left out from behind. */
+static void add_notes(struct facts *facts, const struct report_session *session)
+{
+    if (session->notes)
+        facts->n += notes_fields(session->notes, facts->fields + facts->n);
+}
+
 static void begin_session(struct facts *facts, const char *event, const struct listener *listener,
                           const struct report_session *session)
 {
@@ -196,6 +209,7 @@ void report_connected(const struct listener *listener, const struct report_sessi
     if (wanted_lines(listener) != LOG_CONNECTIONS_BOTH || !log_enabled(level))
         return;
     begin_session(&facts, "connected", listener, session);
+    add_notes(&facts, session);
     log_event(level, facts.fields, facts.n, "[+] %s%s connected%s%s, local destination %s",
               listener->label, facts.peer.whole, source_words(session),
               source_text(session, &facts), facts.target.whole);
@@ -214,6 +228,7 @@ void report_disconnected(const struct listener *listener, const struct report_se
     add(&facts, LOG_NUMBER("bytes_in", (int64_t)session->bytes_in));
     add(&facts, LOG_NUMBER("bytes_out", (int64_t)session->bytes_out));
     add(&facts, LOG_TEXT("reason", session->end));
+    add_notes(&facts, session);
     log_event(level, facts.fields, facts.n,
               "[-] %s%s disconnected%s%s, %" PRIu64 ".%03u s, %" PRIu64 " bytes in, %" PRIu64
               " bytes out, %s",

@@ -35,7 +35,7 @@ static const char *text_of(const struct log_record *record)
 static const char *json_of(const struct log_record *record)
 {
     size_t len = log_encode_json(line, record);
-    assert_true(len < LOG_LINE_MAX);
+    assert_true(len < LOG_JSON_MAX);
     line[len] = '\0';
     return line;
 }
@@ -217,6 +217,42 @@ static const struct {
     { LOG_LEVEL_DEBUG, "\"level\":\"debug\"", "<31>", "PRIORITY=7\n" },
 };
 
+static void bytes_are_written_whole_with_every_byte_escaped(void **state)
+{
+    static const char bytes[] = "a\0\n\"\xff"
+                                "b";
+    const struct log_field fields[] = { LOG_BYTES("authority", bytes, sizeof bytes - 1),
+                                        LOG_FLAG("tls_verified", true), LOG_FLAG("other", false) };
+    struct log_record record = record_of("m");
+
+    (void)state;
+    record.fields = fields;
+    record.n_fields = COUNT(fields);
+    assert_non_null(strstr(json_of(&record), ",\"authority\":\"a\\u0000\\u000a\\\"" FFFD
+                                             "b\",\"tls_verified\":true,\"other\":false}"));
+    line[log_encode_journal(line, &record)] = '\0';
+    assert_non_null(strstr(line, "\nMMPROXY_AUTHORITY=a\\x00\\x0a\"\\xffb\n"
+                                 "MMPROXY_TLS_VERIFIED=true\nMMPROXY_OTHER=false\n"));
+}
+
+static void six_times_as_long_as_they_were_all_bytes_are_there(void **state)
+{
+    static char bytes[LOG_BYTES_MAX + 1];
+    struct log_field fields[8];
+    struct log_record record = record_of("the message");
+
+    (void)state;
+    memset(bytes, 1, LOG_BYTES_MAX);
+    for (size_t i = 0; i < COUNT(fields); i++)
+        fields[i] = LOG_BYTES("unique_id", bytes, LOG_BYTES_MAX);
+    record.fields = fields;
+    record.n_fields = 1;
+    assert_true(strlen(json_of(&record)) > (size_t)6 * LOG_BYTES_MAX);
+    record.n_fields = COUNT(fields);
+    assert_non_null(strstr(json_of(&record), "the message"));
+    assert_true(log_encode_journal(line, &record) <= LOG_DATAGRAM_MAX);
+}
+
 static void every_form_names_the_level(void **state)
 {
     (void)state;
@@ -285,6 +321,8 @@ int main(void)
         cmocka_unit_test(a_message_that_just_fits_is_not_cut),
         cmocka_unit_test(in_json_the_message_is_cut_and_fields_stay),
         cmocka_unit_test(fields_that_do_not_fit_are_left_out_whole),
+        cmocka_unit_test(bytes_are_written_whole_with_every_byte_escaped),
+        cmocka_unit_test(six_times_as_long_as_they_were_all_bytes_are_there),
         cmocka_unit_test(every_form_names_the_level),
         cmocka_unit_test(the_syslog_header_is_local_time_and_pads_the_day),
         cmocka_unit_test(the_journal_gets_fields_in_capitals_and_no_line_of_strangers),

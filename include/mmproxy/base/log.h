@@ -41,11 +41,19 @@ struct log_config {
 struct log_field {
     const char *key;
     const char *text;
+    size_t len; /* of text that is written whole, with any byte in it; 0: it ends at its NUL */
     int64_t number;
+    bool is_flag; /* the number means true or false */
 };
+
+enum { LOG_BYTES_MAX = 256 }; /* of the text of LOG_BYTES, before it is escaped */
 
 #define LOG_TEXT(k, t)   ((struct log_field){ .key = (k), .text = (t) })
 #define LOG_NUMBER(k, n) ((struct log_field){ .key = (k), .number = (n) })
+#define LOG_FLAG(k, b)   ((struct log_field){ .key = (k), .number = (b), .is_flag = true })
+
+/* n bytes, 1 to LOG_BYTES_MAX, and a NUL behind them. */
+#define LOG_BYTES(k, t, n) ((struct log_field){ .key = (k), .text = (t), .len = (n) })
 
 /*
  * Opens the target; before the first call lines go to stderr as text at level info. May be
@@ -75,6 +83,9 @@ void log_close(void);
 /* Would a line of this level be written? For callers whose arguments are costly to make. */
 bool log_enabled(enum log_level level);
 
+/* Are fields written at all? Text to stderr or syslog has none. */
+bool log_has_fields(void);
+
 /* event: the fact of that name (docs/logging.md), NULL for none. */
 void log_error(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_warning(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -84,7 +95,8 @@ void log_debug(const char *event, const char *format, ...) __attribute__((format
 
 /*
  * The same with facts; fields may be NULL where n_fields is 0. Control characters in message
- * and values are escaped. A line is cut at 2,048 bytes, its message first; a value at 256.
+ * and values are escaped. A line of text is cut at 2,048 bytes and one of JSON at 4,096, its
+ * message first; a value at 256, but for those of LOG_BYTES. A field that does not fit is left out.
  */
 void log_event(enum log_level level, const struct log_field *fields, size_t n_fields,
                const char *format, ...) __attribute__((format(printf, 4, 5)));

@@ -13,6 +13,7 @@
 #include "mmproxy/base/addr.h"
 #include "mmproxy/base/log.h"
 #include "mmproxy/base/subnets.h"
+#include "mmproxy/config/endpoints.h"
 
 #define CONFIG_DEFAULT_FILE "/etc/mmproxy.conf"
 
@@ -52,6 +53,7 @@ struct listener_config {
     const struct subnets *direct;
     struct addr target_v4; /* at least one of the two is set */
     struct addr target_v6;
+    struct endpoints *endpoints; /* owned; NULL: none are asked for */
     uint32_t mark;
     uint32_t table;
     enum return_path return_path; /* what is used: auto is resolved to loopback or fwmark */

@@ -17,6 +17,7 @@
 #include "mmproxy/base/addr.h"
 #include "mmproxy/config/config.h"
 #include "mmproxy/net/locals.h"
+#include "mmproxy/proxyproto/proxyproto.h"
 #include "mmproxy/worker/counters.h"
 #include "mmproxy/worker/reason.h"
 
@@ -67,6 +68,13 @@ bool admission_is_full(const struct admission *admission);
  */
 enum reason admission_enter(struct admission *admission, struct admitted *admitted,
                             const struct addr *peer, uint64_t now_us);
+
+/*
+ * May a header with these TLVs come in? is_local: it names no client. facts are looked at only
+ * where the listener has endpoints. returns: REASON_NONE, or why not.
+ */
+enum reason admission_judge_header(const struct admission *admission, bool is_local,
+                                   const struct proxyproto_facts *facts);
 
 /*
  * Its header is complete, or it needs none: it is no longer pending. is_named: the header names

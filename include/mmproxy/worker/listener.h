@@ -4,6 +4,7 @@
 #define MMPROXY_WORKER_LISTENER_H
 
 #include "mmproxy/worker/admission.h"
+#include "mmproxy/worker/notes.h"
 #include "mmproxy/worker/report.h"
 #include "mmproxy/worker/worker.h"
 
@@ -38,6 +39,17 @@ struct listener {
 int listener_open(struct listener *listener, struct worker *worker, unsigned index);
 
 void listener_serve(struct listener *listener);
+
+/* May this good header come in, by its TLVs? returns: REASON_NONE, or why not. */
+enum reason listener_judge_header(const struct listener *listener, const uint8_t *header,
+                                  const struct proxyproto *parsed);
+
+/*
+ * What the lines of its session will say of the header's TLVs.
+ * returns: for free; NULL where they say nothing.
+ */
+struct notes *listener_take_notes(const struct listener *listener, const uint8_t *header,
+                                  const struct proxyproto *parsed);
 
 /* Stops accepting, for good; sessions go on. The worker closes the sockets. */
 void listener_stop(struct listener *listener);

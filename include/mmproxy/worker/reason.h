@@ -16,6 +16,8 @@ enum reason {
     REASON_LOCAL_CLIENT,            /* the header names an address of this host */
     REASON_IMPOSSIBLE_CLIENT,       /* no connection can come from the address in the header */
     REASON_NO_TARGET,               /* there is no target for clients of that family */
+    REASON_WRONG_ENDPOINT,          /* the header has none of the listener's endpoints */
+    REASON_NO_CLIENT,               /* the header names no client where endpoints are asked for */
     REASON_BAD_HEADER,              /* a broken header, or none at all */
     REASON_TIMEOUT,                 /* no whole header within header_timeout */
     REASON_PEER_LOST,               /* the connection from the peer failed before it was served */

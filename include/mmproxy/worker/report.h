@@ -14,6 +14,7 @@
 #include "mmproxy/worker/reason.h"
 
 struct listener;
+struct notes;
 
 struct report_limits {
     struct log_limit kinds[REASON_KINDS]; /* of lines that any peer can cause */
@@ -41,14 +42,18 @@ struct report_session {
     const struct addr *peer;
     const struct addr *client;
     const struct addr *target;
-    bool is_health_check; /* its lines are of level debug */
-    bool is_direct;       /* the peer is the client: no header named it */
+    bool is_health_check;      /* its lines are of level debug */
+    const struct notes *notes; /* NULL: none */
+    bool is_direct;            /* the peer is the client: no header named it */
     /* From here on for report_disconnected. */
     uint64_t since_us; /* monotonic: when report_connected was called */
     uint64_t bytes_in; /* to the target */
     uint64_t bytes_out;
     const char *end; /* how it ended */
 };
+
+/* Will the lines about such a session have fields for notes? */
+bool report_has_notes(const struct listener *listener, bool is_health_check);
 
 void report_connected(const struct listener *listener, const struct report_session *session);
 void report_disconnected(const struct listener *listener, const struct report_session *session);

@@ -63,6 +63,9 @@ static const char *take_v2(struct datagram *datagram, struct udp_origin *out)
         return header.reason;
     out->is_named = !header.is_local;
     out->client = header.is_local ? datagram->peer : header.client;
+    out->header = datagram->bytes;
+    out->tlvs_at = header.tlvs_at;
+    out->header_len = header.length;
     drop_front(datagram, header.length);
     return NULL;
 }
@@ -162,6 +165,20 @@ static struct udp_session *session_of(struct receiver *receiver, struct datagram
     return session ? session : start(receiver, datagram, origin, run);
 }
 
+/* Does the listener take its header, by the TLVs? returns: false: it is dropped, and counted. */
+static bool is_header_welcome(struct receiver *receiver, const struct datagram *datagram,
+                              const struct udp_origin *origin)
+{
+    const struct proxyproto parsed = udp_origin_header(origin);
+
+    if (!origin->header)
+        return true;
+    enum reason reason = listener_judge_header(receiver->listener, origin->header, &parsed);
+    if (reason != REASON_NONE)
+        explain(receiver, reason, datagram, origin, 0);
+    return reason == REASON_NONE;
+}
+
 /* returns: false: it is dropped, and counted. */
 static bool find_origin(struct receiver *receiver, struct datagram *datagram,
                         struct udp_origin *origin)
@@ -176,7 +193,7 @@ static bool find_origin(struct receiver *receiver, struct datagram *datagram,
         wrong = take_header(receiver, datagram, origin);
         if (wrong)
             refuse_header(receiver, datagram, wrong);
-        return !wrong;
+        return !wrong && is_header_welcome(receiver, datagram, origin);
     default:
         refuse(receiver, REASON_NOT_ALLOWED, &datagram->peer, NULL, NULL);
         return false;

@@ -26,6 +26,13 @@ static const struct addr *target_of(const struct udp_session *session)
                                   addr_family(&session->client));
 }
 
+struct proxyproto udp_origin_header(const struct udp_origin *origin)
+{
+    return (struct proxyproto){ .tlvs_at = origin->tlvs_at,
+                                .length = origin->header_len,
+                                .is_local = !origin->is_named };
+}
+
 static bool is_health_check(const struct udp_session *session)
 {
     return !session->is_named && !session->admitted.is_direct;
@@ -38,6 +45,7 @@ static struct report_session facts_of(const struct udp_session *session, const c
         .client = &session->client,
         .target = target_of(session),
         .is_health_check = is_health_check(session),
+        .notes = session->notes,
         .is_direct = session->admitted.is_direct,
         .since_us = session->since_us,
         .bytes_in = session->bytes_in,
@@ -222,6 +230,14 @@ static void begin(struct udp_session *session)
     report_connected(session->receiver->listener, &facts);
 }
 
+static void take_notes(struct udp_session *session, const struct udp_origin *origin)
+{
+    const struct proxyproto header = udp_origin_header(origin);
+
+    if (origin->header)
+        session->notes = listener_take_notes(session->receiver->listener, origin->header, &header);
+}
+
 enum reason udp_session_start(struct receiver *receiver, const struct udp_origin *origin,
                               const struct addr *peer, struct udp_session **out, int *error)
 {
@@ -249,6 +265,7 @@ enum reason udp_session_start(struct receiver *receiver, const struct udp_origin
     }
     const struct worker_spec *spec = receiver->listener->worker->spec;
     counters_note_descriptor(spec->counters, spec->worker_id, session->fd);
+    take_notes(session, origin);
     begin(session);
     *out = session;
     return REASON_NONE;
@@ -265,6 +282,7 @@ void udp_session_end(struct udp_session *session, const char *end)
     udp_table_remove(session->receiver->table, session);
     report_disconnected(listener, &facts);
     admission_leave(&listener->admission, &session->admitted);
+    free(session->notes);
     free(session);
     roster_remove_udp(listener->worker);
 }

@@ -78,11 +78,21 @@ static enum session_state ended_early(struct session *session)
     return SESSION_CLOSED;
 }
 
-static enum session_state judge_header(struct session *session, const struct proxyproto *header)
+/* bytes: of the header, which are not needed afterwards. */
+static enum reason look_at_header(struct session *session, const struct proxyproto *header,
+                                  const uint8_t *bytes)
 {
     session->is_health_check = header->is_local;
     if (header->is_local)
         count_health_check(session);
+    else
+        session->client = header->client; /* for the line of a refusal */
+    session->notes = listener_take_notes(session->listener, bytes, header);
+    return listener_judge_header(session->listener, bytes, header);
+}
+
+static enum session_state judge_header(struct session *session, const struct proxyproto *header)
+{
     return judge_client(session, header->is_local ? &session->peer : &header->client,
                         !header->is_local);
 }
@@ -136,12 +146,16 @@ static void ask_for_more(const struct session *session)
 static enum session_state judge(struct session *session, const uint8_t *bytes, size_t len)
 {
     struct proxyproto header;
+    enum reason reason;
 
     switch (proxyproto_parse(bytes, len, &header)) {
     case PROXYPROTO_BAD:
         return bad_header(session, REASON_BAD_HEADER, header.reason,
                           proxyproto_diagnose(bytes, len));
     case PROXYPROTO_OK:
+        reason = look_at_header(session, &header, bytes);
+        if (reason != REASON_NONE)
+            return not_admitted(session, reason);
         if (keep_payload(session, bytes + header.length, len - header.length) < 0)
             return out_of_memory(session);
         if (header.length == len)

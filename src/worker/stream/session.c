@@ -134,6 +134,7 @@ static void session_free(struct session *session)
     hang_up(session, session->target_fd);
     hang_up(session, session->peer_fd);
     free(session->header);
+    free(session->notes);
     admission_leave(&session->listener->admission, &session->admitted);
     roster_remove(worker, session);
     free(session);
@@ -181,6 +182,7 @@ struct report_session session_facts(const struct session *session)
         .client = &session->client,
         .target = listener_config_target(session->listener->config, addr_family(&session->client)),
         .is_health_check = session->is_health_check,
+        .notes = session->notes,
         .is_direct = session->admitted.is_direct,
         .since_us = session->since_us,
         .bytes_in = session->up.bytes,

@@ -19,6 +19,7 @@
 #include <sys/queue.h>
 
 #include "mmproxy/net/datagram.h"
+#include "mmproxy/proxyproto/proxyproto.h"
 #include "mmproxy/worker/admission.h"
 #include "mmproxy/worker/deadline.h"
 
@@ -36,21 +37,28 @@ struct udp_session {
     struct deadline idle;           /* in the receiver's queue: the head is silent longest */
     struct admitted admitted;
     struct addr client;
-    struct addr peer;  /* where the latest datagram came from, and replies go to */
-    struct addr local; /* the address that it was sent to, and replies leave from */
-    struct addr proxy; /* spp: what the header says besides the client */
-    uint64_t since_us; /* monotonic: when it started */
-    uint64_t bytes_in; /* payload to the target */
+    struct addr peer;    /* where the latest datagram came from, and replies go to */
+    struct addr local;   /* the address that it was sent to, and replies leave from */
+    struct addr proxy;   /* spp: what the header says besides the client */
+    struct notes *notes; /* owned; NULL: none */
+    uint64_t since_us;   /* monotonic: when it started */
+    uint64_t bytes_in;   /* payload to the target */
     uint64_t bytes_out;
 };
 
 /* What a datagram says of where it comes from. */
 struct udp_origin {
     struct addr client;
-    struct addr proxy; /* spp; else not set */
-    bool is_named;     /* the header names the client; else the client is the peer */
-    bool is_direct;    /* there was no header: the peer's address says that it sends none */
+    struct addr proxy;     /* spp; else not set */
+    bool is_named;         /* the header names the client; else the client is the peer */
+    const uint8_t *header; /* a v2 header's bytes; NULL: there is none */
+    size_t tlvs_at;        /* as in struct proxyproto */
+    size_t header_len;
+    bool is_direct; /* there was no header: the peer's address says that it sends none */
 };
+
+/* What the functions of proxyproto need to know of its header, where there is one. */
+struct proxyproto udp_origin_header(const struct udp_origin *origin);
 
 /* The address and port that the session is found by: the client's, or the peer's (first). */
 const struct addr *udp_session_key(const struct udp_session *session);

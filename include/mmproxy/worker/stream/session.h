@@ -67,10 +67,11 @@ struct session {
     uint8_t *header; /* a header that did not come in one piece, or the payload behind it */
     uint32_t header_len;
     uint32_t header_size;
-    uint64_t since_us; /* monotonic: when CONNECT began; from RELAY on: when it was connected */
-    struct pump up;    /* peer to target */
-    struct pump down;  /* target to peer */
-    const char *end;   /* how it ended, for the log; static */
+    struct notes *notes; /* owned; NULL: none */
+    uint64_t since_us;   /* monotonic: when CONNECT began; from RELAY on: when it was connected */
+    struct pump up;      /* peer to target */
+    struct pump down;    /* target to peer */
+    const char *end;     /* how it ended, for the log; static */
 };
 
 /*

@@ -140,8 +140,9 @@ static size_t make_items(struct nested *items, uint32_t *seed)
 
     for (size_t i = 0; i < n; i++) {
         unsigned len = 24 + next_random(seed) % 9;
-        uint8_t bytes[4] = { 192, 0, 2,
-                             (uint8_t)(next_random(seed) & (len == 24 ? 0 : 0xff << (32 - len))) };
+        uint8_t bytes[4] = {
+            192, 0, 2, (uint8_t)(next_random(seed) & (len == 24 ? 0U : 0xffU << (32 - len)))
+        };
 
         items[i] = (struct nested){ .prefix.len = len };
         addr_from_bytes(&items[i].prefix.addr, AF_INET, bytes, 0);

@@ -34,6 +34,7 @@ static enum session_state connected(struct session *session, size_t sent)
     session->up.delays = true;
     session->lacks_keepalive = session->listener->config->keepalive_s > 0;
     session->up.bytes = sent;
+    counters_add(session->listener->counters, COUNT_BYTES_IN, sent);
     if (sent < session->header_len &&
         pump_prime(&session->up, session->header + sent, session->header_len - sent) < 0)
         return connect_failed(session, -ENOMEM);

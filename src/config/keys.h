@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * keys: the tables of everything that can be written, one row a key. They are the only place
- * that knows names, types, ranges and defaults: the file, the command line, suggestions and
- * the manual's test all read them.
+ * keys: the tables of everything that can be written, one row a key, and the reading of a group by
+ * its table: unknown keys and values out of range are reported here. The tables are the only place
+ * that knows names, types, ranges and defaults: the file, the command line, suggestions and the
+ * manual's test all read them.
  */
 #ifndef CONFIG_KEYS_H
 #define CONFIG_KEYS_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * preflight: is the return path there, does every target answer? Asked after each load by a
- * process of its own, since the answers take time and traffic must not wait for them. Targets
- * that fail are asked again until they answer, and so are those that sessions can't reach.
+ * preflight: is the return path there, does every target answer, when is that asked again, and
+ * which ports close meanwhile (close_when_down)? Asked after each load by a process of its own,
+ * since the answers take time and traffic must not wait for them. Targets that fail are asked again
+ * until they answer, and so are those that sessions can't reach.
  */
 #ifndef MMPROXY_SUPERVISOR_PREFLIGHT_H
 #define MMPROXY_SUPERVISOR_PREFLIGHT_H

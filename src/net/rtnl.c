@@ -365,6 +365,11 @@ static int change_route(struct rtnl *rtnl, const struct rtnl_route *route, uint1
     mnl_attr_put_u32(msg, RTA_OIF, route->oif);
     if (route->metric != 0)
         mnl_attr_put_u32(msg, RTA_PRIORITY, route->metric);
+    if (route->congestion) {
+        struct nlattr *metrics = mnl_attr_nest_start(msg, RTA_METRICS);
+        mnl_attr_put_strz(msg, RTAX_CC_ALGO, route->congestion);
+        mnl_attr_nest_end(msg, metrics);
+    }
     return talk(rtnl, msg, NULL, NULL);
 }
 

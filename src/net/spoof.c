@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "mmproxy/net/congestion.h"
 #include "mmproxy/net/sock.h"
 
 static int set_identity(int fd, const struct spoof *spoof)
@@ -60,6 +61,8 @@ static int connect_from(int fd, const struct spoof *spoof, bool preserve_port, b
         return err;
     if (spoof->sends_at_once)
         sock_acknowledge_late(fd);
+    if (spoof->avoids_pacing)
+        congestion_avoid_pacing(fd);
 
     err = spoof_finish(fd, &spoof->target);
     /*

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
+#include "mmproxy/net/congestion.h"
 #include "mmproxy/net/datagram.h"
 #include "mmproxy/net/loopmem.h"
 #include "mmproxy/net/sock.h"
@@ -281,6 +282,7 @@ static void open_watchers(struct worker *worker)
 static int worker_open(struct worker *worker, const struct worker_spec *spec)
 {
     worker->spec = spec;
+    worker->is_paced = congestion_is_paced();
     LIST_INIT(&worker->sessions);
     loopmem_open();
     worker->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);

@@ -66,6 +66,7 @@ def plain_net():
 def origin(plain_net):
     """Without a return path, but for the empty tables that iptables makes once and leaves."""
     routing.create_mangle(plain_net.origin)
+    routing.stop_pacing(plain_net.origin)
     return plain_net.origin
 
 

@@ -50,6 +50,7 @@ SILENT = set(REFLECT.values())
 
 @pytest.fixture
 def origin(plain_net):
+    routing.stop_pacing(plain_net.origin)
     return plain_net.origin
 
 

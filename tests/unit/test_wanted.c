@@ -210,6 +210,27 @@ static void a_host_without_ipv6_is_asked_for_nothing_of_it(void **state)
     wanted_close(&wanted);
 }
 
+static void a_host_that_paces_does_not_pace_what_comes_back(void **state)
+{
+    struct wanted_host host = { .is_paced = true };
+    struct listener_config listener = support_listener(RETURN_PATH_LOOPBACK, L4, NULL, 123, 100);
+    struct wanted wanted = { 0 };
+    char command[WANTED_COMMAND_MAX];
+
+    (void)state;
+    add(&wanted, &listener, 1, &host);
+    assert_string_equal(wanted_command(&wanted.items[1], command),
+                        "ip route add local 0.0.0.0/0 dev lo table 100 congctl reno");
+    assert_string_equal(wanted_undo(&wanted.items[1], command),
+                        "ip route del local 0.0.0.0/0 dev lo table 100");
+
+    /* The need is the same: a route without it will do. */
+    host.is_paced = false;
+    add(&wanted, &listener, 1, &host);
+    assert_int_equal(wanted.n_items, 2);
+    wanted_close(&wanted);
+}
+
 static void without_an_outbound_interface_there_is_no_route_localnet(void **state)
 {
     struct wanted_host host = { .has_ipv6 = true };
@@ -299,6 +320,7 @@ int main(void)
         cmocka_unit_test(an_item_is_a_line_of_a_file_and_comes_back_equal),
         cmocka_unit_test(lines_that_are_no_item),
         cmocka_unit_test(a_host_without_ipv6_is_asked_for_nothing_of_it),
+        cmocka_unit_test(a_host_that_paces_does_not_pace_what_comes_back),
         cmocka_unit_test(without_an_outbound_interface_there_is_no_route_localnet),
         cmocka_unit_test(the_dot_in_a_vlan_is_written_as_sysctl_wants_it),
         cmocka_unit_test(each_item_has_the_command_that_takes_it_down),

@@ -65,6 +65,7 @@ struct rtnl_route {
     uint8_t gateway[16];
     sa_family_t gateway_family;
     uint8_t dst[16];
+    const char *congestion; /* to be added with that congestion control, or NULL; never told */
 };
 
 /* All zero is empty; items owned, see rtnl_rules_close. */

@@ -6,8 +6,8 @@
 #include "mmproxy/net/spoof.h"
 
 /*
- * A UDP socket that is bound to the source, with the same fallback for its port; sends_at_once
- * does not matter. Several may have one source: the latest gets what comes for it.
+ * A UDP socket that is bound to the source, with the same fallback for its port; avoids_pacing and
+ * sends_at_once do not matter. Several may have one source: the latest gets what comes for it.
  * is_connected: to the target; else errors are told by spoof_datagram_error.
  * returns: a non-blocking descriptor (caller owns it) or -errno.
  */

@@ -68,6 +68,7 @@ struct worker {
     struct udp_table *udp_table;             /* the same */
     LIST_HEAD(, session) sessions;           /* over TCP */
     unsigned n_sessions;                     /* all */
+    bool is_paced;                           /* TCP, by default: see congestion.h */
     bool has_ports_alone;                    /* from SERVE to DRAIN or STOP */
     bool is_left_alone;                      /* the end of the supervisor is no news */
     bool draining;

@@ -8,6 +8,7 @@
 
 #include "install_internal.h"
 #include "mmproxy/base/log.h"
+#include "mmproxy/net/congestion.h"
 #include "mmproxy/routing/kernel/nft.h"
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/kernel/sysctl.h"
@@ -67,6 +68,7 @@ static struct rtnl_route make_route(const struct wanted_item *item)
         .protocol = INSTALL_PROTOCOL,
         .table = item->table,
         .oif = RTNL_LO_INDEX,
+        .congestion = item->avoids_pacing ? CONGESTION_UNPACED : NULL,
     };
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "mmproxy/base/clock.h"
+#include "mmproxy/net/congestion.h"
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/managed/claims.h"
 #include "mmproxy/routing/managed/install.h"
@@ -233,6 +234,7 @@ static int collect(struct managed *managed, const struct config *const *configs,
 {
     struct wanted_host host;
     int err = survey_host(managed->rtnl, &host);
+    host.is_paced = congestion_is_paced();
 
     for (size_t i = 0; err == 0 && i < n_configs; i++) {
         if (configs[i]->routing == ROUTING_MANAGED)

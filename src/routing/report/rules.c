@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "mmproxy/net/congestion.h"
 #include "mmproxy/routing/kernel/survey.h"
 
 /* What systemd-networkd has no setting for is told in comments, so the file stays valid. */
@@ -39,8 +40,10 @@ static void print_networkd_item(FILE *out, const struct wanted_item *item)
         fprintf(out, "Table=%u\nPriority=%d\n", item->table, WANTED_RULE_PRIORITY);
     }
     if (item->kind == WANTED_ROUTE)
-        fprintf(out, "\n[Route]\nType=local\nDestination=%s\nTable=%u\n",
-                item->family == AF_INET6 ? "::/0" : "0.0.0.0/0", item->table);
+        fprintf(out, "\n[Route]\nType=local\nDestination=%s\nTable=%u\n%s",
+                item->family == AF_INET6 ? "::/0" : "0.0.0.0/0", item->table,
+                item->avoids_pacing ? "TCPCongestionControlAlgorithm=" CONGESTION_UNPACED "\n"
+                                    : "");
 }
 
 static void print_networkd(FILE *out, const struct wanted *wanted)
@@ -114,6 +117,7 @@ int rules_print(FILE *out, const struct config *config, enum rules_form form)
 
     if (err == 0) {
         host.has_ipv6 = true;
+        host.is_paced = congestion_is_paced();
         err = wanted_add(&wanted, config, &host);
     }
     if (err == 0)

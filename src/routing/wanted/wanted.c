@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "mmproxy/base/shell.h"
+#include "mmproxy/net/congestion.h"
 
 /* The most that one listener needs for one family: save, restore, rule, route, two sysctls. */
 enum { PER_FAMILY_MAX = 6, TABLE_NAME_MAX = 96 };
@@ -180,6 +181,7 @@ static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
     out[n++] = item;
     item.mark = 0;
     item.kind = WANTED_ROUTE;
+    item.avoids_pacing = host->is_paced;
     out[n++] = item;
     n += sysctls_of(out + n, listener, target, host);
     assert(n <= PER_FAMILY_MAX);
@@ -380,7 +382,10 @@ const char *wanted_command(const struct wanted_item *item, char buf[WANTED_COMMA
     case WANTED_RULE:
         return format_rule(item, "add", buf);
     case WANTED_ROUTE:
-        return format_route(item, "add", buf);
+        format_route(item, "add", buf);
+        if (item->avoids_pacing)
+            strcat(buf, " congctl " CONGESTION_UNPACED);
+        return buf;
     case WANTED_SYSCTL:
         break;
     }

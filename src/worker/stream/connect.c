@@ -25,6 +25,14 @@ static enum session_state connect_failed(struct session *session, int err)
     return SESSION_CLOSED;
 }
 
+/* The kernel paces for a network; there is none on the way to a target on this host. */
+static bool avoids_pacing(const struct session *session)
+{
+    const struct worker *worker = session->listener->worker;
+
+    return worker->is_paced && locals_contain(worker->locals, target_of(session));
+}
+
 /* sent: how much of what came with the header is on its way already. */
 static enum session_state connected(struct session *session, size_t sent)
 {
@@ -62,6 +70,7 @@ static enum session_state start_connecting(struct session *session)
         .target = *target_of(session),
         .mark = listener_config_socket_mark(config),
         .preserve_port = config->preserve_client_port,
+        .avoids_pacing = avoids_pacing(session),
         .sends_at_once = session->header_len > 0,
     };
     bool is_connected;

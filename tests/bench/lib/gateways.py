@@ -91,6 +91,8 @@ class Direct(Gateway):
 
 
 class Mmproxy(Gateway):
+    ready_line = "Remember to set"
+
     def __init__(self, name, binary, preserve_port=False):
         port = "preserve" if preserve_port else "any"
         super().__init__(name, f"workers = {WORKERS}, client_port = \"{port}\"")
@@ -100,7 +102,7 @@ class Mmproxy(Gateway):
 
     def _is_ready(self, process, setup):
         """The process that tries the target once after the start has come and gone, too."""
-        return ("Remember to set" in process.said() and super()._is_ready(process, setup)
+        return (self.ready_line in process.said() and super()._is_ready(process, setup)
                 and len(host.tree(process.pid)) == self.processes())
 
     def command(self, setup):
@@ -157,6 +159,22 @@ class Scraped(Mmproxy):
             finally:
                 connection.close()
             time.sleep(SCRAPE_EVERY_S)
+
+
+class Managed(Mmproxy):
+    """With a return path of its own, and so with its own congestion control on it."""
+    ready_line = " serves, "
+
+    def __init__(self, name, binary):
+        super().__init__(name, binary)
+        self.what += ", routing = \"managed\""
+
+    def settings(self):
+        return 'routing = "managed";'
+
+    def start(self, setup):
+        host.forget_return_path()
+        return super().start(setup)
 
 
 class Haproxy(Gateway):
@@ -229,6 +247,7 @@ def all_gateways(binary, others):
         Mmproxy("mmproxy", binary),
         Mmproxy("mmproxy-port", binary, preserve_port=True),
         Scraped("mmproxy-scraped", binary),
+        Managed("mmproxy-managed", binary),
         Haproxy("haproxy", ()),
         Haproxy("haproxy-splice", ("splice-request", "splice-response")),
         Haproxy("haproxy-auto", ("splice-auto",)),

@@ -87,6 +87,12 @@ def enter_new_network():
         _set_sysctl(_CONGESTION, wanted_congestion)
 
 
+def forget_return_path():
+    """For a gateway that brings its own."""
+    undo = RETURN_PATH.replace(" add ", " del ").split("\n", 1)[1]
+    subprocess.run(["ip", "-batch", "-"], input=undo, text=True, check=True)
+
+
 def is_listening(port):
     """Does a TCP socket of this namespace listen on that port?"""
     wanted = f":{port:04X} 00000000:0000 0A "

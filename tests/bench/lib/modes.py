@@ -22,6 +22,9 @@ class Figure:
 CPU_GB = Figure("cpu", "gateway CPU s/GB", 3)
 CPU_TRIP = Figure("cpu", "gateway CPU s/100 k", 3)
 CPU_SESSION = Figure("cpu", "gateway CPU s/10 k", 3)
+ALL_GB = Figure("all_cpu", "all CPU s/GB", 3)
+ALL_TRIP = Figure("all_cpu", "all CPU s/100 k", 3)
+ALL_SESSION = Figure("all_cpu", "all CPU s/10 k", 3)
 SEGMENTS = Figure("segments", "TCP segments a session", 1, is_compared=False)
 LATENCIES = tuple(Figure(key, f"{title} µs", 0, is_compared=key != "p50")
                   for key, title in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9")))
@@ -72,33 +75,37 @@ class Bulk(Timed):
     def __init__(self, direction, title, connections):
         super().__init__(f"{direction}-{connections}",
                          f"{title}, {connections} connection{'s' if connections > 1 else ''}",
-                         (Figure("rate", "Gbit/s", 1, True), CPU_GB), direction, connections)
+                         (Figure("rate", "Gbit/s", 1, True), CPU_GB, ALL_GB), direction, connections,
+                         ALL[:2] + ("mmproxy-managed",) + ALL[2:])
 
     def per_unit(self, raw):
         gigabytes = (raw["bytes_up"] + raw["bytes_down"]) / 1e9
-        return {"rate": gigabytes * 8 / raw["seconds"], "cpu": raw["cpu"] / gigabytes}
+        return {"rate": gigabytes * 8 / raw["seconds"], "cpu": raw["cpu"] / gigabytes,
+                "all_cpu": raw["all_cpu"] / gigabytes}
 
 
 class Echo(Timed):
     def __init__(self, connections, name="", title="", gateways=ALL):
         super().__init__(f"echo-{connections}{name}", f"Ping-pong of 64 bytes, {connections} "
                          f"connection{'s' if connections > 1 else ''}{title}",
-                         (Figure("rate", "k trips/s", 1, True), CPU_TRIP, *LATENCIES),
+                         (Figure("rate", "k trips/s", 1, True), CPU_TRIP, ALL_TRIP, *LATENCIES),
                          "echo", connections, gateways)
 
     def per_unit(self, raw):
         return {"rate": raw["operations"] / raw["seconds"] / 1e3,
-                "cpu": raw["cpu"] / raw["operations"] * 1e5}
+                "cpu": raw["cpu"] / raw["operations"] * 1e5,
+                "all_cpu": raw["all_cpu"] / raw["operations"] * 1e5}
 
 
 class Once(Timed):
     def __init__(self, name, title, gateways, **setup):
-        super().__init__(name, title, (Figure("rate", "k sessions/s", 2, True), CPU_SESSION,
+        super().__init__(name, title, (Figure("rate", "k sessions/s", 2, True), CPU_SESSION, ALL_SESSION,
                                        *LATENCIES[:2], SEGMENTS), "once", 32, gateways, **setup)
 
     def per_unit(self, raw):
         return {"rate": raw["operations"] / raw["seconds"] / 1e3,
                 "cpu": raw["cpu"] / raw["operations"] * 1e4,
+                "all_cpu": raw["all_cpu"] / raw["operations"] * 1e4,
                 "segments": raw["segments"] / raw["operations"]}
 
 

@@ -105,7 +105,7 @@ def timed(tools, gateway, work, setup, **options):
         figures["segments"] = host.segments_sent() - segments
         figures["cpu"] = host.cpu_seconds(pids) - cpu
         figures["load_cpu"] = host.cpu_seconds(load) - own
-        busy = host.busy_seconds() - busy
+        busy = figures["all_cpu"] = host.busy_seconds() - busy
         figures["foreign"] = max(0.0, busy - figures["cpu"] - figures["load_cpu"])
         if set(pids_of(process)) != set(pids):
             raise host.Failure(f"{gateway.name}: processes came or went: {process.said()[-300:]}")

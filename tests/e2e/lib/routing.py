@@ -69,6 +69,11 @@ def shell(namespace, commands):
     namespace.run("sh", "-e", input=commands)
 
 
+def stop_pacing(namespace):
+    """Where TCP paces by default, routes are printed and made with a word more."""
+    namespace.sysctl("net.ipv4.tcp_congestion_control", "reno")
+
+
 class Managed:
     """The tool that keeps a return path up."""
 

@@ -43,6 +43,7 @@ struct wanted_item {
     char sysctl[WANTED_SYSCTL_MAX]; /* as sysctl(8) writes it, '/' for a '.' in a name */
     struct addr source;             /* WANTED_MARK_REPLIES: the target; else not set */
     bool is_udp;                    /* the same: its protocol; else false */
+    bool avoids_pacing; /* WANTED_ROUTE: a hint, no part of the need, see congestion.h */
 };
 
 /* What comes back from a target: which rules apply to it? */
@@ -64,6 +65,7 @@ struct wanted {
 /* What the wanted state depends on besides the configuration. */
 struct wanted_host {
     bool has_ipv6;
+    bool is_paced; /* its TCP, by default; false for reports: any algorithm will do there */
     char outbound_v4[IF_NAMESIZE]; /* where IPv4 replies would leave; "" without such a route */
 };
 

@@ -240,6 +240,22 @@ stream {{
         return ["/usr/sbin/nginx", "-c", path, "-p", setup.directory, "-e", "stderr"]
 
 
+class GoMmproxy(Gateway):
+    """The other mmproxy that Debian has; it always asks for the client's port."""
+
+    def __init__(self):
+        super().__init__("go-mmproxy", f"GOMAXPROCS={WORKERS}, the client's port")
+
+    def processes(self):
+        return 1
+
+    def command(self, setup):
+        allowed = setup.write_prefixes()
+        setup.env["GOMAXPROCS"] = str(WORKERS)
+        return ["/usr/bin/go-mmproxy", "-l", self.to(setup), "-4", TARGET, "-6", "[::1]:7000",
+                "-allowed-subnets", allowed, "-v", "0"]
+
+
 def all_gateways(binary, others):
     """By name. others: [(name, path)] of further builds of mmproxy."""
     gateways = [
@@ -252,6 +268,7 @@ def all_gateways(binary, others):
         Haproxy("haproxy-splice", ("splice-request", "splice-response")),
         Haproxy("haproxy-auto", ("splice-auto",)),
         Nginx(),
+        GoMmproxy(),
         *(Mmproxy(name, path) for name, path in others),
     ]
     return {gateway.name: gateway for gateway in gateways}

@@ -76,7 +76,7 @@ class Bulk(Timed):
         super().__init__(f"{direction}-{connections}",
                          f"{title}, {connections} connection{'s' if connections > 1 else ''}",
                          (Figure("rate", "Gbit/s", 1, True), CPU_GB, ALL_GB), direction, connections,
-                         ALL[:2] + ("mmproxy-managed",) + ALL[2:])
+                         ALL[:2] + ("mmproxy-managed",) + ALL[2:] + ("go-mmproxy",))
 
     def per_unit(self, raw):
         gigabytes = (raw["bytes_up"] + raw["bytes_down"]) / 1e9
@@ -85,7 +85,7 @@ class Bulk(Timed):
 
 
 class Echo(Timed):
-    def __init__(self, connections, name="", title="", gateways=ALL):
+    def __init__(self, connections, name="", title="", gateways=ALL + ("go-mmproxy",)):
         super().__init__(f"echo-{connections}{name}", f"Ping-pong of 64 bytes, {connections} "
                          f"connection{'s' if connections > 1 else ''}{title}",
                          (Figure("rate", "k trips/s", 1, True), CPU_TRIP, ALL_TRIP, *LATENCIES),
@@ -111,7 +111,7 @@ class Once(Timed):
 
 class Calls(Mode):
     """System calls of a session of "once", counted: hardly any noise, whatever else runs."""
-    gateways = ("mmproxy", "mmproxy-port", "haproxy", "nginx")
+    gateways = ("mmproxy", "mmproxy-port", "haproxy", "nginx", "go-mmproxy")
     GROUPS = {"options": ("setsockopt", "getsockopt", "ioctl", "fcntl"),
               "receive": ("recvfrom", "recvmsg", "readv", "read"),
               "send": ("sendto", "sendmsg", "writev", "write"),
@@ -182,7 +182,7 @@ class Startup(Mode):
 
 SESSIONS = "Connect, request, close, 32 at a time"
 SCRAPED = ("mmproxy", "mmproxy-scraped")
-WITH_PORT = ALL[:2] + ("mmproxy-port",) + ALL[2:]
+WITH_PORT = ALL[:2] + ("mmproxy-port",) + ALL[2:] + ("go-mmproxy",)
 
 MODES = [
     *(Bulk(direction, title, n)

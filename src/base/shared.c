@@ -50,6 +50,13 @@ void *shared_new(size_t size)
     return memory;
 }
 
+void *shared_map(int fd, size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
 void shared_free(void *memory, size_t size)
 {
     if (memory)

@@ -15,7 +15,7 @@
 enum { OPTION_VERSION = 256, OPTION_CHECK, OPTION_RULES, OPTION_RETURN_PATH };
 
 /* With a leading colon, getopt returns ':' for a missing argument and '?' for an unknown option. */
-static const char letters[] = "+:a:c:hl:m:nqt:v4:6:NP";
+static const char letters[] = "+:a:c:hl:m:np:qt:v4:6:NP";
 
 static const struct option options[] = {
     { "config", required_argument, NULL, 'c' },
@@ -29,6 +29,7 @@ static const struct option options[] = {
     { "target-v6", required_argument, NULL, '6' },
     { "mark", required_argument, NULL, 'm' },
     { "table", required_argument, NULL, 't' },
+    { "protocol", required_argument, NULL, 'p' },
     { "return-path", required_argument, NULL, OPTION_RETURN_PATH },
     { "force-real-client-port", no_argument, NULL, 'P' },
     { "quiet", no_argument, NULL, 'q' },
@@ -176,6 +177,8 @@ static const char **argument_of(struct cmdline *out, int option)
         return &out->mark;
     case 't':
         return &out->table;
+    case 'p':
+        return &out->protocol;
     case OPTION_RETURN_PATH:
         return &out->return_path;
     default:
@@ -236,6 +239,8 @@ static const char *refining_option(const struct cmdline *cmdline)
         return "--table";
     if (cmdline->return_path)
         return "--return-path";
+    if (cmdline->protocol)
+        return "--protocol";
     return cmdline->force_real_client_port ? "--force-real-client-port" : NULL;
 }
 

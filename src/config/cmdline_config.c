@@ -138,7 +138,8 @@ static void check_listener(struct assembly *assembly)
 static void take_options(struct assembly *assembly)
 {
     const struct cmdline *cmdline = assembly->cmdline;
-    const char *return_path = cmdline->return_path ? cmdline->return_path : "connmark";
+    struct listener_config *config = &assembly->draft.config;
+    const char *return_path = cmdline->return_path;
 
     draft_read_defaults(&assembly->draft, NULL, &assembly->mistakes);
     if (cmdline->allowed_path[0] == '\0')
@@ -149,8 +150,13 @@ static void take_options(struct assembly *assembly)
     take_target(assembly, "--target-v6", "target_v6", cmdline->target_v6);
     take_key(assembly, "--mark", "mark", cmdline->mark);
     take_key(assembly, "--table", "table", cmdline->table);
+    take_key(assembly, "--protocol", "protocol", cmdline->protocol);
+    if (!return_path)
+        return_path = config->protocol == PROTOCOL_UDP ? "auto" : "connmark";
     take_key(assembly, "--return-path", "return_path", return_path);
-    assembly->draft.config.preserve_client_port = cmdline->force_real_client_port;
+    config->preserve_client_port =
+        cmdline->force_real_client_port || config->protocol == PROTOCOL_UDP;
+    draft_resolve_idle_timeout(&assembly->draft);
     if (assembly->mistakes.n_errors == 0)
         check_listener(assembly);
     draft_resolve_return_path(&assembly->draft.config);

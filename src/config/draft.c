@@ -134,16 +134,25 @@ static void need_key(const struct draft *draft, const char *key, struct mistakes
         mistakes_error(mistakes, draft->line, "this listener needs the key \"%s\"", key);
 }
 
-/* A session of UDP has no end but silence. */
-static void resolve_idle_timeout(struct draft *draft, struct mistakes *mistakes)
+void draft_resolve_idle_timeout(struct draft *draft)
+{
+    if (draft->config.protocol == PROTOCOL_UDP && !is_written(draft, "idle_timeout"))
+        draft->config.idle_timeout_ms = DRAFT_UDP_IDLE_MS;
+}
+
+/* What is special about UDP. */
+static void check_udp(const struct draft *draft, struct mistakes *mistakes)
 {
     if (draft->config.protocol != PROTOCOL_UDP)
         return;
-    if (!is_written(draft, "idle_timeout"))
-        draft->config.idle_timeout_ms = DRAFT_UDP_IDLE_MS;
-    else if (draft->config.idle_timeout_ms == 0 && !draft_is_bad(draft, "idle_timeout"))
+    if (draft->config.idle_timeout_ms == 0 && !draft_is_bad(draft, "idle_timeout"))
         mistakes_error(mistakes, draft_line_of(draft, "idle_timeout"),
                        "\"idle_timeout\" can't be 0 for UDP: its sessions would never end");
+    if (draft->config.udp_header == UDP_HEADER_FIRST)
+        mistakes_warn(
+            mistakes, draft_line_of(draft, "udp_header"),
+            "with udp_header \"first\" a client can claim any address, by a datagram that "
+            "begins with a header of its own: not for services that trust it");
 }
 
 static void check_endpoints(const struct draft *draft, struct mistakes *mistakes)
@@ -173,7 +182,8 @@ void draft_read(struct draft *draft, const struct draft *defaults, const config_
     if (!is_written(draft, "target_v4") && !is_written(draft, "target_v6"))
         mistakes_error(mistakes, draft->line,
                        "this listener needs a target: the key \"target_v4\" or \"target_v6\"");
-    resolve_idle_timeout(draft, mistakes);
+    draft_resolve_idle_timeout(draft);
+    check_udp(draft, mistakes);
     check_endpoints(draft, mistakes);
     draft_resolve_return_path(&draft->config);
 }

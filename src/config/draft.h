@@ -45,6 +45,9 @@ unsigned draft_line_of(const struct draft *draft, const char *key);
 bool draft_is_bad(const struct draft *draft, const char *key);
 
 /* Decides what "auto" means for this listener's targets. */
+/* A session of UDP has no end but silence: its default is not that of TCP. */
+void draft_resolve_idle_timeout(struct draft *draft);
+
 void draft_resolve_return_path(struct listener_config *listener);
 
 #endif

@@ -148,6 +148,9 @@ static const struct filter_line udp_lines[] = {
       OPTION(IPPROTO_IP, IP_RECVERR) },
     { .call = "setsockopt", .why = "the same", OPTION(IPPROTO_IPV6, IPV6_RECVERR) },
     { .call = "getsockname", .why = "an orphan frees a UDP port: of which family?" },
+    { .call = "setsockopt",
+      .why = "... and it leaves its group",
+      OPTION(SOL_SOCKET, SO_REUSEPORT) },
 };
 
 struct filter_table filter_worker_calls(void)

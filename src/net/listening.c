@@ -55,19 +55,22 @@ static int add_socket(const struct nlmsghdr *msg, void *context)
     return MNL_CB_OK;
 }
 
-static int read_family(struct mnl_socket *socket, uint8_t family, struct list *list)
+static int read_family(struct mnl_socket *socket, uint8_t protocol, uint8_t family,
+                       struct list *list)
 {
     _Alignas(struct nlmsghdr) char buffer[BUFFER_SIZE];
     struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
     struct inet_diag_req_v2 *wanted = mnl_nlmsg_put_extra_header(request, sizeof *wanted);
+    /* A UDP socket that is not connected is in this state; one that is, in TCP_ESTABLISHED. */
+    int state = protocol == IPPROTO_UDP ? TCP_CLOSE : TCP_LISTEN;
     int result = MNL_CB_OK;
 
     request->nlmsg_type = SOCK_DIAG_BY_FAMILY;
     request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     request->nlmsg_seq = family;
     *wanted = (struct inet_diag_req_v2){ .sdiag_family = family,
-                                         .sdiag_protocol = IPPROTO_TCP,
-                                         .idiag_states = 1U << TCP_LISTEN };
+                                         .sdiag_protocol = protocol,
+                                         .idiag_states = 1U << state };
     if (mnl_socket_sendto(socket, request, request->nlmsg_len) < 0)
         return -errno;
     while (result > MNL_CB_STOP) {
@@ -81,7 +84,7 @@ static int read_family(struct mnl_socket *socket, uint8_t family, struct list *l
     return result < 0 ? -errno : 0;
 }
 
-int listening_read(struct listening **out, size_t *n)
+static int read_all(uint8_t protocol, struct listening **out, size_t *n)
 {
     struct mnl_socket *socket = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
     struct list list = { .n = 0 };
@@ -92,9 +95,9 @@ int listening_read(struct listening **out, size_t *n)
     if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0)
         err = -errno;
     if (err == 0)
-        err = read_family(socket, AF_INET, &list);
+        err = read_family(socket, protocol, AF_INET, &list);
     if (err == 0)
-        err = read_family(socket, AF_INET6, &list);
+        err = read_family(socket, protocol, AF_INET6, &list);
     mnl_socket_close(socket);
     if (err < 0) {
         free(list.items);
@@ -103,6 +106,16 @@ int listening_read(struct listening **out, size_t *n)
     *out = list.items;
     *n = list.n;
     return 0;
+}
+
+int listening_read(struct listening **out, size_t *n)
+{
+    return read_all(IPPROTO_TCP, out, n);
+}
+
+int listening_read_udp(struct listening **out, size_t *n)
+{
+    return read_all(IPPROTO_UDP, out, n);
 }
 
 static bool is_wildcard(const struct addr *addr)

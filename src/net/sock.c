@@ -116,30 +116,41 @@ int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s,
     return fd;
 }
 
-static int set_up_receiver(int fd, const struct addr *addr)
+static int set_up_receiver(int fd, const struct addr *addr, enum sock_beside beside)
+{
+    int err = sock_set(fd, SOL_SOCKET, SO_REUSEPORT, beside == SOCK_IN_GROUP);
+    /* Sessions of clients with this port, and sockets that sock_free_port was for, have it too. */
+    if (err == 0 && beside != SOCK_ALONE)
+        err = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (err == 0 && addr_family(addr) == AF_INET6)
+        err = sock_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (err == 0)
+        err = sock_tell_local(fd, addr);
+    if (err == 0 && bind(fd, &addr->sa, addr_len(addr)) < 0)
+        err = -errno;
+    if (err == 0)
+        err = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+    return err < 0 ? err : sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+}
+
+int sock_tell_local(int fd, const struct addr *addr)
 {
     static const uint8_t any[16];
     bool is_v6 = addr_family(addr) == AF_INET6;
-    bool is_wildcard = memcmp(addr_bytes(addr), any, is_v6 ? 16 : 4) == 0;
 
-    int err = sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    if (err == 0 && is_v6)
-        err = sock_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-    if (err == 0 && is_wildcard)
-        err = is_v6 ? sock_set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
-                    : sock_set(fd, IPPROTO_IP, IP_PKTINFO, 1);
-    if (err == 0 && bind(fd, &addr->sa, addr_len(addr)) < 0)
-        err = -errno;
-    return err;
+    if (memcmp(addr_bytes(addr), any, is_v6 ? 16 : 4) != 0)
+        return 0;
+    return is_v6 ? sock_set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+                 : sock_set(fd, IPPROTO_IP, IP_PKTINFO, 1);
 }
 
-int sock_receive(const struct addr *addr)
+int sock_receive(const struct addr *addr, enum sock_beside beside)
 {
     int fd = socket(addr_family(addr), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
     if (fd < 0)
         return -errno;
 
-    int err = set_up_receiver(fd, addr);
+    int err = set_up_receiver(fd, addr, beside);
     if (err < 0) {
         close(fd);
         return err;
@@ -147,7 +158,10 @@ int sock_receive(const struct addr *addr)
     return fd;
 }
 
-/* A UDP socket that is connected gets nothing from other addresses. No program uses this port. */
+/*
+ * A UDP socket that is connected gets nothing from other addresses. No program uses this port. It
+ * leaves its group: the members of a new one are counted without it.
+ */
 static void turn_away(int fd, const struct addr *own)
 {
     static const uint8_t loopback[16] = { [15] = 1 };
@@ -157,6 +171,8 @@ static void turn_away(int fd, const struct addr *own)
 
     addr_from_bytes(&discard, family, family == AF_INET ? loopback_v4 : loopback, DISCARD_PORT);
     (void)connect(fd, &discard.sa, addr_len(&discard));
+    (void)sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    (void)sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 0);
 }
 
 void sock_free_port(int fd)

@@ -12,6 +12,7 @@
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
 #include "mmproxy/jail/trap.h"
+#include "mmproxy/worker/datagram/peers.h"
 
 enum {
     START_TIMEOUT_MS = 10 * 1000, /* READY takes milliseconds; who takes longer is stuck */
@@ -183,6 +184,7 @@ static int generation_open(struct generation *generation, const struct sockets *
 
     spec->config = generation->config;
     spec->generation = generation->number;
+    spec->epoch = peers_next_epoch(spec->peers);
     generation->sockets = sockets_for_workers(sockets, generation->config, &spec->n_sockets);
     if (!generation->sockets)
         return -ENOMEM;
@@ -353,7 +355,7 @@ static void process_gone(struct generation *generation, struct process *process,
         start_failed(generation, "a worker died");
     else if (generation->state == GENERATION_SERVING)
         replace(generation, process);
-    process_free(process, generation->start.spec.counters);
+    process_free(process, &generation->start);
     check_gone(generation);
 }
 

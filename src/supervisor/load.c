@@ -146,6 +146,7 @@ void load_fork(struct supervisor *supervisor)
     struct process_start template = {
         .loop = supervisor->loop,
         .spec.counters = supervisor->counters,
+        .spec.peers = supervisor->peers,
         .spec.jail = load->jail,
         .spec.leash = supervisor->leashes.end,
         .leave = supervisor->leave,

@@ -11,6 +11,7 @@
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
+#include "mmproxy/worker/datagram/peers.h"
 
 /* Until a message is sent again that the channel had no room or the system no memory for. */
 #define RETRY_S 0.05
@@ -95,6 +96,7 @@ static int start_process(struct process *process, const struct process_start *st
     struct worker_spec spec = start->spec;
     spec.worker_id = process->worker_id;
     spec.index = process->index;
+    spec.region = process->region;
     spec.channel = ends[1];
     process->pid = process_fork();
     if (process->pid == 0) {
@@ -108,7 +110,30 @@ static int start_process(struct process *process, const struct process_start *st
         return -err;
     }
     process->channel = ends[0];
+    peers_set_owner(spec.peers, process->region, process->pid);
     return 0;
+}
+
+/* Its places in what all workers share. returns: 0 or -errno. */
+static int claim(struct process *process, const struct process_start *start)
+{
+    int id = counters_claim_worker(start->spec.counters);
+    if (id < 0)
+        return id;
+    int region = peers_claim(start->spec.peers);
+    if (region < 0) {
+        counters_release_worker(start->spec.counters, (unsigned)id);
+        return region;
+    }
+    process->worker_id = (unsigned)id;
+    process->region = (unsigned)region;
+    return 0;
+}
+
+static void release(const struct process *process, const struct process_start *start)
+{
+    peers_release(start->spec.peers, process->region);
+    counters_release_worker(start->spec.counters, process->worker_id);
 }
 
 static int try_to_send(struct process *process, enum worker_message message)
@@ -143,19 +168,18 @@ int process_new(struct process **out, const struct process_start *start, unsigne
     if (!process)
         return -ENOMEM;
 
-    int id = counters_claim_worker(start->spec.counters);
-    if (id < 0) {
+    int err = claim(process, start);
+    if (err < 0) {
         free(process);
-        return id;
+        return err;
     }
-    process->worker_id = (unsigned)id;
     process->index = index;
     process->on_message = start->on_message;
     process->started_ms = clock_now_ms();
     process->due = 1;
-    int err = start_process(process, start);
+    err = start_process(process, start);
     if (err < 0) {
-        counters_release_worker(start->spec.counters, process->worker_id);
+        release(process, start);
         free(process);
         return err;
     }
@@ -175,11 +199,11 @@ void process_forget(struct process *process)
     free(process);
 }
 
-void process_free(struct process *process, struct counters *counters)
+void process_free(struct process *process, const struct process_start *start)
 {
     if (!process)
         return;
-    counters_release_worker(counters, process->worker_id);
+    release(process, start);
     process_forget(process);
 }
 

@@ -152,7 +152,7 @@ uint64_t service_watchdog_interval_ms(void)
 /* What our names in the store begin with; those of socket units are units' names. */
 #define STORE_PREFIX "mmproxy-"
 
-enum { STORE_NAME_LEN = ADDR_STRLEN + sizeof STORE_PREFIX };
+enum { STORE_NAME_LEN = ADDR_STRLEN + sizeof STORE_PREFIX "udp4294967295_" };
 
 static char **names;
 
@@ -221,12 +221,16 @@ void service_main_pid(pid_t pid)
 }
 
 /* A name for the manager's store, where a colon may not be. */
-static void store_name(enum protocol protocol, const struct addr *addr, char name[STORE_NAME_LEN])
+static void store_name(enum protocol protocol, const struct addr *addr, unsigned member,
+                       char name[STORE_NAME_LEN])
 {
     char text[ADDR_STRLEN];
 
-    (void)snprintf(name, STORE_NAME_LEN, STORE_PREFIX "%s%s",
-                   protocol == PROTOCOL_UDP ? "udp_" : "", addr_format(addr, text));
+    if (protocol == PROTOCOL_UDP)
+        (void)snprintf(name, STORE_NAME_LEN, STORE_PREFIX "udp%u_%s", member,
+                       addr_format(addr, text));
+    else
+        (void)snprintf(name, STORE_NAME_LEN, STORE_PREFIX "%s", addr_format(addr, text));
     for (char *c = name; *c; c++)
         if (*c == ':')
             *c = '_';
@@ -238,12 +242,12 @@ bool service_has_store(void)
     return getenv("FDSTORE") && service_has_manager();
 }
 
-void service_keep_socket(int fd, enum protocol protocol, const struct addr *addr)
+void service_keep_socket(int fd, enum protocol protocol, const struct addr *addr, unsigned member)
 {
     char name[STORE_NAME_LEN];
     char state[STORE_NAME_LEN + 32];
 
-    store_name(protocol, addr, name);
+    store_name(protocol, addr, member, name);
     (void)snprintf(state, sizeof state, "FDSTORE=1\nFDNAME=%s", name);
     (void)notify(state, fd, URGENT);
 }
@@ -254,12 +258,12 @@ void service_keep_leash(int fd)
         (void)notify("FDSTORE=1\nFDNAME=" STORE_PREFIX "leash", fd, URGENT);
 }
 
-void service_forget_socket(enum protocol protocol, const struct addr *addr)
+void service_forget_socket(enum protocol protocol, const struct addr *addr, unsigned member)
 {
     char name[STORE_NAME_LEN];
     char state[STORE_NAME_LEN + 32];
 
-    store_name(protocol, addr, name);
+    store_name(protocol, addr, member, name);
     (void)snprintf(state, sizeof state, "FDSTOREREMOVE=1\nFDNAME=%s", name);
     (void)notify(state, -1, URGENT);
 }

@@ -4,11 +4,16 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
+#include "mmproxy/net/listening.h"
+#include "mmproxy/net/locals.h"
 #include "mmproxy/net/sock.h"
+#include "mmproxy/net/steer.h"
 #include "mmproxy/supervisor/service.h"
 
 static bool has_address(const struct listen_socket *socket, enum protocol protocol,
@@ -35,6 +40,11 @@ static unsigned count(const struct sockets *sockets, enum protocol protocol,
     for (size_t i = 0; i < sockets->n; i++)
         n += has_address(&sockets->all[i], protocol, addr);
     return n;
+}
+
+static void forget(const struct listen_socket *socket)
+{
+    service_forget_socket(socket->protocol, &socket->addr, socket->member);
 }
 
 static struct listen_socket *append(struct sockets *sockets)
@@ -66,18 +76,24 @@ static const struct listener_config *wanted_by(const struct config *config,
     return NULL;
 }
 
+static int share(const struct listen_socket *socket, bool on)
+{
+    return socket->protocol == PROTOCOL_UDP ? sock_set(socket->fd, SOL_SOCKET, SO_REUSEADDR, on)
+                                            : sock_share_port(socket->fd, on);
+}
+
 /* Sockets on this port that config has no use for. returns: how many. */
 static unsigned share_leaving(struct sockets *sockets, const struct config *config,
-                              const struct addr *addr, bool on)
+                              enum protocol protocol, const struct addr *addr, bool on)
 {
     unsigned n = 0;
 
     for (size_t i = 0; i < sockets->n; i++) {
         const struct listen_socket *socket = &sockets->all[i];
-        if (socket->protocol != PROTOCOL_TCP || addr_family(&socket->addr) != addr_family(addr) ||
+        if (socket->protocol != protocol || addr_family(&socket->addr) != addr_family(addr) ||
             addr_port(&socket->addr) != addr_port(addr) || wanted_by(config, socket))
             continue;
-        if (sock_share_port(socket->fd, on) == 0)
+        if (share(socket, on) == 0)
             n++;
     }
     return n;
@@ -91,13 +107,68 @@ static int listen_anyway(struct sockets *sockets, const struct config *config,
                          const struct listener_config *listener, const struct addr *addr)
 {
     int fd = sock_listen(addr, listener->backlog, listener->keepalive_s, false);
-    if (fd != -EADDRINUSE || share_leaving(sockets, config, addr, true) == 0)
+    if (fd != -EADDRINUSE || share_leaving(sockets, config, PROTOCOL_TCP, addr, true) == 0)
         return fd;
     fd = sock_listen(addr, listener->backlog, listener->keepalive_s, true);
-    (void)share_leaving(sockets, config, addr, false);
+    (void)share_leaving(sockets, config, PROTOCOL_TCP, addr, false);
     if (fd >= 0)
         (void)sock_share_port(fd, false);
     return fd;
+}
+
+static bool is_ours(const struct sockets *sockets, const struct listening *listening)
+{
+    struct stat status;
+
+    for (size_t i = 0; i < sockets->n; i++)
+        if (fstat(sockets->all[i].fd, &status) == 0 && status.st_ino == listening->inode)
+            return true;
+    return false;
+}
+
+/*
+ * Does another program receive datagrams there? A socket that is bound to a foreign address does
+ * not: it is a session of ours whose client happens to have this port.
+ */
+static bool is_received_elsewhere(const struct sockets *sockets, const struct addr *addr)
+{
+    struct listening *all = NULL;
+    struct locals *locals = NULL;
+    bool is_taken = false;
+    size_t n = 0;
+
+    if (listening_read_udp(&all, &n) < 0 || locals_new(&locals) < 0)
+        is_taken = true; /* as the kernel says */
+    for (size_t i = 0; i < n && !is_taken; i++)
+        is_taken = listening_takes(&all[i], addr) && !is_ours(sockets, &all[i]) &&
+                   (addr_is_local_claim(&all[i].addr) || locals_contain(locals, &all[i].addr));
+    locals_free(locals);
+    free(all);
+    return is_taken;
+}
+
+/*
+ * The first of a group. Two programs that receive on one port would each get some of the
+ * datagrams, and nobody would notice. Draining workers still hold sockets that receive nothing.
+ */
+static int receive_first(struct sockets *sockets, const struct config *config,
+                         const struct addr *addr)
+{
+    int fd = sock_receive(addr, SOCK_ALONE);
+    if (fd != -EADDRINUSE || is_received_elsewhere(sockets, addr))
+        return fd;
+    (void)share_leaving(sockets, config, PROTOCOL_UDP, addr, true);
+    fd = sock_receive(addr, SOCK_BESIDE_FREED);
+    (void)share_leaving(sockets, config, PROTOCOL_UDP, addr, false);
+    return fd;
+}
+
+static int open_socket(struct sockets *sockets, const struct config *config,
+                       const struct listener_config *listener, const struct addr *addr, unsigned n)
+{
+    if (listener->protocol == PROTOCOL_TCP)
+        return listen_anyway(sockets, config, listener, addr);
+    return n == 0 ? receive_first(sockets, config, addr) : sock_receive(addr, SOCK_IN_GROUP);
 }
 
 static int open_one(struct sockets *sockets, const struct config *config,
@@ -107,8 +178,7 @@ static int open_one(struct sockets *sockets, const struct config *config,
     struct listen_socket *socket = append(sockets);
     if (!socket)
         return -ENOMEM;
-    int fd = listener->protocol == PROTOCOL_UDP ? sock_receive(addr)
-                                                : listen_anyway(sockets, config, listener, addr);
+    int fd = open_socket(sockets, config, listener, addr, n);
     if (fd < 0)
         return fd;
     *socket = (struct listen_socket){
@@ -118,9 +188,32 @@ static int open_one(struct sockets *sockets, const struct config *config,
     socket->is_stored = service_has_store();
     socket->is_kept_outside = socket->is_stored;
     if (socket->is_stored)
-        service_keep_socket(fd, listener->protocol, addr);
+        service_keep_socket(fd, listener->protocol, addr, n);
     sockets->n++;
     return 0;
+}
+
+/*
+ * The first so many members of the group get datagrams. Those that a load has added get none
+ * before its commit: nobody reads them.
+ */
+static void steer(const struct sockets *sockets, const struct listener_config *listener,
+                  const struct addr *addr, unsigned n_members)
+{
+    static const enum steer_by by[] = {
+        [UDP_HEADER_EVERY] = STEER_BY_V2,
+        [UDP_HEADER_FIRST] = STEER_BY_PEER,
+        [UDP_HEADER_SPP] = STEER_BY_SPP,
+    };
+    const struct listen_socket *any = find(sockets, listener->protocol, addr);
+    char text[ADDR_STRLEN];
+
+    if (!any || any->protocol != PROTOCOL_UDP || count(sockets, PROTOCOL_UDP, addr) <= 1)
+        return;
+    int err = steer_attach(any->fd, addr_family(addr), by[listener->udp_header], n_members);
+    if (err < 0)
+        log_warning("listening", "[!] datagrams of one client to %s may go to several workers: %s",
+                    addr_format(addr, text), strerror(-err));
 }
 
 /* A group that came from outside may be closed to others: then it stays as small as it is. */
@@ -128,15 +221,17 @@ static int open_all(struct sockets *sockets, const struct config *config,
                     const struct listener_config *listener, const struct addr *addr)
 {
     unsigned wanted = listener->protocol == PROTOCOL_UDP ? config->workers : 1;
-    unsigned n = count(sockets, listener->protocol, addr);
+    unsigned before = count(sockets, listener->protocol, addr);
 
-    for (; n < wanted; n++) {
+    for (unsigned n = before; n < wanted; n++) {
         int err = open_one(sockets, config, listener, addr);
         if (err == -EADDRINUSE && n > 0)
             return 0;
         if (err < 0)
             return err;
     }
+    if (before < wanted)
+        steer(sockets, listener, addr, before > 0 ? before : wanted);
     return 0;
 }
 
@@ -203,6 +298,8 @@ int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside, bool is
     struct listen_socket *socket = append(sockets);
     if (!socket)
         return -ENOMEM;
+    if (protocol == PROTOCOL_UDP)
+        (void)sock_tell_local(fd, &addr);
     *socket = (struct listen_socket){ .protocol = protocol,
                                       .addr = addr,
                                       .member = n,
@@ -214,10 +311,12 @@ int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside, bool is
     return 0;
 }
 
+/* In order: a process that takes the sockets over counts the members of a group again. */
 static void remove_at(struct sockets *sockets, size_t i)
 {
     close(sockets->all[i].fd);
-    sockets->all[i] = sockets->all[--sockets->n];
+    sockets->n--;
+    memmove(&sockets->all[i], &sockets->all[i + 1], (sockets->n - i) * sizeof *sockets->all);
 }
 
 void sockets_rollback(struct sockets *sockets)
@@ -226,7 +325,7 @@ void sockets_rollback(struct sockets *sockets)
         if (!sockets->all[i].is_new)
             continue;
         if (sockets->all[i].is_stored)
-            service_forget_socket(sockets->all[i].protocol, &sockets->all[i].addr);
+            forget(&sockets->all[i]);
         remove_at(sockets, i);
     }
 }
@@ -251,7 +350,7 @@ static void tell(const char *text, const char *event, const struct listen_socket
 static void shut_down(const struct listen_socket *socket)
 {
     if (socket->is_stored)
-        service_forget_socket(socket->protocol, &socket->addr);
+        forget(socket);
     if (socket->is_stored || !socket->is_kept_outside)
         sock_free_port(socket->fd);
 }
@@ -279,8 +378,19 @@ void sockets_drop_unwanted(struct sockets *sockets, const struct config *config)
     }
 }
 
+static void steer_all(const struct sockets *sockets, const struct config *config)
+{
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        const struct listener_config *listener = &config->listeners[i];
+        for (size_t j = 0; j < listener->n_listen; j++)
+            steer(sockets, listener, &listener->listen[j],
+                  count(sockets, PROTOCOL_UDP, &listener->listen[j]));
+    }
+}
+
 void sockets_commit(struct sockets *sockets, const struct config *config)
 {
+    steer_all(sockets, config);
     for (size_t i = 0; i < sockets->n; i++) {
         struct listen_socket *socket = &sockets->all[i];
         const struct listener_config *listener = wanted_by(config, socket);
@@ -360,8 +470,8 @@ void sockets_store(struct sockets *sockets)
 {
     for (size_t i = 0; i < sockets->n; i++)
         if (sockets->all[i].is_stored && sockets->all[i].is_new)
-            service_keep_socket(sockets->all[i].fd, sockets->all[i].protocol,
-                                &sockets->all[i].addr);
+            service_keep_socket(sockets->all[i].fd, sockets->all[i].protocol, &sockets->all[i].addr,
+                                sockets->all[i].member);
 }
 
 void sockets_close(struct sockets *sockets)

@@ -22,6 +22,7 @@
 #include "mmproxy/supervisor/stop.h"
 #include "mmproxy/supervisor/takeover.h"
 #include "mmproxy/supervisor/upgrade.h"
+#include "mmproxy/worker/datagram/peers.h"
 
 static void refuse_connections(struct supervisor *supervisor)
 {
@@ -222,6 +223,8 @@ static int take_one(struct supervisor *supervisor, int fd, size_t i)
         return leash_adopt(&supervisor->leashes, fd);
     if (takeover_is(supervisor) && counters_is(fd))
         return leash_adopt_counters(&supervisor->leashes, fd);
+    if (!supervisor->peers && peers_adopt(&supervisor->peers, fd) == 0)
+        return 0;
     if (takeover_is(supervisor) && leash_is_end(fd)) {
         leash_take_end(&supervisor->leashes, fd);
         return 0;
@@ -275,7 +278,9 @@ static int supervisor_open(struct supervisor *supervisor)
     take_descriptors(supervisor);
     supervisor->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     supervisor->counters = counters_new(COUNTERS_WORKERS, COUNTERS_LISTENERS);
-    if (!supervisor->loop || !supervisor->counters) {
+    if (!supervisor->peers)
+        (void)peers_new(&supervisor->peers);
+    if (!supervisor->loop || !supervisor->counters || !supervisor->peers) {
         log_error("start", "mmproxy: no event loop or no memory to start with");
         return EX_OSERR;
     }
@@ -316,6 +321,7 @@ static void supervisor_close(struct supervisor *supervisor)
     leash_close(&supervisor->leashes);
     sockets_close(&supervisor->sockets);
     counters_free(supervisor->counters);
+    peers_free(supervisor->peers);
     signals_close(&supervisor->signals, supervisor->loop);
     if (supervisor->loop)
         ev_loop_destroy(supervisor->loop);
@@ -339,6 +345,7 @@ static void leave(void *context)
     takeover_close(supervisor);
     leash_leave(&supervisor->leashes);
     counters_leave(supervisor->counters);
+    peers_leave(supervisor->peers);
     if (supervisor->next)
         generation_leave(supervisor->next);
     if (supervisor->current)

@@ -16,6 +16,7 @@
 #include "mmproxy/supervisor/process.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/status.h"
+#include "mmproxy/worker/datagram/peers.h"
 
 #include "handover.h"
 
@@ -66,8 +67,8 @@ static void set_number(const char *variable, long number)
 
 /*
  * What the new process gets: listening sockets; the reading end of its leash; the writing ends of
- * all leashes, its own and ours among them, each with the counters of its process behind it; the
- * channel.
+ * all leashes, its own and ours among them, each with the counters of its process behind it; what
+ * UDP's peers have said; the channel.
  */
 struct parcel {
     int *fds;
@@ -89,7 +90,7 @@ static int pack(struct parcel *out, const struct supervisor *supervisor, int cha
 
     out->n = 0;
     out->fds =
-        calloc(supervisor->sockets.n + 2 * supervisor->leashes.n_earlier + 4, sizeof *out->fds);
+        calloc(supervisor->sockets.n + 2 * supervisor->leashes.n_earlier + 5, sizeof *out->fds);
     if (!out->fds)
         return -ENOMEM;
     for (size_t i = 0; i < supervisor->sockets.n; i++)
@@ -98,6 +99,8 @@ static int pack(struct parcel *out, const struct supervisor *supervisor, int cha
     LIST_FOREACH (leash, &supervisor->leashes.earlier, link)
         pack_leash(out, leash->fd, leash->counters_fd);
     pack_leash(out, supervisor->leashes.pull, counters_fd(supervisor->counters));
+    if (peers_fd(supervisor->peers) >= 0)
+        out->fds[out->n++] = peers_fd(supervisor->peers);
     out->fds[out->n++] = channel;
     return 0;
 }

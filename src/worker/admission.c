@@ -10,6 +10,8 @@ enum {
     TRIES_MAX = 100,    /* to get the last free place, which other workers want as well */
     PENDING_SLACK = 16, /* so many too many, and the oldest here goes without asking others */
     SHARE_SLACK = 4,    /* sessions more than an equal share */
+    SILENT_SLACK = 16,  /* UDP sessions too many, and the one silent longest here goes */
+    SILENT_MAX = 64,    /* ... and no more come in */
 };
 
 static void add(_Atomic uint32_t *own, uint32_t n)
@@ -42,6 +44,14 @@ void admission_open(struct admission *admission)
     TAILQ_INIT(&admission->pending);
 }
 
+static uint64_t too_many_sessions(const struct admission *admission)
+{
+    uint64_t sessions = counters_sessions(admission->counters, admission->listener);
+    unsigned max = admission->config->max_sessions;
+
+    return max > 0 && sessions > max ? sessions - max : 0;
+}
+
 /*
  * A worker counts first and compares then, so a worker that looks later sees it: there are never
  * more than max. Two workers that want the last free place may both see one too many and step back;
@@ -52,7 +62,9 @@ static bool count_session(struct admission *admission)
     _Atomic uint32_t *own = &admission->own->sessions;
     unsigned max = admission->config->max_sessions;
 
-    if (max == 0) {
+    if (admission->config->protocol == PROTOCOL_UDP && too_many_sessions(admission) > SILENT_MAX)
+        return false; /* the workers that have old ones are stuck */
+    if (max == 0 || admission->config->protocol == PROTOCOL_UDP) {
         add(own, 1);
         return true;
     }
@@ -124,11 +136,20 @@ enum admission_peer admission_judge_peer(const struct admission *admission, cons
     return subnets_contain(config->allowed, peer) ? ADMISSION_HEADER : ADMISSION_REFUSED;
 }
 
-bool admission_is_full(const struct admission *admission)
+void admission_show_silent(struct admission *admission, uint64_t used_us)
 {
-    unsigned max = admission->config->max_sessions;
+    atomic_store_explicit(&admission->own->silent_longest_us, used_us, memory_order_relaxed);
+}
 
-    return max > 0 && counters_sessions(admission->counters, admission->listener) >= max;
+bool admission_ends_silent(struct admission *admission, uint64_t used_us)
+{
+    admission_show_silent(admission, used_us);
+    uint64_t excess = too_many_sessions(admission);
+
+    return used_us != 0 && excess > 0 &&
+           (excess > SILENT_SLACK ||
+            counters_has_silent_longest(admission->counters, admission->worker,
+                                        admission->listener));
 }
 
 enum reason admission_enter(struct admission *admission, struct admitted *admitted,
@@ -195,14 +216,20 @@ enum reason admission_identify(struct admission *admission, struct admitted *adm
     return REASON_NONE;
 }
 
+void admission_release_client(const struct admission *admission, struct admitted *admitted)
+{
+    if (admitted->client != 0)
+        clients_end(own_clients(admission), admitted->client);
+    admitted->client = 0;
+}
+
 void admission_leave(struct admission *admission, struct admitted *admitted)
 {
     if (!admitted->is_in)
         return;
     admitted->is_in = false;
     end_pending(admission, admitted);
-    if (admitted->client != 0)
-        clients_end(own_clients(admission), admitted->client);
+    admission_release_client(admission, admitted);
     take_off(worker_sessions(admission), 1);
     take_off(&admission->own->sessions, 1);
 }

@@ -372,3 +372,20 @@ uint64_t counters_client_sessions(const struct counters *counters, uint64_t clie
         sessions += clients_sessions(&counters_worker(counters, i)->clients, client);
     return sessions;
 }
+
+/* Of two that are equally old, the one of the worker with the lower number is the first. */
+bool counters_has_silent_longest(const struct counters *counters, unsigned worker,
+                                 unsigned listener)
+{
+    uint32_t n = atomic_load(&counters->head->n_workers);
+    uint64_t own =
+        atomic_load(&counters_worker(counters, worker)->listeners[listener].silent_longest_us);
+
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t other =
+            atomic_load(&counters_worker(counters, i)->listeners[listener].silent_longest_us);
+        if (other != 0 && (other < own || (other == own && i < worker)))
+            return false;
+    }
+    return own != 0;
+}

@@ -12,11 +12,13 @@ void roster_check_drained(struct worker *worker)
 void roster_add_udp(struct worker *worker)
 {
     worker->n_sessions++;
+    worker->n_udp_sessions++;
 }
 
 void roster_remove_udp(struct worker *worker)
 {
     worker->n_sessions--;
+    worker->n_udp_sessions--;
     roster_check_drained(worker);
 }
 

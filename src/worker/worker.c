@@ -2,10 +2,12 @@
 #include "mmproxy/worker/worker.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -15,6 +17,7 @@
 #include "mmproxy/net/datagram.h"
 #include "mmproxy/net/loopmem.h"
 #include "mmproxy/net/sock.h"
+#include "mmproxy/worker/datagram/peers.h"
 #include "mmproxy/worker/datagram/udp_table.h"
 #include "mmproxy/worker/listener.h"
 #include "mmproxy/worker/roster.h"
@@ -24,6 +27,7 @@ enum {
     MAX_PIPES = 64,    /* 16 MiB of pipe buffers at the most; further bulk streams are copied */
     LASTING_MS = 1000, /* until a session counts as one that lasts */
     RESET_MS = 100,    /* between two looks whether a target would believe a reset */
+    RESERVED = 32,     /* descriptors besides those of listeners and sessions */
 };
 
 static void for_each_listener(struct worker *worker, void (*act)(struct listener *))
@@ -59,6 +63,8 @@ static void drain(struct worker *worker)
     worker->draining = true;
     worker->has_ports_alone = false;
     for_each_listener(worker, listener_stop);
+    if (worker->udp_table)
+        peers_stop_reading(worker->spec->peers);
     close_sockets(worker);
     roster_check_drained(worker);
 }
@@ -105,6 +111,8 @@ static void serve(struct worker *worker, bool has_ports_alone)
 {
     if (worker->draining)
         return;
+    if (worker->udp_table)
+        peers_start_reading(worker->spec->peers, worker->spec->epoch);
     worker->has_ports_alone = has_ports_alone;
     for_each_listener(worker, listener_serve);
 }
@@ -213,29 +221,50 @@ static void on_hangup(void *session)
     session_drive(session, READY_ERROR);
 }
 
-static bool has_udp(const struct config *config)
+static bool has(const struct config *config, enum protocol protocol)
 {
     for (size_t i = 0; i < config->n_listeners; i++)
-        if (config->listeners[i].protocol == PROTOCOL_UDP)
+        if (config->listeners[i].protocol == protocol)
             return true;
     return false;
+}
+
+/* Any client can start UDP sessions: connections and the log get along beside as many as can be. */
+static unsigned max_udp_sessions(const struct config *config)
+{
+    struct rlimit limit = { .rlim_cur = 1024 };
+
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    rlim_t kept = has(config, PROTOCOL_TCP) ? limit.rlim_cur / 4 : 0;
+    rlim_t open = RESERVED + kept;
+    rlim_t max = limit.rlim_cur > 2 * open ? limit.rlim_cur - open : limit.rlim_cur / 2;
+    return max < UINT_MAX ? (unsigned)max : UINT_MAX;
+}
+
+static int open_udp(struct worker *worker)
+{
+    const struct worker_spec *spec = worker->spec;
+
+    worker->datagrams = datagrams_new();
+    worker->udp_table = udp_table_new();
+    if (!worker->datagrams || !worker->udp_table)
+        return -ENOMEM;
+    worker->max_udp_sessions = max_udp_sessions(spec->config);
+    return peers_own(spec->peers, spec->region);
 }
 
 static int open_listeners(struct worker *worker)
 {
     size_t n = worker->spec->config->n_listeners;
 
-    if (has_udp(worker->spec->config)) {
-        worker->datagrams = datagrams_new();
-        worker->udp_table = udp_table_new();
-        if (!worker->datagrams || !worker->udp_table)
-            return -ENOMEM;
-    }
+    int err = has(worker->spec->config, PROTOCOL_UDP) ? open_udp(worker) : 0;
+    if (err < 0)
+        return err;
     worker->listeners = calloc(n > 0 ? n : 1, sizeof *worker->listeners);
     if (!worker->listeners)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        int err = listener_open(&worker->listeners[i], worker, (unsigned)i);
+        err = listener_open(&worker->listeners[i], worker, (unsigned)i);
         if (err < 0)
             return err;
     }

@@ -15,7 +15,7 @@ import tempfile
 
 import pytest
 
-from lib import conf, daemon, routing
+from lib import conf, daemon, routing, udp
 from lib.conn import connect
 from lib.manual_clock import ManualClock
 from lib.target import EchoTarget, Target
@@ -200,3 +200,56 @@ def start(request):
         request.addfinalizer(service.stop)
         return service
     return keep
+
+
+@pytest.fixture
+def udp_listener(net, launch, directory):
+    """udp_listener(mode, workers=1, **listener keys): a UDP listener "dns" that is ready."""
+    def start(mode="every", workers=1, **keys):
+        path = conf.write(directory, [udp.listener(mode, **keys)], workers=workers)
+        gateway = launch(net.origin, "-c", path)
+        gateway.wait_workers(workers)
+        return gateway
+    return start
+
+
+@pytest.fixture
+def service(net):
+    """service(version=4, kind=udp.Service, address=None)"""
+    made = []
+
+    def make(version=4, kind=udp.Service, address=None):
+        made.append(kind(net.origin, address or LOOPBACK_OF[version], udp.SERVICE_PORT))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def balancer(net):
+    """balancer(link=4): a load balancer's socket towards the listener."""
+    made = []
+
+    def make(link=4, port=udp.PORT, **options):
+        made.append(udp.Balancer(net.lb, ORIGIN_OF[link], port, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def crowd(net, service):
+    """crowd(mode, size=32): clients in front of an echo service."""
+    made = []
+
+    def make(mode, size=32):
+        made.append(udp.Crowd(net, mode, service(kind=udp.Echo), size))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

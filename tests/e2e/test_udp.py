@@ -5,55 +5,9 @@ import itertools
 
 import pytest
 
-from lib import conf, udp
-from lib.topology import CLIENT_OF, LOOPBACK_OF, ORIGIN_OF
-
-MODES = ("every", "first", "spp")
-PORT = 5300
-SERVICE_PORT = 53
-
-
-@pytest.fixture
-def udp_listener(net, launch, directory):
-    """udp_listener(mode, workers=1, **listener keys): a UDP listener "dns" that is ready."""
-    def start(mode="every", workers=1, **keys):
-        usual = {"name": "dns", "protocol": "udp", "udp_header": mode,
-                 "listen": [f"0.0.0.0:{PORT}", f"[::]:{PORT}"],
-                 "target_v4": f"127.0.0.1:{SERVICE_PORT}", "target_v6": f"[::1]:{SERVICE_PORT}"}
-        path = conf.write(directory, [conf.listener(**(usual | keys))], workers=workers)
-        gateway = launch(net.origin, "-c", path)
-        gateway.wait_workers(workers)
-        return gateway
-    return start
-
-
-@pytest.fixture
-def service(net):
-    """service(version=4, kind=udp.Service, address=None)"""
-    made = []
-
-    def make(version=4, kind=udp.Service, address=None):
-        made.append(kind(net.origin, address or LOOPBACK_OF[version], SERVICE_PORT))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
-@pytest.fixture
-def balancer(net):
-    """balancer(link=4): a load balancer's socket towards the listener."""
-    made = []
-
-    def make(link=4, **options):
-        made.append(udp.Balancer(net.lb, ORIGIN_OF[link], PORT, **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
+from lib import udp
+from lib.topology import CLIENT_OF
+from lib.udp import MODES
 
 @pytest.mark.parametrize("mode, client, link, workers", [
     pytest.param(*case, id="{}-client{}-link{}-workers{}".format(*case))

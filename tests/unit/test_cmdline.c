@@ -57,14 +57,14 @@ static void every_option_is_kept(void **state)
 {
     static const char *const lines[] = {
         "-a f -l 0.0.0.0:1 -l [::]:2 -4 127.0.0.1:2 -6 [::1]:2 -m 1 -t 0x2 -P -q -v -N "
-        "--return-path auto",
+        "--return-path auto -p udp",
         "--allowed-networks f --listen 0.0.0.0:1 --listen=[::]:2 --target-v4 127.0.0.1:2 "
         "--target-v6 [::1]:2 --mark 1 --table 0x2 --force-real-client-port --quiet --verbose "
-        "--do-not-sandbox --return-path=auto",
+        "--do-not-sandbox --return-path=auto --protocol=udp",
         "--allowed-subnets=f --lis 0.0.0.0:1 -l[::]:2 --target-v4=127.0.0.1:2 -6[::1]:2 -m 9 -m1 "
-        "-t0x2 -PqvN --ret auto",
+        "-t0x2 -PqvN --ret auto -pudp",
         "--allowed f -l 0.0.0.0:1 -l [::]:2 -4 127.0.0.1:2 -6 [::1]:2 -m 1 -t 0x2 -P -q -v -N "
-        "--return-path fwmark --return-path auto",
+        "--return-path fwmark --return-path auto --prot udp",
     };
 
     (void)state;
@@ -82,6 +82,7 @@ static void every_option_is_kept(void **state)
         assert_string_equal(cmdline.mark, "1");
         assert_string_equal(cmdline.table, "0x2");
         assert_string_equal(cmdline.return_path, "auto");
+        assert_string_equal(cmdline.protocol, "udp");
         assert_true(cmdline.force_real_client_port);
         assert_true(cmdline.quiet);
         assert_true(cmdline.verbose);
@@ -128,6 +129,7 @@ static void wrong_usage_is_one_line(void **state)
         { "-c x -m 5", EXCLUDE "--mark" SAYS },
         { "-c x -t 5", EXCLUDE "--table" SAYS },
         { "-c x -P", EXCLUDE "--force-real-client-port" SAYS },
+        { "-c x -p udp", EXCLUDE "--protocol" SAYS },
         { "-c x --return-path auto", EXCLUDE "--return-path" SAYS },
         { "-m 5", "mmproxy: --mark" NEEDS },
         { "-t 5", "mmproxy: --table" NEEDS },
@@ -166,6 +168,7 @@ static void the_help_fits_and_has_every_option(void **state)
         "-m, --mark",
         "-t, --table",
         "-P, --force-real-client-port",
+        "-p, --protocol",
         "--return-path",
         "-q, --quiet",
         "-v, --verbose",

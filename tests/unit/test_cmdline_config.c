@@ -87,6 +87,20 @@ static void options_without_a_file_reach_the_listener(void **state)
     config_free(config);
 }
 
+static void udp_without_a_file_has_defaults_of_its_own(void **state)
+{
+    struct config *config = configure_good("-a a.subnets -l 0.0.0.0:5353 -4 127.0.0.1:53 -p udp");
+    const struct listener_config *listener = &config->listeners[0];
+
+    (void)state;
+    assert_int_equal(listener->protocol, PROTOCOL_UDP);
+    assert_int_equal(listener->udp_header, UDP_HEADER_EVERY);
+    assert_int_equal(listener->idle_timeout_ms, 60 * 1000);
+    assert_true(listener->return_path_is_auto);
+    assert_true(listener->preserve_client_port);
+    config_free(config);
+}
+
 static void with_a_file_options_go_on_top_of_it(void **state)
 {
     static const struct {
@@ -136,6 +150,8 @@ static void wrong_values_are_told_and_tell_usage_from_configuration(void **state
         { GOOD "-m 0x", 64, "mmproxy: --mark must be a whole number, not \"0x\"" TRY },
         { GOOD "-t 254", 64,
           "mmproxy: --table must not be 254: that is the kernel's own table \"main\"" TRY },
+        { GOOD "-p sctp", 64,
+          "mmproxy: --protocol must be \"tcp\" or \"udp\", not \"sctp\" (try 'mmproxy --help')\n" },
         { GOOD "--return-path x", 64,
           "mmproxy: --return-path must be \"auto\", \"loopback\", \"fwmark\", \"connmark\" or "
           "\"routed\", not "
@@ -228,6 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_file_the_defaults_are_the_originals),
         cmocka_unit_test(options_without_a_file_reach_the_listener),
+        cmocka_unit_test(udp_without_a_file_has_defaults_of_its_own),
         cmocka_unit_test(with_a_file_options_go_on_top_of_it),
         cmocka_unit_test(wrong_values_are_told_and_tell_usage_from_configuration),
         cmocka_unit_test(a_dummy_of_the_wrong_family_is_ignored_with_a_warning),

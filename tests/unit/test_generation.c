@@ -8,12 +8,14 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/net/sock.h"
 #include "mmproxy/supervisor/generation.h"
+#include "mmproxy/worker/datagram/peers.h"
 
 enum { WORKERS = 2, COUNTERS = 8, LISTENERS = 4 };
 
 static struct world {
     struct ev_loop *loop;
     struct counters *counters;
+    struct peers *peers;
     struct sockets sockets;
     struct config *config;
     struct generation *generation;
@@ -123,6 +125,8 @@ static int set_up(void **state)
     world.first = getpid();
     world.loop = ev_loop_new(EVBACKEND_EPOLL);
     world.counters = counters_new(COUNTERS, LISTENERS);
+    if (peers_new(&world.peers) < 0)
+        return -1;
     int listening = support_listen(0);
     struct addr addr = support_name(listening);
     world.config = make_config(&addr);
@@ -139,6 +143,7 @@ static int tear_down(void **state)
     generation_free(world.generation);
     sockets_shut_down(&world.sockets);
     counters_free(world.counters);
+    peers_free(world.peers);
     ev_loop_destroy(world.loop);
     return support_descriptors("") == world.descriptors ? 0 : -1;
 }
@@ -150,6 +155,7 @@ static void start(int (*prepare)(const struct worker_spec *spec))
         .loop = world.loop,
         .leave = leave,
         .spec.counters = world.counters,
+        .spec.peers = world.peers,
         .spec.leash = -1,
         .prepare = prepare,
     };

@@ -31,6 +31,7 @@ struct cmdline {
     const char *mark;
     const char *table;
     const char *return_path;
+    const char *protocol;
     bool force_real_client_port;
     bool quiet;
     bool verbose;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* listening: the TCP sockets of all programs that listen in this network namespace. */
+/* listening: which programs take connections, or datagrams, in this network namespace. */
 #ifndef MMPROXY_NET_LISTENING_H
 #define MMPROXY_NET_LISTENING_H
 
@@ -19,6 +19,9 @@ struct listening {
 
 /* Reads them all; needs no privilege. returns: 0 with *out to be freed, or -errno. */
 int listening_read(struct listening **out, size_t *n);
+
+/* The same for UDP sockets that receive from anybody. */
+int listening_read_udp(struct listening **out, size_t *n);
 
 /* Would the socket keep another one from listening on that address (IPv6 alone for [::])? */
 bool listening_takes(const struct listening *listening, const struct addr *addr);

@@ -23,17 +23,28 @@ int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s,
  */
 int sock_share_port(int fd, bool on);
 
+/* Beside whom a UDP socket may be bound. */
+enum sock_beside {
+    SOCK_ALONE,        /* nobody: EADDRINUSE where any socket has the port */
+    SOCK_IN_GROUP,     /* those of this function with the same address: it joins their group */
+    SOCK_BESIDE_FREED, /* those of sock_free_port, and others that have SO_REUSEADDR */
+};
+
 /*
- * Opens a non-blocking UDP socket that receives. All sockets with one address form a group: the
- * kernel chooses one for each peer address and port, always the same while the group stays as it
- * is. Of a wildcard address, each datagram tells the local address that it was sent to.
+ * Opens a non-blocking UDP socket that receives. Several with one address form a group; steer.h
+ * says which of them gets a datagram. Nobody else can bind beside it afterwards, however it came
+ * in. Of a wildcard address, each datagram tells the local address that it was sent to.
  * returns: the descriptor (close-on-exec), or -errno.
  */
-int sock_receive(const struct addr *addr);
+int sock_receive(const struct addr *addr, enum sock_beside beside);
+
+/* That last thing alone, for a UDP socket from elsewhere. returns: 0 or -errno. */
+int sock_tell_local(int fd, const struct addr *addr);
 
 /*
  * Nothing more comes in by this socket, in whichever processes have it, and another socket can have
- * its address. A TCP socket listens no longer; a UDP socket can still send.
+ * its address: a UDP socket only as SOCK_BESIDE_FREED. A TCP socket listens no longer; a UDP socket
+ * can still send.
  */
 void sock_free_port(int fd);
 

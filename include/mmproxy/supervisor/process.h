@@ -24,6 +24,7 @@ struct process {
     pid_t pid;
     int channel;        /* our end; owned */
     unsigned worker_id; /* in the counters */
+    unsigned region;    /* in the peers of UDP; released with the process */
     unsigned index;     /* among the workers of its generation */
     unsigned round;     /* of its generation's starts */
     enum process_state state;
@@ -53,7 +54,7 @@ struct process_start {
 int process_new(struct process **out, const struct process_start *start, unsigned index);
 
 /* The process has been reaped, or is of no concern any more. Takes NULL. */
-void process_free(struct process *process, struct counters *counters);
+void process_free(struct process *process, const struct process_start *start);
 
 /* The same, of one that lives on: what it counts in its place stays. */
 void process_forget(struct process *process);

@@ -50,12 +50,12 @@ void service_mute(bool on);
 /* Does the manager keep descriptors over a restart? */
 bool service_has_store(void);
 
-/* Has it keep a copy of a listening socket, so that a restart loses no queued connection. */
-void service_keep_socket(int fd, enum protocol protocol, const struct addr *addr);
+/* Has it keep a copy of a listening socket, so that a restart loses nothing that is queued. */
+void service_keep_socket(int fd, enum protocol protocol, const struct addr *addr, unsigned member);
 
 /* ... or of a leash's writing end (leash.h); it goes from there by itself with its last reader. */
 void service_keep_leash(int fd);
 
-void service_forget_socket(enum protocol protocol, const struct addr *addr);
+void service_forget_socket(enum protocol protocol, const struct addr *addr, unsigned member);
 
 #endif

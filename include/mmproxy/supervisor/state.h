@@ -19,6 +19,7 @@
 struct board;
 struct exporter_notes;
 struct managed;
+struct peers;
 struct preflight_results;
 
 /* A load from PREPARE to PROMOTE or ROLL_BACK; see load.h. */
@@ -97,6 +98,7 @@ struct supervisor {
     struct lifecycle life;
     struct signals signals;
     struct counters *counters;
+    struct peers *peers; /* of UDP; see worker/datagram/peers.h */
     struct sockets sockets;
     struct load load;
     struct generation *next;         /* from FORK to PROMOTE or ROLL_BACK */

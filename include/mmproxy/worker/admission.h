@@ -59,8 +59,19 @@ void admission_open(struct admission *admission);
 enum admission_peer admission_judge_peer(const struct admission *admission,
                                          const struct addr *peer);
 
-/* Would one more session be too many (max_sessions)? */
-bool admission_is_full(const struct admission *admission);
+/*
+ * UDP: max_sessions holds for all workers together, and the session that has been silent longest
+ * goes, wherever it is. So admission_enter lets one more in, and the worker that has that session
+ * ends it. used_us: when the one of this worker was used last; 0 = it has none. To be called after
+ * admission_enter, and every now and then while there are sessions. returns: must it end?
+ */
+bool admission_ends_silent(struct admission *admission, uint64_t used_us);
+
+/* Shows used_us to other workers, which is to be done whenever it changes. */
+void admission_show_silent(struct admission *admission, uint64_t used_us);
+
+/* The client is counted no longer (max_sessions_per_client), though the session goes on. */
+void admission_release_client(const struct admission *admission, struct admitted *admitted);
 
 /*
  * A connection was accepted; now_us is monotonic. peer is unmapped.

@@ -58,7 +58,9 @@ struct counters_listener {
     _Alignas(64) _Atomic uint32_t sessions; /* at the moment */
     _Atomic uint32_t pending;               /* those of them without a whole header */
     _Atomic uint64_t oldest_pending_us;     /* monotonic: since when the first of these; 0 = none */
-    _Atomic uint64_t doubted_us; /* monotonic: when a target was last in doubt; 0 = never */
+    _Atomic uint64_t silent_longest_us; /* UDP: when the session silent longest was used last; 0 =
+                                           none */
+    _Atomic uint64_t doubted_us;        /* monotonic: when a target was last in doubt; 0 = never */
     _Atomic uint64_t counts[COUNTS];
 };
 
@@ -165,6 +167,10 @@ uint64_t counters_listener_doubted_us(const struct counters *counters, unsigned 
 
 /* Is no other worker's oldest pending session older than this worker's? False where it has none. */
 bool counters_has_oldest(const struct counters *counters, unsigned worker, unsigned listener);
+
+/* The same for the UDP session that has been silent longest. */
+bool counters_has_silent_longest(const struct counters *counters, unsigned worker,
+                                 unsigned listener);
 
 /* What stands for a client at a listener, and its sessions there in all workers. */
 uint64_t counters_client(const struct counters *counters, unsigned listener,

@@ -43,6 +43,9 @@ struct worker_spec {
     const unsigned *listener_ids; /* of the configuration's listeners, in the counters */
     struct jail jail;             /* for prepare */
     struct counters *counters;
+    struct peers *peers; /* for UDP; see peers.h */
+    unsigned region;     /* its own there */
+    uint32_t epoch;      /* of its generation there */
     unsigned worker_id;  /* its own, in the counters */
     unsigned index;      /* its own, among the workers of its generation: 0, 1, ... */
     unsigned generation; /* from 1 */
@@ -52,6 +55,7 @@ struct worker_spec {
 
 struct datagrams;
 struct listener;
+struct peers;
 struct session;
 struct udp_table;
 
@@ -68,6 +72,8 @@ struct worker {
     struct udp_table *udp_table;             /* the same */
     LIST_HEAD(, session) sessions;           /* over TCP */
     unsigned n_sessions;                     /* all */
+    unsigned n_udp_sessions;                 /* those of them over UDP */
+    unsigned max_udp_sessions;               /* the rest of the descriptors is for others */
     bool is_paced;                           /* TCP, by default: see congestion.h */
     bool has_ports_alone;                    /* from SERVE to DRAIN or STOP */
     bool is_left_alone;                      /* the end of the supervisor is no news */

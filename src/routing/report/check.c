@@ -16,6 +16,7 @@
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/kernel/sysctl.h"
 #include "mmproxy/routing/report/causes.h"
+#include "mmproxy/routing/report/check_udp.h"
 
 enum {
     FDS_RESERVED = 64, /* descriptors that are left to everything else ... */
@@ -35,7 +36,7 @@ struct target {
     bool is_local;
     char device[IF_NAMESIZE]; /* that leads there; "" where none does */
     bool lacks_ipv6;          /* nothing to try */
-    struct attempt plain;
+    struct attempt plain;     /* of UDP the results alone: has it a socket, do replies come back */
     struct attempt spoofed;
 };
 
@@ -44,14 +45,20 @@ struct targets {
     size_t n_items;
 };
 
+static bool is_udp(const struct target *target)
+{
+    return target->listener->protocol == PROTOCOL_UDP;
+}
+
 static bool is_known(const struct targets *targets, const struct listener_config *listener,
                      const struct addr *addr)
 {
     for (size_t i = 0; i < targets->n_items; i++) {
         const struct listener_config *other = targets->items[i].listener;
 
-        if (other->mark == listener->mark && other->table == listener->table &&
-            other->return_path == listener->return_path && addr_equal(targets->items[i].addr, addr))
+        if (other->protocol == listener->protocol && other->mark == listener->mark &&
+            other->table == listener->table && other->return_path == listener->return_path &&
+            addr_equal(targets->items[i].addr, addr))
             return true;
     }
     return false;
@@ -130,6 +137,37 @@ static void look_up(struct target *target, struct rtnl *rtnl, const struct wante
         (void)if_indextoname(route.oif, target->device);
 }
 
+/* Of a target on another machine nothing can be seen. */
+static void look_at_udp(struct target *target, const struct listening *sockets, size_t n_sockets,
+                        struct rtnl *rtnl)
+{
+    if (!is_udp(target) || target->lacks_ipv6 || !target->is_local)
+        return;
+    struct check_udp check = check_udp_look(target->addr, sockets, n_sockets, rtnl);
+    target->plain.result = check.has_socket ? 0 : -ECONNREFUSED;
+    target->spoofed.result = check.comes_back ? 0 : -EHOSTUNREACH;
+}
+
+static void look_at_all_udp(struct targets *targets, struct rtnl *rtnl)
+{
+    struct listening *sockets = NULL;
+    size_t n_sockets = 0;
+
+    (void)listening_read_udp(&sockets, &n_sockets);
+    for (size_t i = 0; i < targets->n_items; i++)
+        look_at_udp(&targets->items[i], sockets, n_sockets, rtnl);
+    free(sockets);
+}
+
+static void report_udp(const struct target *target, const struct report_sink *sink)
+{
+    const struct check_udp check = { .has_socket = target->plain.result == 0,
+                                     .comes_back = target->spoofed.result == 0 };
+
+    if (target->is_local)
+        check_udp_report(&check, target->listener, target->addr, sink);
+}
+
 static void continue_attempt(struct attempt *attempt, const struct addr *addr, short ready)
 {
     int err;
@@ -177,7 +215,7 @@ static void run_batch(struct pollfd *fds, struct target *targets, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         targets[i].plain.fd = targets[i].spoofed.fd = -1;
-        if (targets[i].lacks_ipv6)
+        if (targets[i].lacks_ipv6 || is_udp(&targets[i]))
             continue;
         start_plain(&targets[i]);
         start_spoofed(&targets[i]);
@@ -325,6 +363,10 @@ static void report_target(const struct target *target, struct causes *causes,
         return;
     }
     report_local(target, sink);
+    if (is_udp(target)) {
+        report_udp(target, sink);
+        return;
+    }
     if (target->plain.result == 0)
         report_ok(target, "conventional", sink);
     else
@@ -346,8 +388,9 @@ static bool report_one(const struct target *target, struct causes *causes,
     const struct report_verdict verdict = {
         .listener = target->listener,
         .target = target->addr,
-        .holds = target->lacks_ipv6 || (is_reached && is_in_place(target) &&
-                                        target->plain.result == 0 && !is_docker(target, docker)),
+        .holds =
+            target->lacks_ipv6 || (is_reached && is_in_place(target) && target->plain.result == 0 &&
+                                   (is_udp(target) || !is_docker(target, docker))),
         .is_reached = is_reached,
         .answers = !target->lacks_ipv6 && target->plain.result == 0,
     };
@@ -392,6 +435,8 @@ bool check_run(const struct config *config, const struct report_sink *sink)
         look_up(&targets.items[i], rtnl, &host);
     if (err == 0)
         err = try_all(&targets);
+    if (err == 0)
+        look_at_all_udp(&targets, rtnl);
     if (err == 0)
         all = report_all(&targets, causes, sink);
     else

@@ -6,11 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mmproxy/base/clock.h"
 #include "mmproxy/proxyproto/proxyproto.h"
 #include "mmproxy/proxyproto/spp.h"
+#include "mmproxy/worker/datagram/peers.h"
 #include "mmproxy/worker/datagram/udp_table.h"
 
-enum { BATCHES = 4 }; /* a wake-up; then replies have their turn */
+enum {
+    BATCHES = 4,             /* a wake-up; then replies have their turn */
+    TURN_MS = 1,             /* between two looks whether others still read */
+    TURN_PATIENCE_MS = 1000, /* with a worker that is stuck */
+    PAUSE_MS = 200,          /* without memory to watch a socket: how long until the next try */
+    LIMIT_CHECK_MS = 50,     /* how long one session too many may stay in another worker */
+};
+
+static bool is_first(const struct receiver *receiver)
+{
+    return receiver->listener->config->udp_header == UDP_HEADER_FIRST;
+}
 
 /* Datagrams in a row that belong to one session: they go out with one call. */
 struct run {
@@ -85,6 +98,36 @@ static const char *take_spp(struct datagram *datagram, struct udp_origin *out)
     return NULL;
 }
 
+static uint64_t idle_us(const struct receiver *receiver)
+{
+    return (uint64_t)receiver->listener->config->idle_timeout_ms * 1000;
+}
+
+/* Does another worker know for whom the peer speaks? */
+static bool recall(const struct receiver *receiver, const struct addr *peer, struct udp_origin *out)
+{
+    struct peers_client client;
+
+    if (!peers_find(receiver->listener->worker->spec->peers, receiver->peers_key, peer,
+                    clock_now_us(), idle_us(receiver), &client))
+        return false;
+    *out = (struct udp_origin){ .client = client.addr,
+                                .is_named = client.is_named,
+                                .named_us = client.named_us };
+    return true;
+}
+
+/* What another worker knows of the peer counts no longer: its new client may not come in. */
+static void forget(const struct receiver *receiver, const struct addr *peer)
+{
+    const struct peers_client nobody = { .named_us = clock_now_us() };
+    struct udp_origin known;
+
+    if (recall(receiver, peer, &known))
+        (void)peers_note(receiver->listener->worker->spec->peers, receiver->peers_key, peer,
+                         &nobody, nobody.named_us, idle_us(receiver));
+}
+
 /*
  * Takes the header off, where the mode has one in front of this datagram.
  * returns: NULL, or what is wrong. *out is all zero where the datagram has no header and needs
@@ -105,7 +148,12 @@ static const char *take_header(struct receiver *receiver, struct datagram *datag
         break;
     }
     wrong = take_v2(datagram, out);
-    return wrong && udp_table_find(receiver->table, receiver, &datagram->peer) ? NULL : wrong;
+    if (!wrong)
+        out->named_us = clock_now_us();
+    else if (udp_table_find(receiver->table, receiver, &datagram->peer) ||
+             recall(receiver, &datagram->peer, out))
+        wrong = NULL;
+    return wrong;
 }
 
 static void explain(struct receiver *receiver, enum reason reason, const struct datagram *datagram,
@@ -139,6 +187,8 @@ static struct udp_session *start(struct receiver *receiver, const struct datagra
     enum reason reason = udp_session_start(receiver, origin, &datagram->peer, &session, &error);
     if (reason == REASON_NONE)
         return session;
+    if (is_first(receiver))
+        forget(receiver, &datagram->peer);
     explain(receiver, reason, datagram, origin, error);
     return NULL;
 }
@@ -153,9 +203,8 @@ static bool is_outdated(const struct udp_session *session, const struct udp_orig
 static struct udp_session *session_of(struct receiver *receiver, struct datagram *datagram,
                                       struct udp_origin *origin, struct run *run)
 {
-    bool is_by_peer = receiver->listener->config->udp_header == UDP_HEADER_FIRST;
-    struct udp_session *session =
-        udp_table_find(receiver->table, receiver, is_by_peer ? &datagram->peer : &origin->client);
+    struct udp_session *session = udp_table_find(
+        receiver->table, receiver, is_first(receiver) ? &datagram->peer : &origin->client);
 
     if (session && is_outdated(session, origin)) {
         flush(run);
@@ -223,6 +272,52 @@ static void take(struct receiver_socket *socket, unsigned i, struct run *run)
     session->proxy = origin.proxy;
 }
 
+static void watch(struct receiver *receiver, bool on)
+{
+    for (size_t i = 0; i < receiver->n_sockets; i++) {
+        if (on)
+            ev_io_start(receiver->listener->worker->loop, &receiver->sockets[i].io);
+        else
+            ev_io_stop(receiver->listener->worker->loop, &receiver->sockets[i].io);
+    }
+}
+
+/*
+ * A worker of an earlier generation that reads has been told to stop, and does so in milliseconds.
+ * One that is stuck reads nothing when it goes on: its orders come before its sockets.
+ */
+static void watch_in_turn(struct receiver *receiver)
+{
+    const struct worker *worker = receiver->listener->worker;
+
+    bool is_patient = clock_now_ms() - receiver->waiting_since_ms < TURN_PATIENCE_MS;
+    if (!is_patient || !peers_earlier_read(worker->spec->peers, worker->spec->epoch)) {
+        watch(receiver, true);
+        return;
+    }
+    ev_timer_set(&receiver->turn, TURN_MS / 1000., 0.);
+    ev_timer_start(worker->loop, &receiver->turn);
+}
+
+static void on_turn(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)revents;
+    watch_in_turn(timer->data);
+}
+
+static void watch_later(struct receiver *receiver)
+{
+    struct ev_loop *loop = receiver->listener->worker->loop;
+
+    log_error("no_resources", "[!] %sreceiving nothing for lack of resources: %s",
+              receiver->listener->label, strerror(ENOMEM));
+    watch(receiver, false);
+    ev_timer_stop(loop, &receiver->turn);
+    ev_timer_set(&receiver->turn, PAUSE_MS / 1000., 0.);
+    ev_timer_start(loop, &receiver->turn);
+}
+
 static void on_datagrams(struct ev_loop *loop, ev_io *io, int revents)
 {
     struct receiver_socket *socket = io->data;
@@ -230,13 +325,64 @@ static void on_datagrams(struct ev_loop *loop, ev_io *io, int revents)
     bool is_all = false;
 
     (void)loop;
-    (void)revents;
+    if (revents & EV_ERROR) {
+        watch_later(socket->receiver); /* epoll refused it, and libev gave it up */
+        return;
+    }
     for (unsigned batch = 0; batch < BATCHES && !is_all; batch++) {
         int n = datagrams_receive(socket->receiver->room, socket->fd, &is_all);
         for (int i = 0; i < n; i++)
             take(socket, (unsigned)i, &run);
         flush(&run);
     }
+}
+
+uint64_t receiver_silent_since_us(const struct receiver *receiver)
+{
+    const struct deadline *first = deadline_queue_first(&receiver->idle);
+
+    return first ? ((const struct udp_session *)first->owner)->used_us : 0;
+}
+
+void receiver_show_silent(struct receiver *receiver)
+{
+    if (receiver->listener->config->max_sessions > 0)
+        admission_show_silent(&receiver->listener->admission, receiver_silent_since_us(receiver));
+}
+
+bool receiver_end_silent(struct receiver *receiver)
+{
+    struct deadline *first = deadline_queue_first(&receiver->idle);
+
+    if (first)
+        udp_session_end(first->owner, "another session needed its place");
+    return first != NULL;
+}
+
+void receiver_keep_limit(struct receiver *receiver)
+{
+    struct admission *admission = &receiver->listener->admission;
+
+    while (admission_ends_silent(admission, receiver_silent_since_us(receiver)))
+        (void)receiver_end_silent(receiver);
+}
+
+static void on_limit_check(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    struct receiver *receiver = timer->data;
+
+    (void)revents;
+    receiver_keep_limit(receiver);
+    if (!deadline_queue_first(&receiver->idle))
+        ev_timer_stop(loop, timer);
+}
+
+void receiver_watch_limit(struct receiver *receiver)
+{
+    if (receiver->listener->config->max_sessions == 0 || ev_is_active(&receiver->limit_check))
+        return;
+    ev_timer_set(&receiver->limit_check, LIMIT_CHECK_MS / 1000., LIMIT_CHECK_MS / 1000.);
+    ev_timer_start(receiver->listener->worker->loop, &receiver->limit_check);
 }
 
 int receiver_open(struct receiver *receiver, struct listener *listener, unsigned index)
@@ -248,6 +394,12 @@ int receiver_open(struct receiver *receiver, struct listener *listener, unsigned
     receiver->room = listener->worker->datagrams;
     deadline_queue_open(&receiver->idle, listener->worker->loop, listener->config->idle_timeout_ms,
                         udp_session_on_idle);
+    if (is_first(receiver))
+        receiver->peers_key = peers_listener(spec->peers, listener->config->name);
+    ev_timer_init(&receiver->turn, on_turn, 0., 0.);
+    receiver->turn.data = receiver;
+    ev_timer_init(&receiver->limit_check, on_limit_check, 0., 0.);
+    receiver->limit_check.data = receiver;
     receiver->sockets = calloc(spec->n_sockets, sizeof *receiver->sockets);
     if (!receiver->sockets)
         return -ENOMEM;
@@ -264,24 +416,23 @@ int receiver_open(struct receiver *receiver, struct listener *listener, unsigned
     return 0;
 }
 
-static void watch(struct receiver *receiver, bool on)
-{
-    for (size_t i = 0; i < receiver->n_sockets; i++) {
-        if (on)
-            ev_io_start(receiver->listener->worker->loop, &receiver->sockets[i].io);
-        else
-            ev_io_stop(receiver->listener->worker->loop, &receiver->sockets[i].io);
-    }
-}
-
 void receiver_serve(struct receiver *receiver)
 {
-    watch(receiver, true);
+    receiver->waiting_since_ms = clock_now_ms();
+    watch_in_turn(receiver);
 }
 
 void receiver_stop(struct receiver *receiver)
 {
+    const struct admission *admission = &receiver->listener->admission;
+    struct deadline *each;
+
+    ev_timer_stop(receiver->listener->worker->loop, &receiver->turn);
     watch(receiver, false);
+    TAILQ_FOREACH (each, &receiver->idle.head, link) {
+        struct udp_session *session = each->owner;
+        admission_release_client(admission, &session->admitted);
+    }
 }
 
 void receiver_end_sessions(struct receiver *receiver, const char *end)
@@ -297,6 +448,7 @@ void receiver_close(struct receiver *receiver)
     if (!receiver->listener)
         return;
     receiver_stop(receiver);
+    ev_timer_stop(receiver->listener->worker->loop, &receiver->limit_check);
     deadline_queue_close(&receiver->idle);
     free(receiver->sockets);
     receiver->sockets = NULL;

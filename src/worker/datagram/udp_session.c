@@ -9,9 +9,13 @@
 #include "mmproxy/base/clock.h"
 #include "mmproxy/net/spoof_datagram.h"
 #include "mmproxy/proxyproto/spp.h"
+#include "mmproxy/worker/datagram/peers.h"
 #include "mmproxy/worker/datagram/receiver.h"
 #include "mmproxy/worker/datagram/udp_table.h"
 #include "mmproxy/worker/roster.h"
+
+/* Sessions that end for one that there is no descriptor for; others may take what is freed. */
+enum { TRIES_MAX = 4 };
 
 const struct addr *udp_session_key(const struct udp_session *session)
 {
@@ -69,20 +73,56 @@ static void report_error(struct udp_session *session, int error)
     report_refusal(session->receiver->listener, &refusal);
 }
 
+static uint64_t idle_us(const struct receiver *receiver)
+{
+    return (uint64_t)receiver->listener->config->idle_timeout_ms * 1000;
+}
+
+/* So that another worker can go on with this client. */
+static void note(struct udp_session *session)
+{
+    const struct receiver *receiver = session->receiver;
+    const struct worker *worker = receiver->listener->worker;
+    const struct peers_client client = { .addr = session->client,
+                                         .is_named = session->is_named,
+                                         .named_us = session->named_us };
+
+    if (receiver->listener->config->udp_header != UDP_HEADER_FIRST || worker->draining)
+        return;
+    if (!session->noted ||
+        !peers_use(session->noted, receiver->peers_key, &session->peer, session->used_us))
+        session->noted = peers_note(worker->spec->peers, receiver->peers_key, &session->peer,
+                                    &client, session->used_us, idle_us(receiver));
+}
+
 static void set_idle(struct udp_session *session)
 {
+    session->used_us = clock_now_us();
     deadline_set(&session->idle, &session->receiver->idle);
+    receiver_show_silent(session->receiver);
+    note(session);
+}
+
+/* Replies that the kernel did not take for the peer. */
+static void report_lost(struct udp_session *session, int error)
+{
+    const struct report_refusal refusal = { .reason = REASON_PEER_LOST,
+                                            .detail = strerror(error),
+                                            .peer = &session->peer,
+                                            .client = &session->client };
+
+    report_refusal(session->receiver->listener, &refusal);
 }
 
 void udp_session_forward(struct udp_session *session, unsigned first, unsigned n)
 {
     const struct datagram_way way = { .to = session->is_connected ? NULL : target_of(session) };
+
+    set_idle(session); /* before anybody can have seen it, and another worker had its turn */
     struct datagram_sent sent =
         datagrams_send(session->receiver->room, session->fd, first, n, &way);
-
     session->bytes_in += sent.len;
     counters_add(session->receiver->listener->counters, COUNT_BYTES_IN, sent.len);
-    set_idle(session);
     if (sent.error != 0)
         report_error(session, sent.error);
 }
@@ -110,11 +150,13 @@ static void send_replies(struct udp_session *session, unsigned first, unsigned n
         spp_write(way.prefix, &header);
         way.prefix_len = SPP_LEN;
     }
+    set_idle(session);
     struct datagram_sent sent =
         datagrams_send(session->receiver->room, session->socket->fd, first, n, &way);
     session->bytes_out += sent.len;
     counters_add(session->receiver->listener->counters, COUNT_BYTES_OUT, sent.len);
-    set_idle(session);
+    if (sent.error != 0)
+        report_lost(session, sent.error);
 }
 
 static void pass_on(struct udp_session *session, unsigned n)
@@ -163,14 +205,21 @@ static bool is_shortage(int err)
     return err == -EMFILE || err == -ENFILE || err == -ENOBUFS || err == -ENOMEM;
 }
 
-static bool end_silent_longest(struct receiver *receiver, const struct udp_session *but)
+/* Of all UDP listeners of this worker. returns: false where there is none. */
+static bool end_silent_longest(struct worker *worker)
 {
-    struct deadline *first = deadline_queue_first(&receiver->idle);
+    struct receiver *longest = NULL;
+    uint64_t since_us = UINT64_MAX;
 
-    if (!first || first->owner == but)
-        return false;
-    udp_session_end(first->owner, "another session needed its place");
-    return true;
+    for (size_t i = 0; i < worker->spec->config->n_listeners; i++) {
+        struct receiver *receiver = worker->listeners[i].receiver;
+        uint64_t silent_us = receiver ? receiver_silent_since_us(receiver) : 0;
+        if (silent_us == 0 || silent_us >= since_us)
+            continue;
+        since_us = silent_us;
+        longest = receiver;
+    }
+    return longest && receiver_end_silent(longest);
 }
 
 /*
@@ -186,12 +235,16 @@ static int open_socket(struct udp_session *session)
         .mark = listener_config_socket_mark(config),
         .preserve_port = config->preserve_client_port,
     };
+    struct worker *worker = session->receiver->listener->worker;
+    unsigned tries = 0;
     int fd;
 
+    while (worker->n_udp_sessions >= worker->max_udp_sessions && end_silent_longest(worker))
+        ;
     session->is_connected = !addr_is_loopback(&spoof.target);
     do
         fd = spoof_datagram(&spoof, session->is_connected);
-    while (is_shortage(fd) && end_silent_longest(session->receiver, session));
+    while (is_shortage(fd) && ++tries < TRIES_MAX && end_silent_longest(worker));
     return fd;
 }
 
@@ -202,14 +255,14 @@ static enum reason admit(struct udp_session *session, const struct udp_origin *o
     struct admission *admission = &receiver->listener->admission;
     enum reason reason;
 
-    while (admission_is_full(admission) && end_silent_longest(receiver, NULL))
-        ;
     reason = admission_enter(admission, &session->admitted, &session->peer, clock_now_us());
     if (reason == REASON_NONE)
         reason =
             admission_identify(admission, &session->admitted, &session->client, origin->is_named);
     if (reason != REASON_NONE)
         admission_leave(admission, &session->admitted);
+    else
+        receiver_keep_limit(receiver);
     return reason;
 }
 
@@ -224,6 +277,7 @@ static void begin(struct udp_session *session)
     set_idle(session);
     udp_table_add(session->receiver->table, session);
     roster_add_udp(worker);
+    receiver_watch_limit(session->receiver);
     session->since_us = clock_now_us();
     counters_add(session->receiver->listener->counters, COUNT_SERVED, 1);
     const struct report_session facts = facts_of(session, NULL);
@@ -251,6 +305,7 @@ enum reason udp_session_start(struct receiver *receiver, const struct udp_origin
     session->peer = *peer;
     session->proxy = origin->proxy;
     session->is_named = origin->is_named;
+    session->named_us = origin->named_us;
     enum reason reason = admit(session, origin);
     if (reason != REASON_NONE) {
         free(session);

@@ -7,11 +7,15 @@ import socket
 import struct
 import threading
 
-from lib import header
+from lib import conf, header
 from lib.conn import family_of
+from lib.topology import CLIENT_OF, ORIGIN_OF
 from lib.wait import DEADLINE, until
 
 SPP_MAGIC = 0x56EC
+MODES = ("every", "first", "spp")
+PORT = 5300
+SERVICE_PORT = 53
 
 
 def v2(client, port, **options):
@@ -121,6 +125,73 @@ class Echo(Service):
         self.sock.sendto(b"end of the test", (address, port))
         self._thread.join(DEADLINE)
         super().close()
+
+
+def listener(mode="every", **keys):
+    """A UDP listener "dns"."""
+    usual = {"name": "dns", "protocol": "udp", "udp_header": mode,
+             "listen": [f"0.0.0.0:{PORT}", f"[::]:{PORT}"],
+             "target_v4": f"127.0.0.1:{SERVICE_PORT}", "target_v6": f"[::1]:{SERVICE_PORT}"}
+    return conf.listener(**(usual | keys))
+
+
+class Crowd:
+    """
+    Clients that ask by turns, each from a port of the load balancer of its own, and wait for the
+    answer. With a thread, until stop().
+    """
+
+    FIRST_PORT = 20000
+
+    def __init__(self, net, mode, echo, size=32):
+        self.mode, self.echo = mode, echo
+        self.balancers = [Balancer(net.lb, ORIGIN_OF[4], PORT) for _ in range(size)]
+        self.sent = self.lost = 0
+        self.senders = {}  # by payload: who it is from
+        self._thread = None
+        self._is_over = threading.Event()
+
+    def ask(self, client, patience=DEADLINE):
+        """One datagram there and back; what is not answered is lost."""
+        balancer = self.balancers[client]
+        address, port = CLIENT_OF[4], self.FIRST_PORT + client
+        payload = b"%d of %d" % (self.sent, client)
+        is_bare = self.mode == "first" and self.sent >= len(self.balancers)
+        head = b"" if is_bare else header_of(self.mode, address, port)
+        self.senders[payload] = (address, port)
+        balancer.send(head + payload)
+        self.sent += 1
+        wanted = (head if self.mode == "spp" else b"") + payload
+        balancer.sock.settimeout(patience)
+        try:
+            while balancer.recv() != wanted:
+                pass  # the answer to one that was given up
+        except TimeoutError:
+            self.lost += 1
+
+    def round(self, patience=DEADLINE):
+        for client in range(len(self.balancers)):
+            self.ask(client, patience)
+
+    def start(self, patience=DEADLINE):
+        def run():
+            while not self._is_over.is_set():
+                self.round(patience)
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+
+    def stop(self):
+        self._is_over.set()
+        self._thread.join()
+
+    def misattributed(self):
+        """What the service saw from somebody else than who sent it."""
+        return [(data, source) for data, source in self.echo.seen
+                if self.senders[data] != source]
+
+    def close(self):
+        for balancer in self.balancers:
+            balancer.close()
 
 
 def drained(balancer, service):

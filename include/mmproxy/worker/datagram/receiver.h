@@ -24,15 +24,36 @@ struct receiver {
     size_t n_sockets;
     struct deadline_queue idle; /* all sessions; the one silent longest is the first */
     struct udp_table *table;    /* the worker's */
+    uint64_t peers_key;         /* for udp_header = "first": what stands for it in the peers */
+    uint64_t waiting_since_ms;  /* for workers of earlier generations to stop reading */
+    ev_timer turn;              /* active: it waits, or epoll has refused a socket */
+    ev_timer limit_check;       /* active while there are sessions and a limit on them */
     struct datagrams *room;     /* the worker's */
 };
 
-/* returns: 0 or -ENOMEM. Receives nothing yet. Takes any half-opened receiver in _close. */
+/* returns: 0 or -ENOMEM. Receives nothing yet; receiver_close takes a half-opened one. */
 int receiver_open(struct receiver *receiver, struct listener *listener, unsigned index);
+
+/* Receives, as soon as workers of earlier generations do not. */
 void receiver_serve(struct receiver *receiver);
 
-/* Takes no more datagrams; replies go on. */
+/* Takes no more datagrams; replies go on. Clients' sessions are counted by those who follow. */
 void receiver_stop(struct receiver *receiver);
+
+/* max_sessions may be exceeded: ends the session silent longest, where it is this worker's. */
+void receiver_keep_limit(struct receiver *receiver);
+
+/* The limit is to be looked at while there are sessions. */
+void receiver_watch_limit(struct receiver *receiver);
+
+/* Sessions have been used: others see which of this worker's is silent longest. */
+void receiver_show_silent(struct receiver *receiver);
+
+/* When the session silent longest was used last; 0: there is none. */
+uint64_t receiver_silent_since_us(const struct receiver *receiver);
+
+/* Ends that session. returns: false where there is none. */
+bool receiver_end_silent(struct receiver *receiver);
 
 /* Ends every session. end: for the log, static. */
 void receiver_end_sessions(struct receiver *receiver, const char *end);

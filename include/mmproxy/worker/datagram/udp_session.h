@@ -9,7 +9,8 @@
  * - A session's socket is bound to its client's address when the session starts. Neither changes.
  * - A session is found by the client that the datagram's own header names (every, spp), or by
  *   the peer's address and port (first). No datagram is sent by a session that was not found so.
- * - A session that has ended is in no table: the next datagram is judged as a first one.
+ * - A session that has ended is in no table: the next datagram is judged as a first one. Without a
+ *   header it is dropped, unless peers (peers.h) know for whom its peer speaks.
  */
 #ifndef MMPROXY_WORKER_DATAGRAM_UDP_SESSION_H
 #define MMPROXY_WORKER_DATAGRAM_UDP_SESSION_H
@@ -23,6 +24,7 @@
 #include "mmproxy/worker/admission.h"
 #include "mmproxy/worker/deadline.h"
 
+struct peers_entry;
 struct receiver;
 struct receiver_socket;
 
@@ -31,18 +33,21 @@ struct udp_session {
     struct receiver_socket *socket; /* that the latest datagram came in by, and replies leave by */
     int fd;                         /* towards the target */
     bool is_connected;              /* fd is; else replies are compared with the target */
-    bool is_named;                  /* as in udp_origin */
+    bool is_named;                  /* a header names its client; else it is the peer */
     ev_io io;
     LIST_ENTRY(udp_session) bucket; /* of the table */
     struct deadline idle;           /* in the receiver's queue: the head is silent longest */
     struct admitted admitted;
     struct addr client;
-    struct addr peer;    /* where the latest datagram came from, and replies go to */
-    struct addr local;   /* the address that it was sent to, and replies leave from */
-    struct addr proxy;   /* spp: what the header says besides the client */
-    struct notes *notes; /* owned; NULL: none */
-    uint64_t since_us;   /* monotonic: when it started */
-    uint64_t bytes_in;   /* payload to the target */
+    struct addr peer;          /* where the latest datagram came from, and replies go to */
+    struct addr local;         /* the address that it was sent to, and replies leave from */
+    struct addr proxy;         /* spp: what the header says besides the client */
+    struct notes *notes;       /* owned; NULL: none */
+    uint64_t since_us;         /* monotonic: when it started */
+    uint64_t named_us;         /* first: when the header came that names the client */
+    struct peers_entry *noted; /* first: where other workers can read that */
+    uint64_t used_us;          /* monotonic: when a datagram last went either way */
+    uint64_t bytes_in;         /* payload to the target */
     uint64_t bytes_out;
 };
 
@@ -54,7 +59,8 @@ struct udp_origin {
     const uint8_t *header; /* a v2 header's bytes; NULL: there is none */
     size_t tlvs_at;        /* as in struct proxyproto */
     size_t header_len;
-    bool is_direct; /* there was no header: the peer's address says that it sends none */
+    bool is_direct;    /* there was no header: the peer's address says that it sends none */
+    uint64_t named_us; /* first: when the header came, perhaps to another worker */
 };
 
 /* What the functions of proxyproto need to know of its header, where there is one. */

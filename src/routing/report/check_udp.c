@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/routing/report/check_udp.h"
+
+#include <linux/rtnetlink.h>
+
+#include "mmproxy/routing/kernel/survey.h"
+
+struct check_udp check_udp_look(const struct addr *target, const struct listening *sockets,
+                                size_t n_sockets, struct rtnl *rtnl)
+{
+    const struct addr client = survey_client(addr_family(target));
+    struct check_udp check = { .has_socket = false };
+    struct rtnl_route route;
+
+    for (size_t i = 0; i < n_sockets && !check.has_socket; i++)
+        check.has_socket = listening_takes(&sockets[i], target);
+    /* A reply over UDP bears no mark: nothing hands it down from the query. */
+    check.comes_back =
+        rtnl_lookup(rtnl, &client, target, 0, &route) == 0 && route.type == RTN_LOCAL;
+    return check;
+}
+
+static void report_no_socket(const struct addr *target, const struct report_sink *sink)
+{
+    char text[ADDR_STRLEN];
+
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] FAILED: Target server %s has no UDP socket. Start the service. To see "
+                     "what receives there: ss -lnup 'sport = :%u'",
+                     addr_format(target, text), addr_port(target));
+}
+
+static void report_lost(const struct listener_config *listener, const struct addr *target,
+                        const struct report_sink *sink)
+{
+    char text[ADDR_STRLEN];
+    const char *cure = "To set the return path up: mmproxy --rules | sh";
+
+    if (!addr_is_loopback(target))
+        cure = "Bind the service to a loopback address, and use that as the target.";
+    else if (listener->return_path != RETURN_PATH_LOOPBACK)
+        cure = "Use return_path loopback: replies over UDP bear no mark.";
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] FAILED: Replies of %s do not come back to this machine. %s",
+                     addr_format(target, text), cure);
+}
+
+void check_udp_report(const struct check_udp *check, const struct listener_config *listener,
+                      const struct addr *target, const struct report_sink *sink)
+{
+    char text[ADDR_STRLEN];
+
+    addr_format(target, text);
+    if (check->has_socket)
+        report_sink_line(sink, LOG_LEVEL_INFO, "[+] OK. Target server %s has a UDP socket.", text);
+    else
+        report_no_socket(target, sink);
+    if (check->comes_back)
+        report_sink_line(sink, LOG_LEVEL_INFO, "[+] OK. Replies of %s come back to this machine.",
+                         text);
+    else
+        report_lost(listener, target, sink);
+}

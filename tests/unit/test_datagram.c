@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* datagram, spoof_datagram: batches between two real sockets, and what they tell of errors. */
+#include "net_support.h"
+
+#include "mmproxy/net/datagram.h"
+#include "mmproxy/net/sock.h"
+#include "mmproxy/net/spoof_datagram.h"
+#include "netns_support.h"
+
+enum { FEW = 3, MANY = DATAGRAM_BATCH + 5 };
+
+static struct datagrams *room;
+static int receiver;
+static int sender;
+static struct addr address;
+
+static const char *const hosts[] = { "0.0.0.0", "::" };
+static const char *const loopbacks[] = { "127.0.0.1", "::1" };
+
+static void open_pair(size_t family)
+{
+    struct addr any = support_host(hosts[family]);
+
+    room = datagrams_new();
+    assert_non_null(room);
+    receiver = sock_receive(&any, SOCK_ALONE);
+    assert_return_code(receiver, -receiver);
+    address = support_host(loopbacks[family]);
+    struct addr bound = support_name(receiver);
+    addr_set_port(&address, addr_port(&bound));
+    sender = socket(addr_family(&any), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_return_code(connect(sender, &address.sa, addr_len(&address)), errno);
+}
+
+static void close_pair(void)
+{
+    datagrams_free(room);
+    close(receiver);
+    close(sender);
+}
+
+static int receive(bool *is_all)
+{
+    support_wait(receiver, POLLIN);
+    return datagrams_receive(room, receiver, is_all);
+}
+
+static void what_was_sent_is_received_with_its_addresses(void **state)
+{
+    (void)state;
+    for (size_t family = 0; family < 2; family++) {
+        open_pair(family);
+        const struct addr peer = support_name(sender);
+        const struct addr local = support_host(loopbacks[family]);
+        static const char *const texts[FEW] = { "one", "", "three" };
+        bool is_all = false;
+
+        for (size_t i = 0; i < FEW; i++)
+            assert_return_code(send(sender, texts[i], strlen(texts[i]), 0), errno);
+        assert_int_equal(receive(&is_all), FEW);
+        assert_true(is_all);
+        for (unsigned i = 0; i < FEW; i++) {
+            const struct datagram *each = datagrams_at(room, i);
+            assert_int_equal(each->len, strlen(texts[i]));
+            assert_memory_equal(each->bytes, texts[i], each->len);
+            assert_true(addr_equal(&each->peer, &peer));
+            assert_true(addr_equal_host(&each->local, &local));
+        }
+        assert_int_equal(datagrams_receive(room, receiver, &is_all), 0);
+        close_pair();
+    }
+}
+
+static void a_batch_is_not_more_than_it_says(void **state)
+{
+    bool is_all = true;
+
+    (void)state;
+    open_pair(0);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_return_code(send(sender, "x", 1, 0), errno);
+    assert_int_equal(receive(&is_all), DATAGRAM_BATCH);
+    assert_false(is_all);
+    assert_int_equal(receive(&is_all), MANY - DATAGRAM_BATCH);
+    assert_true(is_all);
+    close_pair();
+}
+
+static void replies_have_a_prefix_and_leave_from_where_they_came_to(void **state)
+{
+    (void)state;
+    for (size_t family = 0; family < 2; family++) {
+        open_pair(family);
+        bool is_all;
+        char got[64];
+        const struct addr peer = support_name(sender);
+
+        assert_return_code(send(sender, "query", 5, 0), errno);
+        assert_int_equal(receive(&is_all), 1);
+        const struct addr local = datagrams_at(room, 0)->local;
+        struct datagram_way way = {
+            .to = &peer, .from = &local, .prefix = "head", .prefix_len = 4
+        };
+        struct datagram_sent sent = datagrams_send(room, receiver, 0, 1, &way);
+        assert_int_equal(sent.n, 1);
+        assert_int_equal(sent.len, 5);
+        assert_int_equal(sent.error, 0);
+        /* The sender is connected: it gets nothing from elsewhere. */
+        assert_int_equal(recv(sender, got, sizeof got, 0), 9);
+        assert_memory_equal(got, "headquery", 9);
+        close_pair();
+    }
+}
+
+static void what_is_too_long_is_left_out_and_the_rest_is_sent(void **state)
+{
+    static char largest[65507];
+    bool is_all;
+    char got[8];
+
+    (void)state;
+    open_pair(0);
+    const struct addr peer = support_name(sender);
+    assert_return_code(send(sender, largest, sizeof largest, 0), errno);
+    assert_return_code(send(sender, "small", 5, 0), errno);
+    assert_int_equal(receive(&is_all), 2);
+    struct datagram_way way = { .to = &peer, .prefix = "head", .prefix_len = 4 };
+    struct datagram_sent sent = datagrams_send(room, receiver, 0, 2, &way);
+    assert_int_equal(sent.n, 1);
+    assert_int_equal(sent.error, EMSGSIZE);
+    assert_int_equal(recv(sender, got, sizeof got, MSG_TRUNC), 9);
+    close_pair();
+}
+
+/* A closed port at the target, told by a socket that is connected and by one that is not. */
+static void an_error_of_an_earlier_datagram_costs_no_later_one(void **state)
+{
+    (void)state;
+    for (unsigned is_connected = 0; is_connected < 2; is_connected++) {
+        struct spoof spoof = { .source = support_host("127.0.0.1"), .mark = 1 };
+        bool is_all;
+
+        if (!support_has_own_network)
+            skip();
+        open_pair(0);
+        assert_return_code(send(sender, "x", 1, 0), errno);
+        assert_int_equal(receive(&is_all), 1);
+        close(receiver);
+        spoof.target = address;
+        int fd = spoof_datagram(&spoof, is_connected);
+        assert_return_code(fd, -fd);
+        struct datagram_way way = { .to = is_connected ? NULL : &address };
+        assert_int_equal(datagrams_send(room, fd, 0, 1, &way).error, 0);
+        support_wait(fd, POLLERR);
+
+        receiver = sock_receive(&address, SOCK_ALONE);
+        assert_return_code(receiver, -receiver);
+        struct datagram_sent sent = datagrams_send(room, fd, 0, 1, &way);
+        assert_int_equal(sent.n, 1);
+        assert_int_equal(sent.error, ECONNREFUSED);
+        assert_int_equal(receive(&is_all), 1);
+        if (!is_connected)
+            assert_int_equal(spoof_datagram_error(fd), ECONNREFUSED);
+        assert_int_equal(spoof_datagram_error(fd), 0);
+        close(fd);
+        close_pair();
+    }
+}
+
+static void a_clients_port_is_kept_where_it_is_free(void **state)
+{
+    struct spoof spoof = { .source = support_addr("198.51.100.7:5000"),
+                           .target = support_addr("127.0.0.1:9"),
+                           .mark = 1,
+                           .preserve_port = true };
+
+    (void)state;
+    if (!support_has_own_network)
+        skip();
+    int fd = spoof_datagram(&spoof, false);
+    assert_return_code(fd, -fd);
+    struct addr name = support_name(fd);
+    assert_true(addr_equal(&name, &spoof.source));
+    close(fd);
+
+    struct addr taken = support_addr("0.0.0.0:5000");
+    int other = sock_receive(&taken, SOCK_ALONE);
+    assert_return_code(other, -other);
+    fd = spoof_datagram(&spoof, true);
+    assert_return_code(fd, -fd);
+    name = support_name(fd);
+    assert_true(addr_equal_host(&name, &spoof.source));
+    assert_int_not_equal(addr_port(&name), 5000);
+    close(fd);
+    close(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_sent_is_received_with_its_addresses),
+        cmocka_unit_test(a_batch_is_not_more_than_it_says),
+        cmocka_unit_test(replies_have_a_prefix_and_leave_from_where_they_came_to),
+        cmocka_unit_test(what_is_too_long_is_left_out_and_the_rest_is_sent),
+        cmocka_unit_test(an_error_of_an_earlier_datagram_costs_no_later_one),
+        cmocka_unit_test(a_clients_port_is_kept_where_it_is_free),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -4,14 +4,19 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
-    CODE_MAX = 80,
+    CODE_MAX = 96,
+    V2_LEN = 16,
+    V2_BEGIN = 0x0d0a0d0a,
     COMMAND = 12, /* of a v2 header: version and command */
     FAMILY = 13,
     V2_INET_DGRAM = 0x12,
     V2_INET6_DGRAM = 0x22,
+    SPP_LEN = 38,
+    SPP_BEGIN = 0x56ec,
 };
 
 /* So that an IPv4 client has the number that its v4-mapped form would have. */
@@ -89,32 +94,58 @@ static void by_peer(struct program *program, sa_family_t family, unsigned n_memb
     choose(program, n_members);
 }
 
-static void jump_here(struct program *program, unsigned from)
+/* A conditional jump, whose places are filled in by jump_here. */
+static unsigned jump(struct program *program, unsigned test, uint32_t value)
 {
-    program->code[from].jt = (uint8_t)(program->n - from - 1);
-}
-
-static unsigned jump_if(struct program *program, uint32_t value)
-{
-    add(program, BPF_JMP | BPF_JEQ | BPF_K, value);
+    add(program, BPF_JMP | test | BPF_K, value);
     return program->n - 1U;
 }
 
+static void jump_here(struct program *program, unsigned from, bool if_true)
+{
+    uint8_t distance = (uint8_t)(program->n - from - 1);
+
+    if (if_true)
+        program->code[from].jt = distance;
+    else
+        program->code[from].jf = distance;
+}
+
+/* Peers of direct_subnets put nothing in front. */
 static void by_v2(struct program *program, sa_family_t family, unsigned n_members)
 {
+    add(program, BPF_LD | BPF_W | BPF_LEN, 0);
+    unsigned is_long = jump(program, BPF_JGE, V2_LEN);
+    add(program, BPF_LD | BPF_W | BPF_ABS, 0);
+    unsigned is_v2 = jump(program, BPF_JEQ, V2_BEGIN);
     add(program, BPF_LD | BPF_B | BPF_ABS, COMMAND);
     add(program, BPF_ALU | BPF_AND | BPF_K, 0x0f);
-    unsigned is_local = jump_if(program, 0);
+    unsigned is_local = jump(program, BPF_JEQ, 0);
     add(program, BPF_LD | BPF_B | BPF_ABS, FAMILY);
-    unsigned is_v4 = jump_if(program, V2_INET_DGRAM);
-    unsigned is_v6 = jump_if(program, V2_INET6_DGRAM);
+    unsigned is_v4 = jump(program, BPF_JEQ, V2_INET_DGRAM);
+    unsigned is_v6 = jump(program, BPF_JEQ, V2_INET6_DGRAM);
 
-    jump_here(program, is_local);
+    jump_here(program, is_long, false);
+    jump_here(program, is_v2, false);
+    jump_here(program, is_local, true);
     by_peer(program, family, n_members);
-    jump_here(program, is_v4);
+    jump_here(program, is_v4, true);
     by_endpoint(program, 16, 1, 24, n_members);
-    jump_here(program, is_v6);
+    jump_here(program, is_v6, true);
     by_endpoint(program, 16, 4, 48, n_members);
+}
+
+static void by_spp(struct program *program, sa_family_t family, unsigned n_members)
+{
+    add(program, BPF_LD | BPF_W | BPF_LEN, 0);
+    unsigned is_long = jump(program, BPF_JGE, SPP_LEN);
+    add(program, BPF_LD | BPF_H | BPF_ABS, 0);
+    unsigned is_spp = jump(program, BPF_JEQ, SPP_BEGIN);
+
+    by_endpoint(program, 2, 4, 34, n_members);
+    jump_here(program, is_long, false);
+    jump_here(program, is_spp, false);
+    by_peer(program, family, n_members);
 }
 
 int steer_attach(int fd, sa_family_t family, enum steer_by by, unsigned n_members)
@@ -129,7 +160,7 @@ int steer_attach(int fd, sa_family_t family, enum steer_by by, unsigned n_member
         by_v2(&program, family, n_members);
         break;
     case STEER_BY_SPP:
-        by_endpoint(&program, 2, 4, 34, n_members);
+        by_spp(&program, family, n_members);
         break;
     }
     const struct sock_fprog attached = { .len = program.n, .filter = program.code };

@@ -169,6 +169,21 @@ static void a_peer_has_one_member(void **state)
     }
 }
 
+static void what_has_no_header_goes_by_its_peer(void **state)
+{
+    static const enum steer_by modes[] = { STEER_BY_V2, STEER_BY_SPP };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(modes); i++) {
+        open_group(hosts[i]);
+        assert_int_equal(steer_attach(group.members[0], addr_family(&group.addr), modes[i], 4), 0);
+        expect_by_peer((const uint8_t *)"", 0);
+        expect_by_peer((const uint8_t *)"a query that is longer than any header without a client",
+                       55);
+        close_group();
+    }
+}
+
 static void what_is_too_short_arrives_too(void **state)
 {
     (void)state;
@@ -231,6 +246,7 @@ int main(void)
         cmocka_unit_test(a_client_of_v2_has_one_member),
         cmocka_unit_test(a_client_of_spp_has_one_member),
         cmocka_unit_test(a_peer_has_one_member),
+        cmocka_unit_test(what_has_no_header_goes_by_its_peer),
         cmocka_unit_test(what_is_too_short_arrives_too),
         cmocka_unit_test(members_beyond_the_number_get_nothing),
         cmocka_unit_test(a_freed_port_can_be_had_again_and_a_taken_one_not),

@@ -14,7 +14,7 @@
 enum steer_by {
     STEER_BY_PEER,
     STEER_BY_V2,  /* the client that a v2 header names, else the peer */
-    STEER_BY_SPP, /* the client that the Simple Proxy Protocol's header names */
+    STEER_BY_SPP, /* the client that the Simple Proxy Protocol's header names, else the peer */
 };
 
 /*

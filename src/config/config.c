@@ -213,6 +213,8 @@ void config_free(struct config *config)
     free(config->listeners);
     free(config->subnets);
     free(config->include_dir);
+    free(config->control);
+    free(config->control_group);
     free(config->user);
     free(config->path);
     free(config);

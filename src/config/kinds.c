@@ -2,6 +2,7 @@
 #include "kinds.h"
 
 #include <assert.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,6 +183,36 @@ PARSE(user)
     return *user || REASON("does not fit: out of memory");
 }
 
+/* "" = none. It must fit a socket's address, which has room for 107 characters. */
+PARSE(socket)
+{
+    char **path = field;
+
+    (void)key;
+    if (!need_string(value, "a path, or \"\" for none", reason))
+        return false;
+    if (value->string[0] != '\0' && value->string[0] != '/')
+        return REASON("is " QUOTED ": it must be an absolute path", value->string);
+    if (strlen(value->string) > 107)
+        return REASON("is longer than 107 characters, which no socket's path may be");
+    free(*path);
+    *path = strdup(value->string);
+    return *path || REASON("does not fit: out of memory");
+}
+
+PARSE(group_name)
+{
+    char **group = field;
+
+    (void)key;
+    if (!need_string(value, "the name of a group", reason))
+        return false;
+    if (!getgrnam(value->string))
+        return REASON("is " QUOTED ", but there is no such group", value->string);
+    *group = strdup(value->string);
+    return *group || REASON("does not fit: out of memory");
+}
+
 static bool is_v4_mapped(const struct addr *addr)
 {
     return addr_family(addr) == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&addr->in6.sin6_addr);
@@ -358,6 +389,8 @@ const struct kind kind_boolean = { "boolean", parse_boolean, equal_boolean, NULL
 const struct kind kind_word = { "string", parse_word, equal_unsigned, format_words };
 const struct kind kind_client_port = { "string", parse_client_port, equal_boolean, format_words };
 const struct kind kind_path = { "string", parse_path, equal_string, NULL };
+const struct kind kind_socket = { "string", parse_socket, equal_string, NULL };
+const struct kind kind_group_name = { "string", parse_group_name, equal_string, NULL };
 const struct kind kind_name = { "string", parse_name, equal_array_of_char, NULL };
 const struct kind kind_user = { "string", parse_user, equal_string, NULL };
 const struct kind kind_address = { "string", parse_address, equal_target, NULL };

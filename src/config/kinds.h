@@ -50,6 +50,8 @@ extern const struct kind kind_boolean;     /* bool */
 extern const struct kind kind_word;        /* an enum: the index in words */
 extern const struct kind kind_client_port; /* bool: is it "preserve"? */
 extern const struct kind kind_path;        /* char *, owned by the field */
+extern const struct kind kind_socket;      /* the same; "" = none */
+extern const struct kind kind_group_name;  /* char *: a group that exists, owned by the field */
 extern const struct kind kind_name;        /* char [LISTENER_NAME_MAX + 1] */
 extern const struct kind kind_user;        /* char *: a user that exists, owned by the field */
 extern const struct kind kind_address;     /* struct addr: one to listen on */

@@ -191,6 +191,18 @@ static struct board *make_board(const struct supervisor *supervisor)
     return board;
 }
 
+struct board *exports_board(struct supervisor *supervisor)
+{
+    struct board *of_exporter = supervisor->exports.board;
+
+    supervisor->exports.board = make_board(supervisor);
+    refresh(supervisor);
+    exports_take_checks(supervisor);
+    struct board *made = supervisor->exports.board;
+    supervisor->exports.board = of_exporter;
+    return made;
+}
+
 /* ---- the process ---------------------------------------------------------------------- */
 
 static _Noreturn void be_exporter(struct supervisor *supervisor, int listen_fd, int channel)

@@ -10,6 +10,7 @@
 
 #include "mmproxy/base/log.h"
 #include "mmproxy/supervisor/confine.h"
+#include "mmproxy/supervisor/control.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/status.h"
 #include "mmproxy/version.h"
@@ -127,6 +128,7 @@ void load_prepare(struct supervisor *supervisor)
         failed(supervisor, is_usage_error ? EX_USAGE : EX_CONFIG);
         return;
     }
+    control_apply_drained(supervisor, load->config);
     if (supervisor->current && config_equal(supervisor->current->config, load->config)) {
         config_free(load->config);
         load->config = NULL;
@@ -246,6 +248,7 @@ void load_tell_loaded(struct supervisor *supervisor)
                    current->number, replaced);
     service_ready();
     status_load_ended(supervisor, true);
+    control_load_ended(supervisor, true);
 }
 
 void load_tell_unchanged(struct supervisor *supervisor)
@@ -254,6 +257,7 @@ void load_tell_unchanged(struct supervisor *supervisor)
                supervisor->current->number);
     service_ready();
     status_load_ended(supervisor, true);
+    control_load_ended(supervisor, true);
 }
 
 void load_tell_failed(struct supervisor *supervisor)
@@ -262,4 +266,5 @@ void load_tell_failed(struct supervisor *supervisor)
               supervisor->current->number);
     service_ready();
     status_load_ended(supervisor, false);
+    control_load_ended(supervisor, false);
 }

@@ -157,14 +157,9 @@ static bool begin_target(void *context, const struct report_verdict *verdict)
     return !verdict->holds && known->holds;
 }
 
-static _Noreturn void be_preflight(struct supervisor *supervisor)
+static _Noreturn void be_checker(struct supervisor *supervisor, const struct config *config,
+                                 bool is_verifying, const struct report_sink *sink)
 {
-    struct child child = { .supervisor = supervisor, .preflight = &supervisor->preflight };
-    const struct report_sink sink = {
-        .line = report, .is_wanted = is_wanted, .begin_target = begin_target, .context = &child
-    };
-    const struct config *config = supervisor->current->config;
-    bool is_verifying = config->routing == ROUTING_MANUAL && !config->quiet;
     sigset_t none;
 
     supervisor->leave(supervisor);
@@ -180,8 +175,29 @@ static _Noreturn void be_preflight(struct supervisor *supervisor)
     sigprocmask(SIG_SETMASK, &none, NULL);
     alarm(LIFETIME_S);
     confine_begin_routing(); /* iptables, nftables; SO_MARK before Linux 5.17 */
-    is_verifying = is_verifying && !child.preflight->is_repeat;
-    exit(preflight_run(config, is_verifying, &sink) ? EXIT_SUCCESS : EXIT_FAILURE);
+    exit(preflight_run(config, is_verifying, sink) ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+static _Noreturn void be_preflight(struct supervisor *supervisor)
+{
+    struct child child = { .supervisor = supervisor, .preflight = &supervisor->preflight };
+    const struct report_sink sink = {
+        .line = report, .is_wanted = is_wanted, .begin_target = begin_target, .context = &child
+    };
+    const struct config *config = supervisor->current->config;
+    bool is_verifying = config->routing == ROUTING_MANUAL && !config->quiet;
+
+    be_checker(supervisor, config, is_verifying && !child.preflight->is_repeat, &sink);
+}
+
+pid_t preflight_fork(struct supervisor *supervisor, const struct config *config,
+                     const struct report_sink *sink)
+{
+    pid_t pid = process_fork();
+
+    if (pid == 0)
+        be_checker(supervisor, config, config->routing == ROUTING_MANUAL, sink);
+    return pid < 0 ? -errno : pid;
 }
 
 static void stop(struct preflight *preflight)

@@ -5,13 +5,16 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
+#include "mmproxy/base/shared.h"
 #include "mmproxy/worker/datagram/peers.h"
+#include "mmproxy/worker/inspection.h"
 
 /* Until a message is sent again that the channel had no room or the system no memory for. */
 #define RETRY_S 0.05
@@ -25,9 +28,35 @@ static void cut_off(struct process *process)
     (void)kill(process->pid, SIGKILL);
 }
 
+static void tell_inspected(struct process *process, const struct inspection *answer)
+{
+    void (*inspected)(void *, const struct inspection *) = process->inspected;
+
+    process->inspected = NULL;
+    if (inspected)
+        inspected(process->inspected_context, answer);
+}
+
+/* A copy: nothing in it changes any more. */
+static void take_answer(struct process *process)
+{
+    struct inspection answer = *process->inspection;
+
+    if (answer.n > INSPECTION_RECORDS)
+        answer.n = INSPECTION_RECORDS;
+    for (uint32_t i = 0; i < answer.n; i++)
+        answer.records[i].listener[LISTENER_NAME_MAX] = '\0';
+    tell_inspected(process, &answer);
+}
+
 static void take_message(struct process *process, enum worker_message message)
 {
     bool is_known = message == WORKER_READY || message == WORKER_ALIVE;
+
+    if (message == WORKER_INSPECTED && process->inspected) {
+        take_answer(process);
+        return;
+    }
 
     if (process->due == 0 || !is_known) {
         cut_off(process);
@@ -98,6 +127,7 @@ static int start_process(struct process *process, const struct process_start *st
     spec.index = process->index;
     spec.region = process->region;
     spec.channel = ends[1];
+    spec.inspection = process->inspection;
     process->pid = process_fork();
     if (process->pid == 0) {
         close(ends[0]);
@@ -111,6 +141,10 @@ static int start_process(struct process *process, const struct process_start *st
     }
     process->channel = ends[0];
     peers_set_owner(spec.peers, process->region, process->pid);
+    /* No other worker sees whom this one serves. */
+    if (process->inspection)
+        (void)madvise(process->inspection, shared_whole_pages(sizeof *process->inspection),
+                      MADV_DONTFORK);
     return 0;
 }
 
@@ -177,8 +211,10 @@ int process_new(struct process **out, const struct process_start *start, unsigne
     process->on_message = start->on_message;
     process->started_ms = clock_now_ms();
     process->due = 1;
+    process->inspection = shared_new(shared_whole_pages(sizeof *process->inspection));
     err = start_process(process, start);
     if (err < 0) {
+        shared_free(process->inspection, shared_whole_pages(sizeof *process->inspection));
         release(process, start);
         free(process);
         return err;
@@ -196,6 +232,7 @@ void process_forget(struct process *process)
     reader_close(&process->reader, process->loop);
     ev_timer_stop(process->loop, &process->retry);
     close(process->channel);
+    shared_free(process->inspection, shared_whole_pages(sizeof *process->inspection));
     free(process);
 }
 
@@ -204,7 +241,39 @@ void process_free(struct process *process, const struct process_start *start)
     if (!process)
         return;
     release(process, start);
+    tell_inspected(process, NULL);
     process_forget(process);
+}
+
+static void ignore_answer(void *context, const struct inspection *answer)
+{
+    (void)context;
+    (void)answer;
+}
+
+void process_forget_question(struct process *process)
+{
+    if (process->inspected)
+        process->inspected = ignore_answer;
+}
+
+int process_inspect(struct process *process, const struct inspection *question,
+                    void (*inspected)(void *context, const struct inspection *answer),
+                    void *context)
+{
+    if (process->inspected)
+        return -EBUSY;
+    if (!process->inspection)
+        return -ENOMEM;
+    process->inspection->filter = question->filter;
+    process->inspection->is_first = question->is_first;
+    process->inspection->is_ending = question->is_ending;
+    int err = try_to_send(process, WORKER_INSPECT);
+    if (err < 0)
+        return err;
+    process->inspected = inspected;
+    process->inspected_context = context;
+    return 0;
 }
 
 void process_send(struct process *process, enum worker_message message)

@@ -60,7 +60,7 @@ void return_path_update(struct supervisor *supervisor)
     TAILQ_FOREACH (generation, &supervisor->draining, link)
         add(&list, generation);
     confine_begin_routing();
-    (void)managed_apply(supervisor->return_path, list.configs, list.n);
+    supervisor->return_path_is_there = managed_apply(supervisor->return_path, list.configs, list.n);
     confine_end_routing();
     free(list.configs);
 }

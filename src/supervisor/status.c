@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "mmproxy/supervisor/service.h"
@@ -155,12 +156,31 @@ void status_init(struct supervisor *supervisor)
 void status_load_begins(struct supervisor *supervisor)
 {
     supervisor->status.mistake[0] = '\0';
+    free(supervisor->status.mistakes);
+    supervisor->status.mistakes = NULL;
+}
+
+/* For those who ask; more than this is left out. */
+static void keep_mistake(struct status *status, const char *line)
+{
+    enum { MAX = 128 * 1024 };
+    size_t had = status->mistakes ? strlen(status->mistakes) : 0;
+    size_t len = strlen(line);
+    char *longer = had + len > MAX ? NULL : realloc(status->mistakes, had + len + 2);
+
+    if (!longer)
+        return;
+    status->mistakes = longer;
+    memcpy(longer + had, line, len);
+    longer[had + len] = '\n';
+    longer[had + len + 1] = '\0';
 }
 
 void status_mistake(struct supervisor *supervisor, const char *line)
 {
     struct status *status = &supervisor->status;
 
+    keep_mistake(status, line);
     if (status->mistake[0] == '\0')
         (void)snprintf(status->mistake, sizeof status->mistake, "%s", line);
 }

@@ -12,6 +12,7 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/net/spoof.h"
 #include "mmproxy/supervisor/confine.h"
+#include "mmproxy/supervisor/control.h"
 #include "mmproxy/supervisor/exports.h"
 #include "mmproxy/supervisor/load.h"
 #include "mmproxy/supervisor/preflight.h"
@@ -90,6 +91,8 @@ static void take_step(void *context, enum life_step step)
         [DO_SERVE] = serve,
         [DO_SERVE_BESIDE] = serve_beside,
         [DO_RETIRE] = stop_retire,
+        [DO_OFFER_CONTROL] = control_offer,
+        [DO_WITHDRAW_CONTROL] = control_withdraw,
         [DO_CHECK_TARGETS] = preflight_start,
         [DO_RECHECK_TARGETS] = preflight_repeat,
         [DO_ADJUST_PORTS] = preflight_adjust_ports,
@@ -173,7 +176,7 @@ static void on_child(void *context, pid_t pid, int status)
         exports_take_checks(supervisor);
         return;
     }
-    if (exports_reaped(supervisor, pid, status))
+    if (exports_reaped(supervisor, pid, status) || control_reaped(supervisor, pid, status))
         return;
     if (supervisor->current && generation_reaped(supervisor->current, pid, status))
         return;
@@ -313,6 +316,7 @@ static int supervisor_open(struct supervisor *supervisor)
 
 static void supervisor_close(struct supervisor *supervisor)
 {
+    control_withdraw(supervisor);
     exports_close(supervisor);
     preflight_close(supervisor);
     return_path_close(supervisor);
@@ -346,6 +350,7 @@ static void leave(void *context)
     leash_leave(&supervisor->leashes);
     counters_leave(supervisor->counters);
     peers_leave(supervisor->peers);
+    control_leave(supervisor);
     if (supervisor->next)
         generation_leave(supervisor->next);
     if (supervisor->current)
@@ -376,6 +381,7 @@ static void supervisor_init(struct supervisor *supervisor, const struct cmdline 
                      .context = supervisor },
     };
     TAILQ_INIT(&supervisor->draining);
+    control_init(supervisor);
     upgrade_init(supervisor, argv);
     takeover_init(supervisor);
     service_mute(takeover_is(supervisor)); /* the old process is the main one still */

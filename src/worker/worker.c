@@ -19,6 +19,7 @@
 #include "mmproxy/net/sock.h"
 #include "mmproxy/worker/datagram/peers.h"
 #include "mmproxy/worker/datagram/udp_table.h"
+#include "mmproxy/worker/inspection.h"
 #include "mmproxy/worker/listener.h"
 #include "mmproxy/worker/roster.h"
 #include "mmproxy/worker/stream/session.h"
@@ -73,8 +74,8 @@ static void stop(struct worker *worker)
 {
     drain(worker);
     for_each_listener(worker, listener_end_datagrams);
-    while (!LIST_EMPTY(&worker->sessions))
-        session_drive(LIST_FIRST(&worker->sessions), READY_STOP);
+    while (!LIST_EMPTY(&worker->roster))
+        session_drive(LIST_FIRST(&worker->roster)->session, READY_STOP); /* UDP has none left */
 }
 
 /* A supervisor that does not read has died: end of file will tell. */
@@ -122,6 +123,10 @@ static void obey(struct worker *worker, char message)
     switch (message) {
     case WORKER_PING:
         (void)send_message(worker, WORKER_ALIVE);
+        break;
+    case WORKER_INSPECT:
+        inspection_answer(worker);
+        (void)send_message(worker, WORKER_INSPECTED);
         break;
     case WORKER_SERVE:
     case WORKER_SERVE_BESIDE:
@@ -312,7 +317,7 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
 {
     worker->spec = spec;
     worker->is_paced = congestion_is_paced();
-    LIST_INIT(&worker->sessions);
+    LIST_INIT(&worker->roster);
     loopmem_open();
     worker->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     worker->pool = pump_pool_new(MAX_PIPES);

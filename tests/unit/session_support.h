@@ -79,7 +79,7 @@ static inline void world_open(struct world *world)
     assert_int_equal(hangup_open(&worker->hangup, worker->loop, support_on_hangup), 0);
     deadline_queue_open(&worker->lasting_deadlines, worker->loop, 600 * 1000, support_on_lasting);
     deadline_queue_open(&worker->reset_deadlines, worker->loop, 600 * 1000, NULL);
-    LIST_INIT(&worker->sessions);
+    LIST_INIT(&worker->roster);
     assert_int_equal(listener_open(&world->listener, worker, 0), 0);
 }
 

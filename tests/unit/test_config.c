@@ -307,6 +307,8 @@ static void the_list_of_keys_is_complete(void **state)
         { "", "drain_timeout", "seconds", "30", "0 or from 0.001 to 2592000" },
         { "", "sandbox", "boolean", "true", "" },
         { "", "metrics", "string", NULL, "" },
+        { "", "control", "string", "/run/mmproxy/control.sock", "" },
+        { "", "control_group", "string", NULL, "" },
         { "", "log", "group", NULL, "" },
         { "", "include_dir", "string", NULL, "" },
         { "", "defaults", "group", NULL, "" },

@@ -17,6 +17,8 @@ static const struct setting settings[] = {
     { "", "drain_timeout", "10", "10.5" },
     { "", "sandbox", "false", "true" },
     { "", "metrics", "\"127.0.0.1:9109\"", "\"127.0.0.1:9110\"" },
+    { "", "control", "\"/run/a\"", "\"\"" },
+    { "", "control_group", "\"root\"", "\"nogroup\"" },
     { "", "include_dir", "\"empty.d\"", "\"other.d\"" },
     { "log", "target", "\"syslog\"", "\"stderr\"" },
     { "log", "level", "\"debug\"", "\"notice\"" },

@@ -114,6 +114,7 @@ static void its_commented_settings_are_the_defaults_and_its_example_works(void *
     drop(text, "user = \"_mmproxy\";"); /* who may not exist where the test runs */
     drop(text, "include_dir = \"mmproxy.d\";");
     drop(text, "metrics = \"127.0.0.1:9109\";");
+    drop(text, "control_group = \"adm\";");
     write_file("sample.conf", text);
     free(text);
     config = load("sample.conf", &reported);

@@ -169,8 +169,8 @@ static void a_start_goes_through_all_its_steps(void **state)
     report(ON_BEGIN);
     EXPECT(DO_PREPARE, DO_OPEN_LOG, DO_SET_UP_RETURN, DO_FORK);
     report(ON_READY);
-    EXPECT(DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_ADJUST_PORTS, DO_EXPORT, DO_CHECK_TARGETS,
-           DO_TELL_LOADED);
+    EXPECT(DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_ADJUST_PORTS, DO_OFFER_CONTROL, DO_EXPORT,
+           DO_CHECK_TARGETS, DO_TELL_LOADED);
     expect_state(LIFE_SERVING);
 }
 
@@ -215,8 +215,8 @@ static void sighups_during_a_load_are_one_load_after_it(void **state)
         report(ON_HUP);
     EXPECT_NONE();
     report(ON_READY);
-    EXPECT(DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_ADJUST_PORTS, DO_RETIRE, DO_EXPORT,
-           DO_CHECK_TARGETS, DO_TELL_LOADED, DO_TELL_LOADING, DO_PREPARE);
+    EXPECT(DO_PROMOTE, DO_COMMIT_PORTS, DO_SERVE, DO_ADJUST_PORTS, DO_RETIRE, DO_OFFER_CONTROL,
+           DO_EXPORT, DO_CHECK_TARGETS, DO_TELL_LOADED, DO_TELL_LOADING, DO_PREPARE);
     expect_state(LIFE_LOADING);
     report(ON_UNCHANGED);
     expect_state(LIFE_SERVING);
@@ -251,7 +251,8 @@ static void sighup_during_an_upgrade_reaches_the_one_that_serves_then(void **sta
     begin_in(LIFE_REPLACING);
     report(ON_HUP);
     report(ON_NEW_READY);
-    EXPECT(DO_RETIRE_ALL, DO_END_EXPORT, DO_HAND_OVER, DO_TELL_UPGRADED, DO_PASS_HUP_ON);
+    EXPECT(DO_RETIRE_ALL, DO_WITHDRAW_CONTROL, DO_END_EXPORT, DO_HAND_OVER, DO_TELL_UPGRADED,
+           DO_PASS_HUP_ON);
     expect_state(LIFE_LEAVING);
 
     begin_in(LIFE_REPLACING);
@@ -289,8 +290,8 @@ static void ready_after_an_abort_is_ignored(void **state)
     (void)state;
     begin_in(LIFE_LOADING);
     report(ON_TERM);
-    EXPECT(DO_TELL_STOPPING, DO_ROLL_BACK, DO_KILL_BINARY, DO_END_EXPORT, DO_CLOSE_PORTS,
-           DO_RETIRE_ALL, DO_GRANT_TIME, DO_END_IF_ALONE);
+    EXPECT(DO_TELL_STOPPING, DO_ROLL_BACK, DO_KILL_BINARY, DO_WITHDRAW_CONTROL, DO_END_EXPORT,
+           DO_CLOSE_PORTS, DO_RETIRE_ALL, DO_GRANT_TIME, DO_END_IF_ALONE);
     report(ON_READY);
     report(ON_FAILED);
     report(ON_PREPARED);
@@ -332,8 +333,8 @@ static void two_processes_have_the_ports_until_the_old_one_has_answered(void **s
     report(ON_READY);
     EXPECT(DO_PROMOTE, DO_SERVE_BESIDE, DO_ANNOUNCE);
     report(ON_ANSWERED);
-    EXPECT(DO_BE_MAIN, DO_COMMIT_PORTS, DO_SERVE, DO_ADJUST_PORTS, DO_EXPORT, DO_CHECK_TARGETS,
-           DO_TELL_LOADED);
+    EXPECT(DO_BE_MAIN, DO_COMMIT_PORTS, DO_SERVE, DO_ADJUST_PORTS, DO_OFFER_CONTROL, DO_EXPORT,
+           DO_CHECK_TARGETS, DO_TELL_LOADED);
     expect_state(LIFE_SERVING);
     report(ON_OLD_GONE); /* its last session has ended */
     EXPECT_NONE();
@@ -374,7 +375,8 @@ static void a_restart_leaves_at_once_with_nothing_half_done(void **state)
     for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
         begin_in(states[i]);
         report(ON_USR1);
-        EXPECT(DO_ROLL_BACK, DO_KILL_BINARY, DO_END_EXPORT, DO_ABANDON, DO_END);
+        EXPECT(DO_ROLL_BACK, DO_KILL_BINARY, DO_WITHDRAW_CONTROL, DO_END_EXPORT, DO_ABANDON,
+               DO_END);
         report(ON_TERM); /* which a service manager sends all the same */
         EXPECT_NONE();
         expect_state(LIFE_ENDED);

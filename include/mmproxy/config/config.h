@@ -15,7 +15,8 @@
 #include "mmproxy/base/subnets.h"
 #include "mmproxy/config/endpoints.h"
 
-#define CONFIG_DEFAULT_FILE "/etc/mmproxy.conf"
+#define CONFIG_DEFAULT_FILE    "/etc/mmproxy.conf"
+#define CONFIG_DEFAULT_CONTROL "/run/mmproxy/control.sock"
 
 enum { LISTENER_NAME_MAX = 63 }; /* characters, without the NUL */
 
@@ -75,9 +76,11 @@ struct config {
     char *path;   /* NULL without a file */
     char **files; /* the other files that it was read from: @include, include_dir */
     size_t n_files;
-    char *include_dir; /* as written; NULL where there is none */
-    char *user;        /* never NULL: an existing user, or "nobody"'s name */
-    unsigned workers;  /* never 0: the number to start */
+    char *include_dir;   /* as written; NULL where there is none */
+    char *user;          /* never NULL: an existing user, or "nobody"'s name */
+    char *control;       /* path of the control socket; "" = none; without a file meaningless */
+    char *control_group; /* who may look there; NULL = nobody else */
+    unsigned workers;    /* never 0: the number to start */
     enum routing_mode routing;
     unsigned drain_timeout_ms;
     bool sandbox;

@@ -62,6 +62,7 @@ enum life_step {
     DO_SERVE,         /* the generation accepts connections; its ports are its own */
     DO_SERVE_BESIDE,  /* the same; they are another process's too */
     DO_RETIRE,        /* the one before it, if there is one, accepts no more and drains */
+    DO_OFFER_CONTROL, /* the control socket is where the configuration that counts has it */
     DO_CHECK_TARGETS, /* in a process of their own: CHECKED */
     DO_RECHECK_TARGETS, /* those that failed: CHECKED */
     DO_ADJUST_PORTS,    /* of listeners that are closed while no target can be reached */
@@ -85,11 +86,12 @@ enum life_step {
     DO_LET_GO,   /* in the new process: sockets and earlier sessions stay the old one's business */
     /* The end. */
     DO_TELL_STOPPING,
-    DO_END_EXPORT,   /* no exporter any more */
-    DO_CLOSE_PORTS,  /* new connections are refused */
-    DO_RETIRE_ALL,   /* no generation accepts any more; all drain */
-    DO_GRANT_TIME,   /* drain_timeout begins: TIMER */
-    DO_RESET,        /* the sessions that are left: TIMER */
+    DO_WITHDRAW_CONTROL, /* there is no control socket any more */
+    DO_END_EXPORT,       /* no exporter any more */
+    DO_CLOSE_PORTS,      /* new connections are refused */
+    DO_RETIRE_ALL,       /* no generation accepts any more; all drain */
+    DO_GRANT_TIME,       /* drain_timeout begins: TIMER */
+    DO_RESET,            /* the sessions that are left: TIMER */
     DO_KILL,         /* the workers that are left; earlier processes are not waited for any more */
     DO_ABANDON,      /* sessions go on without this process; ports, where a manager keeps them */
     DO_END_IF_ALONE, /* ALONE, where no generation and no earlier process is left */

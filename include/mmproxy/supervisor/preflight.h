@@ -19,6 +19,10 @@
  */
 bool preflight_run(const struct config *config, bool is_verifying, const struct report_sink *sink);
 
+/* The same in a forked process, which only the caller waits for. returns: its pid or -errno. */
+pid_t preflight_fork(struct supervisor *supervisor, const struct config *config,
+                     const struct report_sink *sink);
+
 /* Once, before the first check: CHECK_DUE is reported from now on. */
 void preflight_init(struct supervisor *supervisor);
 

@@ -28,8 +28,11 @@ struct process {
     unsigned index;     /* among the workers of its generation */
     unsigned round;     /* of its generation's starts */
     enum process_state state;
-    bool has_answered; /* the last PING */
-    unsigned due;      /* messages that may come: one READY, one ALIVE for each PING */
+    bool has_answered;             /* the last PING */
+    struct inspection *inspection; /* shared with it; owned. NULL: memory was short */
+    void (*inspected)(void *context, const struct inspection *answer); /* NULL: none is asked */
+    void *inspected_context;
+    unsigned due; /* messages that may come: one READY, one ALIVE for each PING */
     uint64_t started_ms;
     struct ev_loop *loop;
     struct reader reader;
@@ -67,6 +70,18 @@ pid_t process_fork(void);
  * one, as a service manager waits for no process that is not its own. For exec only.
  */
 pid_t process_fork_beside(void);
+
+/*
+ * Asks it for sessions (inspection.h). inspected is called once, from the loop, with the answer,
+ * which may be any bytes but for is_done and n, or with NULL where it has died. returns: 0, -EBUSY:
+ * another question is under way, or -errno.
+ */
+int process_inspect(struct process *process, const struct inspection *question,
+                    void (*inspected)(void *context, const struct inspection *answer),
+                    void *context);
+
+/* inspected is not called any more; the worker may still be at work on the question. */
+void process_forget_question(struct process *process);
 
 /* Never blocks. What can't be sent at once is sent later; a PING is not worth that. */
 void process_send(struct process *process, enum worker_message message);

@@ -69,6 +69,7 @@ struct preflight {
 
 /* What the service manager is told; see status.h. */
 struct status {
+    char *mistakes;    /* all of them, a line each; owned; NULL = none */
     char mistake[256]; /* the first of the load under way, or of the last one */
     bool has_failed;   /* the last load */
     time_t loaded_at;  /* when the last load ended */
@@ -92,6 +93,26 @@ struct exports {
     ev_timer refresh;
 };
 
+/* The control socket; see control.h. */
+struct control {
+    int fd; /* -1 = there is none */
+    char *path;
+    char *group; /* NULL = none */
+    ino_t inode; /* of its file */
+    dev_t device;
+    struct reader reader;
+    LIST_HEAD(, control_client) clients;
+    unsigned n_clients;
+    LIST_HEAD(, drained) drained;
+    time_t started; /* this process */
+};
+
+/* A listener that somebody has closed. */
+struct drained {
+    LIST_ENTRY(drained) link;
+    char name[LISTENER_NAME_MAX + 1];
+};
+
 struct supervisor {
     const struct cmdline *cmdline;
     struct ev_loop *loop;
@@ -109,11 +130,13 @@ struct supervisor {
     struct managed *return_path; /* NULL where there is none: nothing can be managed then */
     struct reader return_path_reader;
     struct preflight preflight;
+    bool return_path_is_there; /* all that is to be managed */
     struct upgrade upgrade;
     struct takeover takeover;
     struct leashes leashes;
     struct status status;
     struct exports exports;
+    struct control control;
     int exit_status;
     ev_timer watchdog;
     ev_timer drain_news; /* tells of generations that still drain */

@@ -5,13 +5,9 @@
 
 #include "mmproxy/worker/worker.h"
 
-/* A TCP session began, or ended. */
-void roster_add(struct worker *worker, struct session *session);
-void roster_remove(struct worker *worker, struct session *session);
-
-/* The same for a UDP session, which its receiver lists. */
-void roster_add_udp(struct worker *worker);
-void roster_remove_udp(struct worker *worker);
+/* A session began: session is whose entry it is, which has set is_udp. */
+void roster_add(struct worker *worker, struct roster_entry *entry, void *session);
+void roster_remove(struct worker *worker, struct roster_entry *entry);
 
 /* Ends the worker's loop where it drains and has no session. */
 void roster_check_drained(struct worker *worker);

@@ -20,8 +20,10 @@
 enum worker_message {
     WORKER_READY = 'R',        /* up: everything is open, the jail is closed */
     WORKER_ALIVE = 'A',        /* up: the answer to PING */
+    WORKER_INSPECTED = 'i',    /* up: the answer to INSPECT is in the inspection */
     WORKER_SERVE = 'G',        /* down: accept connections from now on */
     WORKER_SERVE_BESIDE = 'B', /* down: the same; the ports are another mmproxy's too */
+    WORKER_INSPECT = 'I',      /* down: a question is in the inspection */
     WORKER_PING = 'P',         /* down: is the loop still turning? */
     WORKER_DRAIN = 'D',        /* down: accept no more, exit when the last session has ended */
     WORKER_LEAVE_ALONE = 'L',  /* down: the same; the supervisor is about to exit */
@@ -43,17 +45,28 @@ struct worker_spec {
     const unsigned *listener_ids; /* of the configuration's listeners, in the counters */
     struct jail jail;             /* for prepare */
     struct counters *counters;
-    struct peers *peers; /* for UDP; see peers.h */
-    unsigned region;     /* its own there */
-    uint32_t epoch;      /* of its generation there */
-    unsigned worker_id;  /* its own, in the counters */
-    unsigned index;      /* its own, among the workers of its generation: 0, 1, ... */
-    unsigned generation; /* from 1 */
-    int channel;         /* its end; end of file there means that the supervisor died */
-    int leash;           /* readable: reset all sessions and exit; never read. -1 = none */
+    struct peers *peers;           /* for UDP; see peers.h */
+    unsigned region;               /* its own there */
+    uint32_t epoch;                /* of its generation there */
+    unsigned worker_id;            /* its own, in the counters */
+    unsigned index;                /* its own, among the workers of its generation: 0, 1, ... */
+    unsigned generation;           /* from 1 */
+    int channel;                   /* its end; end of file there means that the supervisor died */
+    struct inspection *inspection; /* shared with the supervisor */
+    int leash; /* readable: reset all sessions and exit; never read. -1 = none */
+};
+
+/* A session in the worker's list. */
+struct roster_entry {
+    LIST_ENTRY(roster_entry) link;
+    void *session;    /* a struct session, or a struct udp_session */
+    uint64_t number;  /* from 1, in the order in which they began */
+    ev_tstamp active; /* when something came or went last, by the loop's time; 0 = never yet */
+    bool is_udp;
 };
 
 struct datagrams;
+struct inspection;
 struct listener;
 struct peers;
 struct session;
@@ -70,7 +83,9 @@ struct worker {
     struct listener *listeners;              /* one per listener of the configuration */
     struct datagrams *datagrams;             /* room for UDP; NULL where no listener is UDP */
     struct udp_table *udp_table;             /* the same */
-    LIST_HEAD(, session) sessions;           /* over TCP */
+    LIST_HEAD(, roster_entry) roster;        /* all sessions, the latest first */
+    struct roster_entry *inspected;          /* the next one that an inspection looks at */
+    uint64_t last_number;                    /* of a session */
     unsigned n_sessions;                     /* all */
     unsigned n_udp_sessions;                 /* those of them over UDP */
     unsigned max_udp_sessions;               /* the rest of the descriptors is for others */

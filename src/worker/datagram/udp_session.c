@@ -98,6 +98,7 @@ static void note(struct udp_session *session)
 static void set_idle(struct udp_session *session)
 {
     session->used_us = clock_now_us();
+    session->entry.active = ev_now(session->receiver->listener->worker->loop);
     deadline_set(&session->idle, &session->receiver->idle);
     receiver_show_silent(session->receiver);
     note(session);
@@ -276,7 +277,8 @@ static void begin(struct udp_session *session)
     session->idle.owner = session;
     set_idle(session);
     udp_table_add(session->receiver->table, session);
-    roster_add_udp(worker);
+    session->entry.is_udp = true;
+    roster_add(worker, &session->entry, session);
     receiver_watch_limit(session->receiver);
     session->since_us = clock_now_us();
     counters_add(session->receiver->listener->counters, COUNT_SERVED, 1);
@@ -338,8 +340,8 @@ void udp_session_end(struct udp_session *session, const char *end)
     report_disconnected(listener, &facts);
     admission_leave(&listener->admission, &session->admitted);
     free(session->notes);
+    roster_remove(listener->worker, &session->entry);
     free(session);
-    roster_remove_udp(listener->worker);
 }
 
 void udp_session_on_idle(struct deadline *deadline)

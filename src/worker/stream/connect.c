@@ -87,7 +87,7 @@ static enum session_state start_connecting(struct session *session)
 
 enum session_state connect_run(struct session *session, unsigned ready)
 {
-    if (ready & READY_STOP)
+    if (ready & (READY_STOP | READY_CLOSE))
         return SESSION_CLOSED;
     if (ready & READY_REFUSED)
         return connect_failed(session, -ENOMEM);

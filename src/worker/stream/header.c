@@ -217,7 +217,7 @@ static enum session_state timed_out(struct session *session)
 
 enum session_state header_run(struct session *session, unsigned ready)
 {
-    if (ready & READY_STOP)
+    if (ready & (READY_STOP | READY_CLOSE))
         return SESSION_CLOSED;
     if (ready & READY_REFUSED)
         return out_of_memory(session);

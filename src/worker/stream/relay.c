@@ -155,6 +155,8 @@ enum session_state relay_run(struct session *session, unsigned ready)
 {
     if (ready & READY_STOP)
         return aborted(session, "stopped");
+    if (ready & READY_CLOSE)
+        return aborted(session, "closed by mmproxyctl");
     if (ready & READY_DEADLINE)
         return aborted(session, "idle timeout");
     if (ready & READY_REFUSED)

@@ -11,7 +11,7 @@ enum { CHECKS = 20 };
 
 enum session_state reset_run(struct session *session, unsigned ready)
 {
-    if (ready & (READY_STOP | READY_ERROR) || sock_takes_reset(session->target_fd))
+    if (ready & (READY_STOP | READY_CLOSE | READY_ERROR) || sock_takes_reset(session->target_fd))
         return SESSION_CLOSED;
     return session->reset_checks++ < CHECKS ? SESSION_RESET : SESSION_CLOSED;
 }

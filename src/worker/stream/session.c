@@ -136,7 +136,7 @@ static void session_free(struct session *session)
     free(session->header);
     free(session->notes);
     admission_leave(&session->listener->admission, &session->admitted);
-    roster_remove(worker, session);
+    roster_remove(worker, &session->entry);
     free(session);
 }
 
@@ -163,7 +163,7 @@ enum reason session_start(struct listener *listener, int fd, const struct addr *
     session->peer_io.data = session;
     ev_io_init(&session->target_io, on_target, -1, 0);
     session->target_io.data = session;
-    roster_add(listener->worker, session);
+    roster_add(listener->worker, &session->entry, session);
 
     set_deadline(session);
     session_drive(session, READY_ENTERED);
@@ -238,6 +238,8 @@ void session_drive(struct session *session, unsigned ready)
 {
     enum session_state next;
 
+    if (ready & READY_SOCKETS)
+        session->entry.active = ev_now(session->listener->worker->loop);
     while ((next = run_state[session->state](session, ready)) != session->state) {
         leave_state(session, next);
         session->state = next;

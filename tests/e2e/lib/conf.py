@@ -45,6 +45,8 @@ def write(directory, listeners, subnets=f"{LB4}\n{LB6}/128\n", **settings):
     """Writes mmproxy.conf and lb.subnets; returns the path of the former."""
     _replace(directory / "lb.subnets", subnets)
     path = directory / "mmproxy.conf"
+    # Many run at once; the default is one for all.
+    settings = {"control": str(directory / "control.sock")} | settings
     _replace(path, render(listeners, **settings))
     return path
 

@@ -23,6 +23,7 @@
 #include "mmproxy/proxyproto/proxyproto.h"
 #include "mmproxy/worker/admission.h"
 #include "mmproxy/worker/deadline.h"
+#include "mmproxy/worker/worker.h"
 
 struct peers_entry;
 struct receiver;
@@ -35,6 +36,7 @@ struct udp_session {
     bool is_connected;              /* fd is; else replies are compared with the target */
     bool is_named;                  /* a header names its client; else it is the peer */
     ev_io io;
+    struct roster_entry entry;
     LIST_ENTRY(udp_session) bucket; /* of the table */
     struct deadline idle;           /* in the receiver's queue: the head is silent longest */
     struct admitted admitted;

@@ -40,6 +40,7 @@ enum session_ready {
     READY_ENTERED = 1 << 8,  /* the state was just entered: whatever can be done */
     READY_REFUSED = 1 << 9,  /* the kernel won't tell when a socket is ready: no memory left for
                                 that, or fs.epoll.max_user_watches reached */
+    READY_CLOSE = 1 << 10,   /* an administrator ends it */
     READY_SOCKETS = READY_PEER_READ | READY_PEER_WRITE | READY_TARGET_READ | READY_TARGET_WRITE,
 };
 
@@ -53,7 +54,7 @@ struct session {
     struct admitted admitted;
     struct deadline deadline;    /* of the state */
     struct deadline lasting_due; /* until session_lasts is called for */
-    LIST_ENTRY(session) link;
+    struct roster_entry entry;
     struct addr peer;
     struct addr client;     /* set from CONNECT on; the peer's where the header says so */
     bool is_health_check;   /* its header says LOCAL or UNKNOWN: lines of level debug */

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * control: the control socket: who may connect, requests in, answers out. Never blocks. A client
+ * that is slow or silent costs a bounded buffer for a bounded time, and nobody waits for it.
+ * commands.h answers.
+ */
+#ifndef MMPROXY_SUPERVISOR_CONTROL_H
+#define MMPROXY_SUPERVISOR_CONTROL_H
+
+#include "mmproxy/control/request.h"
+#include "mmproxy/supervisor/state.h"
+
+/* One connection. A client has one request, and the connection ends with the answer. */
+struct control_client;
+
+void control_init(struct supervisor *supervisor);
+
+/* A step of the lifecycle: the socket is where the configuration that counts has it. */
+void control_offer(struct supervisor *supervisor);
+
+/* A step of the lifecycle: there is none any more; the next process may have it. */
+void control_withdraw(struct supervisor *supervisor);
+
+/* A load has ended; commands that wait for it are answered. */
+void control_load_ended(struct supervisor *supervisor, bool is_good);
+
+/* A child was reaped. returns: whether it was one that answers a command. */
+bool control_reaped(struct supervisor *supervisor, pid_t pid, int status);
+
+/* In a forked child. */
+void control_leave(struct supervisor *supervisor);
+
+/* Is this listener closed until somebody resumes it? */
+bool control_is_drained(const struct supervisor *supervisor, const char *listener);
+
+/* returns: 0 or -ENOMEM. The next load makes it so. */
+int control_mark_drained(struct supervisor *supervisor, const char *listener, bool is_drained);
+
+/* Takes their ports from drained listeners of a configuration that has none open yet. */
+void control_apply_drained(const struct supervisor *supervisor, struct config *config);
+
+#endif

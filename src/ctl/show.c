@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Answers as text for people. */
+#include "ctl.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+char *show_bytes(uint64_t bytes, char out[16])
+{
+    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+    double value = (double)bytes;
+    unsigned unit = 0;
+
+    while (value >= 1000 && unit < 6) {
+        value /= 1024;
+        unit++;
+    }
+    (void)snprintf(out, 16, unit == 0 || value >= 99.95 ? "%.0f %s" : "%.1f %s", value,
+                   units[unit]);
+    return out;
+}
+
+char *show_time(uint64_t seconds, char out[16])
+{
+    unsigned days = (unsigned)(seconds / 86400 % 1000000);
+    unsigned hours = (unsigned)(seconds / 3600 % 24);
+    unsigned minutes = (unsigned)(seconds / 60 % 60);
+
+    if (days > 0)
+        (void)snprintf(out, 16, "%ud %uh", days, hours);
+    else if (hours > 0)
+        (void)snprintf(out, 16, "%uh %um", hours, minutes);
+    else if (minutes > 0)
+        (void)snprintf(out, 16, "%um %us", minutes, (unsigned)(seconds % 60));
+    else
+        (void)snprintf(out, 16, "%us", (unsigned)seconds);
+    return out;
+}
+
+static const char *clock_text(uint64_t at, char out[32])
+{
+    time_t seconds = (time_t)at;
+    struct tm local;
+
+    out[0] = '\0';
+    if (localtime_r(&seconds, &local))
+        (void)strftime(out, 32, "%Y-%m-%d %H:%M:%S", &local);
+    return out;
+}
+
+static const char *plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void show_program(struct view *view, const struct object *line)
+{
+    uint64_t started = object_number(line, "started");
+    char version[64];
+    char when[32];
+    char up[16];
+
+    view->now = object_number(line, "now");
+    fprintf(view->out, "mmproxy %s, process %" PRIu64 ", since %s (%s)\n",
+            object_text(line, "version", version, sizeof version), object_number(line, "pid"),
+            clock_text(started, when), show_time(view->now - started, up));
+}
+
+static void show_generation(struct view *view, const struct object *line)
+{
+    uint64_t workers = object_number(line, "workers");
+    uint64_t sessions = object_number(line, "sessions");
+    char state[32];
+
+    (void)object_text(line, "state", state, sizeof state);
+    fprintf(view->out, "generation %" PRIu64 " %s: %" PRIu64 " worker%s, %" PRIu64 " session%s\n",
+            object_number(line, "number"), strcmp(state, "serving") == 0 ? "serves" : "drains",
+            workers, plural(workers), sessions, plural(sessions));
+}
+
+static void show_load(struct view *view, const struct object *line)
+{
+    char when[32];
+
+    if (!object_is_true(line, "reload"))
+        return;
+    fprintf(view->out, "last reload %s: %s\n", clock_text(object_number(line, "ended"), when),
+            object_is_true(line, "good") ? "good" : "FAILED, the old configuration goes on:");
+}
+
+void show_mistake(struct view *view, const struct object *line)
+{
+    char text[1024];
+
+    fprintf(view->out, "%s\n", object_text(line, "text", text, sizeof text));
+}
+
+static void show_refusals(struct view *view, const struct object *line)
+{
+    const char *next = object_find(line, "refused");
+    const char *value;
+    char reason[64];
+    const char *before = "    refused: ";
+
+    while (next && object_next(&next, reason, sizeof reason, &value)) {
+        struct object refused = { .text = object_find(line, "refused") };
+        fprintf(view->out, "%s%s %" PRIu64, before, reason, object_number(&refused, reason));
+        before = ", ";
+    }
+    if (before[0] == ',')
+        fprintf(view->out, "\n");
+}
+
+static void show_targets(struct view *view, const struct object *line)
+{
+    const char *next = object_find(line, "targets");
+    const char *value;
+    char address[80];
+    char check[16];
+    char path[32];
+    char state[16];
+
+    while (next && object_next(&next, NULL, 0, &value)) {
+        struct object target = { .text = value };
+        fprintf(view->out, "    target %s: check %s\n",
+                object_text(&target, "address", address, sizeof address),
+                object_text(&target, "check", check, sizeof check));
+    }
+    fprintf(view->out, "    return path %s: %s\n",
+            object_text(line, "return_path", path, sizeof path),
+            object_text(line, "return_path_state", state, sizeof state));
+}
+
+static void show_listener(struct view *view, const struct object *line)
+{
+    char name[80];
+    char protocol[8];
+    char in[16];
+    char out[16];
+    uint64_t refused = 0;
+    const char *all = object_find(line, "refused");
+    const char *next = all;
+    const char *value;
+    char reason[64];
+
+    while (next && object_next(&next, reason, sizeof reason, &value)) {
+        struct object group = { .text = all };
+        refused += object_number(&group, reason);
+    }
+    if (!view->has_listeners)
+        fprintf(view->out, "\n%-20s %-5s %8s %10s %9s %9s %10s\n", "LISTENER", "PROTO", "SESSIONS",
+                "TOTAL", "IN", "OUT", "REFUSED");
+    view->has_listeners = true;
+    fprintf(view->out, "%-20s %-5s %8" PRIu64 " %10" PRIu64 " %9s %9s %10" PRIu64 "%s\n",
+            object_text(line, "name", name, sizeof name),
+            object_text(line, "protocol", protocol, sizeof protocol),
+            object_number(line, "sessions"), object_number(line, "served"),
+            show_bytes(object_number(line, "bytes_in"), in),
+            show_bytes(object_number(line, "bytes_out"), out), refused,
+            object_is_true(line, "drained") ? " drained" : "");
+    show_refusals(view, line);
+    show_targets(view, line);
+}
+
+void show_status(struct view *view, const struct object *line)
+{
+    char type[32];
+
+    (void)object_text(line, "type", type, sizeof type);
+    if (strcmp(type, "program") == 0)
+        show_program(view, line);
+    else if (strcmp(type, "generation") == 0)
+        show_generation(view, line);
+    else if (strcmp(type, "earlier") == 0)
+        fprintf(view->out, "earlier processes drain: %" PRIu64 ", with %" PRIu64 " sessions\n",
+                object_number(line, "processes"), object_number(line, "sessions"));
+    else if (strcmp(type, "load") == 0)
+        show_load(view, line);
+    else if (strcmp(type, "mistake") == 0)
+        show_mistake(view, line);
+    else if (strcmp(type, "listener") == 0)
+        show_listener(view, line);
+}
+
+void show_session(struct view *view, const struct object *line)
+{
+    char id[40];
+    char listener[80];
+    char peer[80];
+    char client[80];
+    char target[80];
+    char state[16];
+    char age[16];
+    char idle[16];
+    char in[16];
+    char out[16];
+
+    if (!view->has_sessions)
+        fprintf(view->out, "%-14s %-12s %-7s %7s %7s %9s %9s  %s\n", "ID", "LISTENER", "STATE",
+                "AGE", "IDLE", "IN", "OUT", "CLIENT (PEER) TARGET");
+    view->has_sessions = true;
+    fprintf(view->out, "%-14s %-12s %-7s %7s %7s %9s %9s  %s (%s) %s\n",
+            object_text(line, "id", id, sizeof id),
+            object_text(line, "listener", listener, sizeof listener),
+            object_text(line, "state", state, sizeof state),
+            show_time(object_number(line, "age_ms") / 1000, age),
+            show_time(object_number(line, "idle_ms") / 1000, idle),
+            show_bytes(object_number(line, "bytes_in"), in),
+            show_bytes(object_number(line, "bytes_out"), out),
+            object_text(line, "client", client, sizeof client),
+            object_text(line, "peer", peer, sizeof peer),
+            object_text(line, "target", target, sizeof target));
+}
+
+void show_report(struct view *view, const struct object *line)
+{
+    char text[2048];
+
+    fprintf(view->out, "%s\n", object_text(line, "text", text, sizeof text));
+}

@@ -217,3 +217,20 @@ listen front
     assert event["tls_verified"] is True
     for each in (service, tls, target):
         each.close()
+
+
+def test_a_refused_header_leaves_no_old_client_behind_the_peer(launch, net, directory):
+    """udp_header = "first": what follows has no header, and must not go in the old client's name."""
+    keys = {"protocol": "udp", "udp_header": "first", "endpoints": ENDPOINTS}
+    gateway = launch(net.origin, "-c", conf.write(directory, [conf.listener(**keys)], workers=1))
+    gateway.wait_workers(1)
+    service = udp.Service(net.origin, "127.0.0.1", 22)
+    sender = udp.Balancer(net.lb, ORIGIN4, 2222)
+    sender.send(udp.v2(CLIENT4, 40000, tlvs=ALL) + b"one")
+    assert service.recv() == (b"one", (CLIENT4, 40000))
+    sender.send(udp.v2("198.51.100.8", 40001) + b"of another client, refused")
+    sender.send(b"without a header, of the other client")
+    sender.send(udp.v2(CLIENT4, 40000, tlvs=ALL) + b"two")
+    assert service.recv() == (b"two", (CLIENT4, 40000))
+    sender.close()
+    service.close()

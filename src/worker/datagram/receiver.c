@@ -228,9 +228,23 @@ static bool is_header_welcome(struct receiver *receiver, const struct datagram *
     return reason == REASON_NONE;
 }
 
+/*
+ * A header that is refused ends what its peer had: in the mode first, a later datagram without a
+ * header would leave in the name of the client before.
+ */
+static void give_up_peer(struct receiver *receiver, const struct addr *peer, struct run *run)
+{
+    struct udp_session *session = udp_table_find(receiver->table, receiver, peer);
+
+    flush(run);
+    if (session)
+        udp_session_end(session, "a new header from the same peer");
+    forget(receiver, peer);
+}
+
 /* returns: false: it is dropped, and counted. */
 static bool find_origin(struct receiver *receiver, struct datagram *datagram,
-                        struct udp_origin *origin)
+                        struct udp_origin *origin, struct run *run)
 {
     const char *wrong;
 
@@ -242,7 +256,11 @@ static bool find_origin(struct receiver *receiver, struct datagram *datagram,
         wrong = take_header(receiver, datagram, origin);
         if (wrong)
             refuse_header(receiver, datagram, wrong);
-        return !wrong && is_header_welcome(receiver, datagram, origin);
+        if (wrong || is_header_welcome(receiver, datagram, origin))
+            return !wrong;
+        if (is_first(receiver))
+            give_up_peer(receiver, &datagram->peer, run);
+        return false;
     default:
         refuse(receiver, REASON_NOT_ALLOWED, &datagram->peer, NULL, NULL);
         return false;
@@ -256,7 +274,7 @@ static void take(struct receiver_socket *socket, unsigned i, struct run *run)
     struct udp_origin origin;
 
     addr_unmap(&datagram->peer);
-    if (!find_origin(receiver, datagram, &origin))
+    if (!find_origin(receiver, datagram, &origin, run))
         return;
     struct udp_session *session = session_of(receiver, datagram, &origin, run);
     if (!session)

@@ -135,6 +135,14 @@ static void check_listener(struct assembly *assembly)
                      "mmproxy: no target is left (try 'mmproxy --help')");
 }
 
+static void check_return_path(struct assembly *assembly)
+{
+    const struct listener_config *config = &assembly->draft.config;
+
+    if (config->return_path == RETURN_PATH_FLOWS && config->protocol == PROTOCOL_TCP)
+        usage_error(assembly, "--return-path", "can't be \"flows\" for TCP: it is for UDP alone");
+}
+
 static void take_options(struct assembly *assembly)
 {
     const struct cmdline *cmdline = assembly->cmdline;
@@ -154,6 +162,7 @@ static void take_options(struct assembly *assembly)
     if (!return_path)
         return_path = config->protocol == PROTOCOL_UDP ? "auto" : "connmark";
     take_key(assembly, "--return-path", "return_path", return_path);
+    check_return_path(assembly);
     config->preserve_client_port =
         cmdline->force_real_client_port || config->protocol == PROTOCOL_UDP;
     draft_resolve_idle_timeout(&assembly->draft);

@@ -163,6 +163,14 @@ static void check_endpoints(const struct draft *draft, struct mistakes *mistakes
                        "\"endpoints\" can't go with udp_header \"spp\": its headers name none");
 }
 
+static void check_return_path(const struct draft *draft, struct mistakes *mistakes)
+{
+    if (draft->config.return_path == RETURN_PATH_FLOWS && draft->config.protocol == PROTOCOL_TCP &&
+        !draft_is_bad(draft, "protocol"))
+        mistakes_error(mistakes, draft_line_of(draft, "return_path"),
+                       "\"return_path\" can't be \"flows\" for TCP: it is for UDP alone");
+}
+
 void draft_read(struct draft *draft, const struct draft *defaults, const config_setting_t *group,
                 struct mistakes *mistakes)
 {
@@ -185,6 +193,7 @@ void draft_read(struct draft *draft, const struct draft *defaults, const config_
     draft_resolve_idle_timeout(draft);
     check_udp(draft, mistakes);
     check_endpoints(draft, mistakes);
+    check_return_path(draft, mistakes);
     draft_resolve_return_path(&draft->config);
 }
 

@@ -20,8 +20,8 @@ static const char *const target_words[] = { "auto", "stderr", "syslog", "journal
 static const char *const level_words[] = { "error", "warning", "notice", "info", "debug", NULL };
 static const char *const format_words[] = { "text", "json", NULL };
 static const char *const connections_words[] = { "both", "end", "none", NULL };
-static const char *const return_path_words[] = { "auto",     "loopback", "fwmark",
-                                                 "connmark", "routed",   NULL };
+static const char *const return_path_words[] = { "auto",   "loopback", "fwmark", "connmark",
+                                                 "routed", "flows",    NULL };
 static const char *const protocol_words[] = { "tcp", "udp", NULL };
 static const char *const udp_header_words[] = { "every", "first", "spp", NULL };
 static const char *const client_port_words[] = { "preserve", "any", NULL };

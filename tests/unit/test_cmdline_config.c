@@ -153,8 +153,8 @@ static void wrong_values_are_told_and_tell_usage_from_configuration(void **state
         { GOOD "-p sctp", 64,
           "mmproxy: --protocol must be \"tcp\" or \"udp\", not \"sctp\" (try 'mmproxy --help')\n" },
         { GOOD "--return-path x", 64,
-          "mmproxy: --return-path must be \"auto\", \"loopback\", \"fwmark\", \"connmark\" or "
-          "\"routed\", not "
+          "mmproxy: --return-path must be \"auto\", \"loopback\", \"fwmark\", \"connmark\", "
+          "\"routed\" or \"flows\", not "
           "\"x\"" TRY },
         { GOOD "-l 0.0.0.0", 64, "mmproxy: --listen is \"0.0.0.0\": port is missing" TRY },
         { GOOD "-l 0.0.0.0:1", 64, "mmproxy: --listen has 0.0.0.0:1 twice" TRY },

@@ -330,7 +330,7 @@ static void the_list_of_keys_is_complete(void **state)
         { "listeners", "mark", "whole number", "123", "from 1 to 4294967295" },
         { "listeners", "table", "whole number", "100", "from 1 to 4294967295" },
         { "listeners", "return_path", "string", "auto",
-          "\"auto\", \"loopback\", \"fwmark\", \"connmark\" or \"routed\"" },
+          "\"auto\", \"loopback\", \"fwmark\", \"connmark\", \"routed\" or \"flows\"" },
         { "listeners", "client_port", "string", "preserve", "\"preserve\" or \"any\"" },
         { "listeners", "header_timeout", "seconds", "5", "from 0.001 to 86400" },
         { "listeners", "connect_timeout", "seconds", "5", "from 0.001 to 86400" },

@@ -144,10 +144,12 @@ static void values_out_of_range_say_the_range(void **state)
           "t.conf:1: \"target\" must be \"auto\", \"stderr\", \"syslog\" or \"journal\", not \"\"\n"
           "t.conf:1: \"format\" must be \"text\" or \"json\", not \"JSON\"\n" },
         { "words of a listener", ONE("\nreturn_path = \"fw\";\nclient_port = \"keep\";"),
-          "t.conf:3: \"return_path\" must be \"auto\", \"loopback\", \"fwmark\", \"connmark\" or "
-          "\"routed\", "
+          "t.conf:3: \"return_path\" must be \"auto\", \"loopback\", \"fwmark\", \"connmark\", "
+          "\"routed\" or \"flows\", "
           "not \"fw\"\n"
           "t.conf:4: \"client_port\" must be \"preserve\" or \"any\", not \"keep\"\n" },
+        { "flows for TCP", ONE("\nreturn_path = \"flows\";"),
+          "t.conf:3: \"return_path\" can't be \"flows\" for TCP: it is for UDP alone\n" },
         { "a user that does not exist", "\nuser = \"no-such-user\";",
           "t.conf:2: \"user\" is \"no-such-user\", but there is no such user\n" },
         { "an empty user", "user = \"\";",

@@ -156,6 +156,54 @@ static void rules_that_mark_a_target_s_replies_are_found(void **state)
     }
 }
 
+#define RECORD                                                           \
+    "chain r {\ntype filter hook output priority -160; policy accept;\n" \
+    "meta mark 0x0000007b update @s { ip saddr . udp sport . udp dport }\n}\n"
+#define FLOW                 "ip daddr . udp dport . udp sport @s "
+#define UPDATE               "update @s { ip daddr . udp dport . udp sport } "
+#define SET_MARK             "meta mark set 0x0000007b\n"
+#define FLOWS(records, rule) "table inet x {\n" records OUT("route") rule "}\n}\n"
+
+static const struct {
+    const char *name;
+    const char *text;
+    bool has;
+} flows[] = {
+    { "as ours", FLOWS(RECORD, FLOW UPDATE SET_MARK), true },
+    { "flows that a reply does not keep", FLOWS(RECORD, FLOW SET_MARK), true },
+    { "nothing fills the set", FLOWS("", FLOW UPDATE SET_MARK), false },
+    { "nothing marks", FLOWS(RECORD, ""), false },
+    { "every flow, ours or not", FLOWS(RECORD, SET_MARK), false },
+    { "another set is filled", FLOWS(RECORD, "ip daddr . udp dport . udp sport @t " SET_MARK),
+      false },
+    { "the direction of a datagram of ours",
+      FLOWS(RECORD, "ip saddr . udp sport . udp dport @s " SET_MARK), false },
+    { "another mark", FLOWS(RECORD, FLOW "meta mark set 0x0000007c\n"), false },
+    { "in two tables", FLOWS(RECORD, "") FLOWS("", FLOW SET_MARK), false },
+    { "more conditions", FLOWS(RECORD, "oif \"eth0\" " FLOW SET_MARK), false },
+    { "a chain that does not route anew",
+      "table inet x {\n" RECORD OUT("filter") FLOW SET_MARK "}\n}\n", false },
+};
+
+static void rules_that_mark_what_answers_a_datagram_are_found(void **state)
+{
+    const struct wanted_item v4 = {
+        .kind = WANTED_MARK_FLOWS, .family = AF_INET, .mark = 123, .timeout_s = 65
+    };
+    struct wanted_item v6 = v4;
+
+    (void)state;
+    v6.family = AF_INET6;
+    for (size_t i = 0; i < COUNT(flows); i++) {
+        struct nftlist list = { 0 };
+
+        assert_int_equal(nftlist_parse(&list, flows[i].text), 0);
+        if (nftlist_has(&list, &v4) != flows[i].has || nftlist_has(&list, &v6))
+            fail_msg("%s", flows[i].name);
+        nftlist_close(&list);
+    }
+}
+
 static void our_own_table_is_told_from_others(void **state)
 {
     const struct wanted_item save = support_item(WANTED_SAVE_MARK, AF_INET, 123, 0);
@@ -195,6 +243,7 @@ int main(void)
         cmocka_unit_test(what_does_the_same_as_the_iptables_rules_is_found),
         cmocka_unit_test(our_own_table_is_told_from_others),
         cmocka_unit_test(rules_that_mark_a_target_s_replies_are_found),
+        cmocka_unit_test(rules_that_mark_what_answers_a_datagram_are_found),
         cmocka_unit_test(very_long_lines_are_no_rule_and_do_no_harm),
     };
 

@@ -146,6 +146,7 @@ static void an_item_is_a_line_of_a_file_and_comes_back_equal(void **state)
         support_listener(RETURN_PATH_ROUTED, "172.18.0.2:25", "[fd00::2]:25", 4294967295U, 100),
         support_listener(RETURN_PATH_CONNMARK, L4, L6, 123, 4294967294U),
         support_listener(RETURN_PATH_LOOPBACK, L4, L6, 7, 107),
+        support_listener(RETURN_PATH_FLOWS, L4, L6, 8, 108),
     };
     struct wanted wanted = { 0 };
 
@@ -172,9 +173,10 @@ static void lines_that_are_no_item(void **state)
     static const char *const lines[] = { "",
                                          "what is this",
                                          "3 4 1 2 -",
-                                         "99 4 1 2 - - tcp",
-                                         "-1 4 1 2 - - tcp",
-                                         "2 4 1 2 - 172.18.0 tcp" };
+                                         "3 4 1 2 - - tcp",
+                                         "99 4 1 2 - - tcp 0",
+                                         "-1 4 1 2 - - tcp 0",
+                                         "2 4 1 2 - 172.18.0 tcp 0" };
 
     (void)state;
     for (size_t i = 0; i < COUNT(lines); i++) {
@@ -196,6 +198,38 @@ static void several_configurations_make_one_union(void **state)
     add(&wanted, &new, 1, &usual_host);
     assert_commands("old and new", &wanted, FROM4 ROUTE4 FROM6 ROUTE6);
     wanted_close(&wanted);
+}
+
+#define FLOWS4                                                                                   \
+    "nft 'table inet mmproxy-flows4_123_7 { set flows4_123_7 { type ipv4_addr . inet_service . " \
+    "inet_service; size 262144; flags dynamic,timeout; timeout 7s; }; chain record { type "      \
+    "filter hook output priority mangle - 10; meta mark 123 meta l4proto udp update "            \
+    "@flows4_123_7 { ip saddr . udp sport . udp dport }; }; chain output { type route hook "     \
+    "output priority mangle; ip daddr . udp dport . udp sport @flows4_123_7 update "             \
+    "@flows4_123_7 { ip daddr . udp dport . udp sport } meta mark set 123; }; }'\n"
+
+static void flows_last_a_little_longer_than_sessions(void **state)
+{
+    static const struct {
+        const char *target;
+        const char *commands;
+    } rows[] = {
+        { L4, FLOWS4 MARK4 FROM4 ROUTE4 }, /* the kernel has no way from 127.0.0.1 to mark */
+        { "10.9.0.1:53", FLOWS4 MARK4 ROUTE4 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct listener_config listener =
+            support_listener(RETURN_PATH_FLOWS, rows[i].target, NULL, 123, 100);
+        struct wanted wanted = { 0 };
+
+        listener.protocol = PROTOCOL_UDP;
+        listener.idle_timeout_ms = 1001;
+        add(&wanted, &listener, 1, &usual_host);
+        assert_commands(rows[i].target, &wanted, rows[i].commands);
+        wanted_close(&wanted);
+    }
 }
 
 static void a_host_without_ipv6_is_asked_for_nothing_of_it(void **state)
@@ -271,6 +305,9 @@ static const struct {
         .mark = 7,
         .source.in = { .sin_family = AF_INET, .sin_port = 0x1900, .sin_addr = { 0x020012ac } } },
       "nft delete table inet mmproxy-172.18.0.2-tcp-25-mark-7" },
+    { "flows",
+      { .kind = WANTED_MARK_FLOWS, .family = AF_INET6, .mark = 7, .timeout_s = 65 },
+      "nft delete table inet mmproxy-flows6_7_65" },
     { "rule by mark",
       { .kind = WANTED_RULE, .family = AF_INET6, .mark = 7, .table = 4294967294U },
       "ip -6 rule del fwmark 7 lookup 4294967294" },
@@ -319,6 +356,7 @@ int main(void)
         cmocka_unit_test(routed_targets_share_rule_and_route_alone),
         cmocka_unit_test(an_item_is_a_line_of_a_file_and_comes_back_equal),
         cmocka_unit_test(lines_that_are_no_item),
+        cmocka_unit_test(flows_last_a_little_longer_than_sessions),
         cmocka_unit_test(a_host_without_ipv6_is_asked_for_nothing_of_it),
         cmocka_unit_test(a_host_that_paces_does_not_pace_what_comes_back),
         cmocka_unit_test(without_an_outbound_interface_there_is_no_route_localnet),

@@ -29,6 +29,7 @@ enum return_path {
     RETURN_PATH_FWMARK,
     RETURN_PATH_CONNMARK,
     RETURN_PATH_ROUTED,
+    RETURN_PATH_FLOWS, /* UDP */
 };
 
 /* A line when a session begins and one when it ends, the second alone, or none. */

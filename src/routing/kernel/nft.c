@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mmproxy/routing/wanted/flows.h"
+
 enum { ANSWER_MAX = 8192 };
 
 #define OWN_TABLE "inet " NFTLIST_OWN_TABLE
@@ -125,6 +127,8 @@ static void print_rules(FILE *out, const struct wanted *wanted, enum wanted_kind
             continue;
         if (kind == WANTED_MARK_REPLIES)
             fprintf(out, "%s\n", wanted_nft_rule(item, rule));
+        else if (kind == WANTED_MARK_FLOWS)
+            fprintf(out, "%s\n", flows_mark_rule(item, rule));
         else if (kind == WANTED_SAVE_MARK)
             fprintf(out, "meta nfproto %s meta mark %u ct mark set meta mark\n", family,
                     item->mark);
@@ -133,7 +137,72 @@ static void print_rules(FILE *out, const struct wanted *wanted, enum wanted_kind
     }
 }
 
-int nft_write(const struct wanted *wanted)
+static bool has_flows(const struct wanted *wanted)
+{
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        if (wanted->items[i].kind == WANTED_MARK_FLOWS)
+            return true;
+    }
+    return false;
+}
+
+static bool has_set(const struct wanted *wanted, const char *name)
+{
+    char set[FLOWS_SET_MAX];
+
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        if (wanted->items[i].kind == WANTED_MARK_FLOWS &&
+            strcmp(flows_set(&wanted->items[i], set), name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Adding first makes the removal never fail. Where there are flows, what is written down of them
+ * stays: the answers to datagrams that are under way depend on it.
+ */
+static void print_removal(FILE *out, const struct wanted *wanted, const struct nftlist *old)
+{
+    bool keeps = has_flows(wanted);
+
+    fprintf(out, "add table " OWN_TABLE "\n%s table " OWN_TABLE "\n", keeps ? "flush" : "delete");
+    for (size_t i = 0; keeps && i < old->n_items; i++) {
+        const struct nftlist_mark *mark = &old->items[i];
+
+        /* Of the two rules of a set, the one that marks speaks for it. */
+        if (mark->kind == WANTED_MARK_FLOWS && mark->is_own && !mark->is_record &&
+            !has_set(wanted, mark->set))
+            fprintf(out, "delete set " OWN_TABLE " %s\n", mark->set);
+    }
+}
+
+static void print_sets(FILE *out, const struct wanted *wanted)
+{
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        const struct wanted_item *item = &wanted->items[i];
+        char definition[FLOWS_TEXT_MAX];
+        char set[FLOWS_SET_MAX];
+
+        if (item->kind == WANTED_MARK_FLOWS)
+            fprintf(out, "set %s { %s }\n", flows_set(item, set),
+                    flows_definition(item, definition));
+    }
+}
+
+static void print_records(FILE *out, const struct wanted *wanted)
+{
+    char rule[FLOWS_TEXT_MAX];
+
+    fputs("chain record {\n" FLOWS_RECORD_HOOK "; policy accept;\n", out);
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        if (wanted->items[i].kind == WANTED_MARK_FLOWS)
+            fprintf(out, "%s\n", flows_record_rule(&wanted->items[i], rule));
+    }
+    fputs("}\n", out);
+}
+
+int nft_write(const struct wanted *wanted, const struct nftlist *old)
 {
     char *commands = NULL;
     size_t len;
@@ -142,16 +211,21 @@ int nft_write(const struct wanted *wanted)
 
     if (!out)
         return -errno;
-    /* Adding first makes the removal never fail; all of it is one transaction. */
-    fputs("add table " OWN_TABLE "\ndelete table " OWN_TABLE "\n", out);
+    /* All of it is one transaction. */
+    print_removal(out, wanted, old);
     if (wanted_has_marks(wanted)) {
-        fputs("table " OWN_TABLE " {\nchain prerouting {\n"
+        fputs("table " OWN_TABLE " {\n", out);
+        print_sets(out, wanted);
+        if (has_flows(wanted))
+            print_records(out, wanted);
+        fputs("chain prerouting {\n"
               "type filter hook prerouting priority mangle; policy accept;\n",
               out);
         print_rules(out, wanted, WANTED_SAVE_MARK);
         print_rules(out, wanted, WANTED_MARK_REPLIES);
         fputs("}\nchain output {\ntype route hook output priority mangle; policy accept;\n", out);
         print_rules(out, wanted, WANTED_RESTORE_MARK);
+        print_rules(out, wanted, WANTED_MARK_FLOWS);
         fputs("}\n}\n", out);
     }
     err = fclose(out) == 0 ? run(commands, 0, NULL) : -errno;

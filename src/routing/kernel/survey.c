@@ -158,6 +158,18 @@ static int look_at_sysctl(const struct wanted_item *item)
     return err < 0 ? err : value != 0;
 }
 
+/* iptables has nothing that does the same. */
+static bool is_nft_alone(const struct wanted_item *item)
+{
+    return item->kind == WANTED_MARK_REPLIES || item->kind == WANTED_MARK_FLOWS;
+}
+
+/* A reply is marked in output, and what has no route does not come to there. */
+static bool needs_route(const struct wanted_item *item)
+{
+    return item->kind == WANTED_RESTORE_MARK || item->kind == WANTED_MARK_FLOWS;
+}
+
 static int look_at_marks(struct survey_sight *sight, const struct wanted *wanted, struct rtnl *rtnl)
 {
     int budget_ms = XTABLES_BUDGET_MS;
@@ -171,9 +183,9 @@ static int look_at_marks(struct survey_sight *sight, const struct wanted *wanted
 
         if (!wanted_is_mark(item))
             continue;
-        if (item->kind != WANTED_MARK_REPLIES && !nftlist_has(&sight->nft, item))
+        if (!is_nft_alone(item) && !nftlist_has(&sight->nft, item))
             sight->answers[i] = xtables_has(item, &budget_ms);
-        if (item->kind == WANTED_RESTORE_MARK)
+        if (needs_route(item))
             sight->lacks_route[index_of(item->family)] = lacks_route(rtnl, item->family);
     }
     return 0;
@@ -258,7 +270,7 @@ static void judge_sysctl(struct judgement *out, const struct wanted_item *item, 
     snprintf(out->reason, sizeof out->reason, "it can't be read: %s", strerror(-answer));
 }
 
-/* nft_error: why nftables could not be read; iptables has nothing that does the same. */
+/* nft_error: why nftables could not be read. */
 static void judge_replies(struct judgement *out, int nft_error)
 {
     out->verdict = nft_error < 0 ? JUDGE_UNKNOWN : JUDGE_MISSING;
@@ -270,12 +282,12 @@ static void judge_replies(struct judgement *out, int nft_error)
 static void judge_mark(struct survey *survey, struct judgement *out, const struct wanted_item *item,
                        int answer, const struct survey_sight *sight)
 {
-    if (item->kind == WANTED_RESTORE_MARK && sight->lacks_route[index_of(item->family)])
+    if (needs_route(item) && sight->lacks_route[index_of(item->family)])
         survey->no_route[index_of(item->family)] = true;
     *out = (struct judgement){ .verdict = JUDGE_HOLDS };
     if (answer == 1 || nftlist_has(&sight->nft, item))
         return;
-    if (item->kind == WANTED_MARK_REPLIES) {
+    if (is_nft_alone(item)) {
         judge_replies(out, sight->nft_error);
         return;
     }

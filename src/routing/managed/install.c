@@ -202,6 +202,7 @@ static void install_item(struct install *install, const struct wanted_item *item
     case WANTED_SAVE_MARK:
     case WANTED_RESTORE_MARK:
     case WANTED_MARK_REPLIES:
+    case WANTED_MARK_FLOWS:
         return; /* install_marks: all of them in one transaction */
     }
 }
@@ -231,12 +232,14 @@ static struct wanted_item mark_item(const struct nftlist_mark *mark, sa_family_t
     if (addr_is_set(&mark->source))
         addr_from_bytes(&item.source, family, addr_bytes(&mark->source), mark->port);
     item.is_udp = mark->is_udp;
+    if (mark->kind == WANTED_MARK_FLOWS)
+        item.timeout_s = flows_timeout_of(mark->set);
     return item;
 }
 
-/* What of our table stays; *stale: something in it does not. */
+/* What of our table stays; *stale: something in it does not; *missing: half of an item is gone. */
 static int collect_kept(struct wanted *out, const struct nftlist *list,
-                        const struct install_keep *keep, bool *stale)
+                        const struct install_keep *keep, bool *stale, bool *missing)
 {
     for (size_t i = 0; i < 2 * list->n_items; i++) {
         const struct nftlist_mark *mark = &list->items[i / 2];
@@ -249,6 +252,7 @@ static int collect_kept(struct wanted *out, const struct nftlist *list,
             r = wanted_add_item(out, &item);
         else
             *stale = true;
+        *missing |= wanted_has(out, &item) && !nftlist_has_of(list, true, &item);
         if (r < 0)
             return r;
     }
@@ -292,11 +296,11 @@ void install_marks(struct install *install, const struct install_keep *keep)
         return;
     r = nft_read(&list, true);
     if (r == 0)
-        r = collect_kept(&target, &list, keep, &stale);
+        r = collect_kept(&target, &list, keep, &stale, &missing);
     if (r == 0)
         r = collect_missing(&target, keep->own, &missing);
     if (r == 0 && (missing || stale))
-        r = nft_write(&target);
+        r = nft_write(&target, &list);
     if (r < 0 && wanted_has_marks(keep->own))
         install_tell_failed(install, doing, r);
     else if (r == 0 && missing)

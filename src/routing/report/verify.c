@@ -15,7 +15,7 @@ enum group { GROUP_XTABLES, GROUP_NFT, GROUP_OTHERS, GROUPS };
 
 static enum group group_of(const struct wanted_item *item)
 {
-    if (item->kind == WANTED_MARK_REPLIES)
+    if (item->kind == WANTED_MARK_REPLIES || item->kind == WANTED_MARK_FLOWS)
         return GROUP_NFT;
     return wanted_is_mark(item) ? GROUP_XTABLES : GROUP_OTHERS;
 }
@@ -102,7 +102,17 @@ static bool report_items(const struct wanted *wanted, const struct survey *surve
     return all;
 }
 
-static bool report_connmark(const struct survey *survey, const struct report_sink *sink)
+static bool has_kind(const struct wanted *wanted, enum wanted_kind kind)
+{
+    for (size_t i = 0; i < wanted->n_items; i++) {
+        if (wanted->items[i].kind == kind)
+            return true;
+    }
+    return false;
+}
+
+static bool report_default_routes(const struct wanted *wanted, const struct survey *survey,
+                                  const struct report_sink *sink)
 {
     static const char *const families[2] = { "IPv4", "IPv6" };
 
@@ -117,9 +127,11 @@ static bool report_connmark(const struct survey *survey, const struct report_sin
             report_sink_line(
                 sink, LOG_LEVEL_WARNING,
                 "[!] CHECK FAILED: there is no %s default route, and without one replies "
-                "are dropped before they can be marked: add one, or use return path "
-                "fwmark, which needs none.",
-                families[i]);
+                "are dropped before they can be marked: add one%s.",
+                families[i],
+                has_kind(wanted, WANTED_RESTORE_MARK)
+                    ? ", or use return path fwmark, which needs none"
+                    : "");
     }
     return !survey->no_route[0] && !survey->no_route[1];
 }
@@ -193,7 +205,7 @@ bool verify_report(const struct config *config, const struct wanted *wanted,
     report_auto(config, sink);
     if (wanted->n_items > 0)
         all = report_items(wanted, survey, sink);
-    return report_connmark(survey, sink) && all;
+    return report_default_routes(wanted, survey, sink) && all;
 }
 
 static int survey_and_report(const struct config *config, struct rtnl *rtnl,

@@ -6,15 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE_MAX_LEN = 512, CONNTRACK_PRIORITY = -200 };
+enum { LINE_MAX_LEN = 512, CONNTRACK_PRIORITY = -200, MANGLE_PRIORITY = -150 };
 
 /* Where the line stands: its table's families and its chain's hook. */
 struct place {
+    unsigned table; /* its number */
     bool is_own;
     bool is_v4;
     bool is_v6;
     bool is_prerouting;
     bool saves;    /* behind connection tracking in prerouting */
+    bool records;  /* in output, before replies are marked */
     bool restores; /* a route chain in output: it looks the route up anew */
 };
 
@@ -24,11 +26,35 @@ void nftlist_close(struct nftlist *list)
     *list = (struct nftlist){ 0 };
 }
 
-static bool does(const struct nftlist_mark *mark, const struct wanted_item *item)
+/* Does something fill the set that the rule marks by? */
+static bool is_filled(const struct nftlist *list, const struct nftlist_mark *mark)
+{
+    for (size_t i = 0; i < list->n_items; i++) {
+        const struct nftlist_mark *other = &list->items[i];
+
+        if (other->is_record && other->table == mark->table && other->mark == mark->mark &&
+            other->is_v4 == mark->is_v4 && strcmp(other->set, mark->set) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A set that somebody else has named is his to judge. */
+static bool lasts(const struct nftlist_mark *mark, const struct wanted_item *item)
+{
+    unsigned timeout_s = flows_timeout_of(mark->set);
+
+    return timeout_s == 0 || timeout_s >= item->timeout_s;
+}
+
+static bool does(const struct nftlist *list, const struct nftlist_mark *mark,
+                 const struct wanted_item *item)
 {
     if (mark->kind != item->kind || mark->mark != item->mark ||
         !(item->family == AF_INET6 ? mark->is_v6 : mark->is_v4))
         return false;
+    if (item->kind == WANTED_MARK_FLOWS)
+        return !mark->is_record && lasts(mark, item) && is_filled(list, mark);
     return item->kind != WANTED_MARK_REPLIES ||
            (!(item->is_udp ? mark->is_tcp : mark->is_udp) &&
             (mark->port == 0 || mark->port == addr_port(&item->source)) &&
@@ -38,7 +64,7 @@ static bool does(const struct nftlist_mark *mark, const struct wanted_item *item
 bool nftlist_has_of(const struct nftlist *list, bool own, const struct wanted_item *item)
 {
     for (size_t i = 0; i < list->n_items; i++) {
-        if (list->items[i].is_own == own && does(&list->items[i], item))
+        if (list->items[i].is_own == own && does(list, &list->items[i], item))
             return true;
     }
     return false;
@@ -97,13 +123,8 @@ static bool take_one_of(const char **text, const char *const *words, size_t n)
     return false;
 }
 
-/* What a rule may say besides the mark without leaving a session's packets out. */
-static bool take_harmless(const char **text, struct place *place)
+static bool take_family(const char **text, struct place *place)
 {
-    static const char *const words[] = { "meta l4proto tcp", "meta l4proto 6", "ip protocol tcp",
-                                         "ip protocol 6" };
-    uint32_t number;
-
     if (take(text, "meta nfproto ipv4") || take(text, "meta nfproto 2")) {
         place->is_v6 = false;
         return true;
@@ -112,12 +133,33 @@ static bool take_harmless(const char **text, struct place *place)
         place->is_v4 = false;
         return true;
     }
-    if (take(text, "counter")) {
-        if (take(text, "packets") && take_number(text, &number) && take(text, "bytes"))
-            take_number(text, &number);
-        return true;
-    }
-    return take_one_of(text, words, sizeof words / sizeof *words);
+    return false;
+}
+
+static bool take_counter(const char **text)
+{
+    uint32_t number;
+
+    if (!take(text, "counter"))
+        return false;
+    if (take(text, "packets") && take_number(text, &number) && take(text, "bytes"))
+        take_number(text, &number);
+    return true;
+}
+
+static bool take_udp(const char **text)
+{
+    return take(text, "meta l4proto udp") || take(text, "meta l4proto 17");
+}
+
+/* What a rule may say besides the mark without leaving a session's packets out. */
+static bool take_harmless(const char **text, struct place *place)
+{
+    static const char *const words[] = { "meta l4proto tcp", "meta l4proto 6", "ip protocol tcp",
+                                         "ip protocol 6" };
+
+    return take_family(text, place) || take_counter(text) ||
+           take_one_of(text, words, sizeof words / sizeof *words);
 }
 
 /* connmark's packets all come in on lo. */
@@ -215,7 +257,7 @@ static bool take_port(const char **text, struct nftlist_mark *out)
 static bool take_protocol(const char **text, struct nftlist_mark *out)
 {
     bool is_tcp = take(text, "meta l4proto tcp") || take(text, "meta l4proto 6");
-    bool is_udp = !is_tcp && (take(text, "meta l4proto udp") || take(text, "meta l4proto 17"));
+    bool is_udp = !is_tcp && take_udp(text);
 
     out->is_tcp |= is_tcp;
     out->is_udp |= is_udp;
@@ -239,9 +281,75 @@ static bool is_replies_rule(const char *text, struct place place, struct nftlist
            !(out->is_tcp && out->is_udp) && stands_in(place, out);
 }
 
+static bool take_set(const char **text, char set[FLOWS_SET_MAX])
+{
+    size_t len = strcspn(*text, " ");
+
+    if (**text != '@' || len < 2 || len > FLOWS_SET_MAX ||
+        (set[0] && strncmp(set, *text + 1, len - 1) != 0))
+        return false;
+    memcpy(set, *text + 1, len - 1);
+    set[len - 1] = '\0';
+    *text += len + strspn(*text + len, " ");
+    return true;
+}
+
+/* "ip saddr . udp sport . udp dport": of a datagram of ours; of a reply the other way round. */
+static bool take_flow(const char **text, bool is_record, struct place *place)
+{
+    bool is_v4 = take(text, is_record ? "ip saddr" : "ip daddr");
+
+    if (!is_v4 && !take(text, is_record ? "ip6 saddr" : "ip6 daddr"))
+        return false;
+    *(is_v4 ? &place->is_v6 : &place->is_v4) = false;
+    return take(text, is_record ? ". udp sport . udp dport" : ". udp dport . udp sport");
+}
+
+static bool take_update(const char **text, bool is_record, struct place *place,
+                        char set[FLOWS_SET_MAX])
+{
+    return take(text, "update") && take_set(text, set) && take(text, "{") &&
+           take_flow(text, is_record, place) && take(text, "}");
+}
+
+/* Is the rule one that writes down the flows of what bears a mark? */
+static bool is_record_rule(const char *text, struct place place, struct nftlist_mark *out)
+{
+    bool has_mark = false;
+
+    *out = (struct nftlist_mark){ .kind = WANTED_MARK_FLOWS, .is_record = true };
+    while (strncmp(text, "update ", 7) != 0) {
+        bool is_mark = !has_mark && take_condition(&text, true, &out->mark);
+
+        has_mark |= is_mark;
+        if (!is_mark && !take_udp(&text) && !take_family(&text, &place) && !take_counter(&text))
+            return false;
+    }
+    out->table = place.table;
+    return has_mark && take_update(&text, true, &place, out->set) && is_end(text) &&
+           stands_in(place, out);
+}
+
+/* Is the rule one that marks what goes back along such a flow? */
+static bool is_flow_rule(const char *text, struct place place, struct nftlist_mark *out)
+{
+    bool has_flow = false;
+
+    *out = (struct nftlist_mark){ .kind = WANTED_MARK_FLOWS };
+    while (!take(&text, "meta mark set")) {
+        if (!has_flow && take_flow(&text, false, &place) && take_set(&text, out->set))
+            has_flow = true;
+        else if (!(has_flow && take_update(&text, false, &place, out->set)) && !take_udp(&text) &&
+                 !take_family(&text, &place) && !take_counter(&text))
+            return false;
+    }
+    out->table = place.table;
+    return has_flow && take_number(&text, &out->mark) && is_end(text) && stands_in(place, out);
+}
+
 static void enter_table(struct place *place, const char *text)
 {
-    *place = (struct place){ 0 };
+    *place = (struct place){ .table = place->table + 1 };
     if (take(&text, "inet")) {
         place->is_v4 = place->is_v6 = true;
         place->is_own = take(&text, NFTLIST_OWN_TABLE);
@@ -254,7 +362,7 @@ static void enter_table(struct place *place, const char *text)
 
 static void leave_chain(struct place *place)
 {
-    place->is_prerouting = place->saves = place->restores = false;
+    place->is_prerouting = place->saves = place->records = place->restores = false;
 }
 
 /* "type filter hook prerouting priority -150; policy accept;" */
@@ -269,6 +377,7 @@ static void enter_chain(struct place *place, const char *text)
         return;
     place->is_prerouting = strcmp(hook, "prerouting") == 0;
     place->saves = place->is_prerouting && priority > CONNTRACK_PRIORITY;
+    place->records = strcmp(hook, "output") == 0 && priority < MANGLE_PRIORITY;
     place->restores =
         strcmp(hook, "output") == 0 && strcmp(type, "route") == 0 && priority > CONNTRACK_PRIORITY;
 }
@@ -285,6 +394,8 @@ static int take_line(struct nftlist *list, struct place *place, const char *line
         enter_chain(place, line);
     else if ((place->saves && is_mark_rule(line, true, *place, &item)) ||
              (place->restores && is_mark_rule(line, false, *place, &item)) ||
+             (place->records && is_record_rule(line, *place, &item)) ||
+             (place->restores && is_flow_rule(line, *place, &item)) ||
              (place->is_prerouting && is_replies_rule(line, *place, &item)))
         return add(list, &item);
     return 0;

@@ -10,6 +10,7 @@
 
 #include "mmproxy/base/shell.h"
 #include "mmproxy/net/congestion.h"
+#include "mmproxy/routing/wanted/flows.h"
 
 /* The most that one listener needs for one family: save, restore, rule, route, two sysctls. */
 enum { PER_FAMILY_MAX = 6, TABLE_NAME_MAX = 96 };
@@ -23,7 +24,7 @@ bool wanted_item_equal(const struct wanted_item *a, const struct wanted_item *b)
 {
     return a->kind == b->kind && a->family == b->family && a->mark == b->mark &&
            a->table == b->table && strcmp(a->sysctl, b->sysctl) == 0 && a->is_udp == b->is_udp &&
-           addr_equal(&a->source, &b->source);
+           a->timeout_s == b->timeout_s && addr_equal(&a->source, &b->source);
 }
 
 static const char *protocol_of(const struct wanted_item *item)
@@ -42,7 +43,7 @@ bool wanted_has(const struct wanted *wanted, const struct wanted_item *item)
 
 bool wanted_is_mark(const struct wanted_item *item)
 {
-    return item->kind <= WANTED_MARK_REPLIES;
+    return item->kind <= WANTED_MARK_FLOWS;
 }
 
 bool wanted_has_marks(const struct wanted *wanted)
@@ -60,9 +61,9 @@ void wanted_write_item(FILE *file, const struct wanted_item *item)
 
     if (item->kind == WANTED_MARK_REPLIES)
         addr_format(&item->source, source);
-    fprintf(file, "%d %d %u %u %s %s %s\n", (int)item->kind, item->family == AF_INET6 ? 6 : 4,
+    fprintf(file, "%d %d %u %u %s %s %s %u\n", (int)item->kind, item->family == AF_INET6 ? 6 : 4,
             item->mark, item->table, item->sysctl[0] ? item->sysctl : "-", source,
-            protocol_of(item));
+            protocol_of(item), item->timeout_s);
 }
 
 bool wanted_parse_item(const char *line, struct wanted_item *out)
@@ -74,8 +75,8 @@ bool wanted_parse_item(const char *line, struct wanted_item *out)
 
     _Static_assert(WANTED_SYSCTL_MAX == 64 && ADDR_STRLEN > 63, "the widths below");
     *out = (struct wanted_item){ 0 };
-    if (sscanf(line, "%d %d %u %u %63s %63s %3s", &kind, &family, &out->mark, &out->table,
-               out->sysctl, source, protocol) != 7 ||
+    if (sscanf(line, "%d %d %u %u %63s %63s %3s %u", &kind, &family, &out->mark, &out->table,
+               out->sysctl, source, protocol, &out->timeout_s) != 8 ||
         kind < 0 || kind > WANTED_SYSCTL)
         return false;
     out->kind = (enum wanted_kind)kind;
@@ -148,6 +149,15 @@ static size_t sysctls_of(struct wanted_item *out, const struct listener_config *
     return n;
 }
 
+/*
+ * What a service on loopback sends from its own address has no way to a client that a mark could
+ * change: for IPv4 the kernel refuses it, as long as it has none but the default route.
+ */
+static bool needs_prefix_rule(const struct listener_config *listener, const struct addr *target)
+{
+    return listener->return_path == RETURN_PATH_FLOWS && addr_is_loopback(target);
+}
+
 /* What a listener needs for its target of one family; returns how many items. */
 static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
                        const struct listener_config *listener, sa_family_t family,
@@ -170,6 +180,12 @@ static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
         item.source = (struct addr){ 0 };
         item.is_udp = false;
     }
+    if (listener->return_path == RETURN_PATH_FLOWS) {
+        item.kind = WANTED_MARK_FLOWS;
+        item.timeout_s = (listener->idle_timeout_ms + 999) / 1000 + FLOWS_GRACE_S;
+        out[n++] = item;
+        item.timeout_s = 0;
+    }
     if (listener->return_path == RETURN_PATH_CONNMARK) {
         item.kind = WANTED_SAVE_MARK;
         out[n++] = item;
@@ -180,6 +196,8 @@ static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
     item.kind = WANTED_RULE;
     out[n++] = item;
     item.mark = 0;
+    if (needs_prefix_rule(listener, target))
+        out[n++] = item;
     item.kind = WANTED_ROUTE;
     item.avoids_pacing = host->is_paced;
     out[n++] = item;
@@ -200,8 +218,22 @@ static bool has_reply(const struct wanted *wanted, const struct wanted_reply *re
     return false;
 }
 
-static int add_reply(struct wanted *wanted, const struct listener_config *listener,
-                     sa_family_t family, const struct wanted_host *host)
+static int add_reply(struct wanted *wanted, const struct wanted_reply *reply)
+{
+    struct wanted_reply *replies;
+
+    if (has_reply(wanted, reply))
+        return 0;
+    replies = reallocarray(wanted->replies, wanted->n_replies + 1, sizeof *replies);
+    if (!replies)
+        return -ENOMEM;
+    replies[wanted->n_replies++] = *reply;
+    wanted->replies = replies;
+    return 0;
+}
+
+static int add_replies(struct wanted *wanted, const struct listener_config *listener,
+                       sa_family_t family, const struct wanted_host *host)
 {
     const struct addr *target = listener_config_target(listener, family);
     struct wanted_reply reply = {
@@ -209,25 +241,22 @@ static int add_reply(struct wanted *wanted, const struct listener_config *listen
         .table = listener->table,
         .is_routed = listener->return_path == RETURN_PATH_ROUTED,
     };
-    struct wanted_reply *replies;
+    int err;
 
     if (!target || (family == AF_INET6 && !host->has_ipv6))
         return 0;
     reply.source = *target;
-    if (has_reply(wanted, &reply))
-        return 0;
-    replies = reallocarray(wanted->replies, wanted->n_replies + 1, sizeof *replies);
-    if (!replies)
-        return -ENOMEM;
-    replies[wanted->n_replies++] = reply;
-    wanted->replies = replies;
-    return 0;
+    err = add_reply(wanted, &reply);
+    if (err < 0 || !needs_prefix_rule(listener, target))
+        return err;
+    reply.mark = 0;
+    return add_reply(wanted, &reply);
 }
 
 /* The original tells all rules of a firewall first, then the routing, then (ours) sysctls. */
 static int order(enum wanted_kind kind)
 {
-    return kind <= WANTED_MARK_REPLIES ? 0 : kind == WANTED_SYSCTL ? 2 : 1;
+    return kind <= WANTED_MARK_FLOWS ? 0 : kind == WANTED_SYSCTL ? 2 : 1;
 }
 
 static int add_listener(struct wanted *wanted, const struct listener_config *listener,
@@ -246,7 +275,7 @@ static int add_listener(struct wanted *wanted, const struct listener_config *lis
         }
     }
     for (int is_v6 = 0; is_v6 <= 1; is_v6++) {
-        int err = add_reply(wanted, listener, is_v6 ? AF_INET6 : AF_INET, host);
+        int err = add_replies(wanted, listener, is_v6 ? AF_INET6 : AF_INET, host);
 
         if (err < 0)
             return err;
@@ -349,6 +378,27 @@ static const char *format_nft(const struct wanted_item *item, bool is_undo, char
     return buf;
 }
 
+/* A table for each set. */
+static const char *format_flows(const struct wanted_item *item, bool is_undo, char *buf)
+{
+    char table[TABLE_NAME_MAX];
+    char set[FLOWS_SET_MAX];
+    char definition[FLOWS_TEXT_MAX];
+    char record[FLOWS_TEXT_MAX];
+    char mark[FLOWS_TEXT_MAX];
+
+    snprintf(table, sizeof table, "mmproxy-%s", flows_set(item, set));
+    if (is_undo)
+        snprintf(buf, WANTED_COMMAND_MAX, "nft delete table inet %s", table);
+    else
+        snprintf(buf, WANTED_COMMAND_MAX,
+                 "nft 'table inet %s { set %s { %s }; chain record { %s; %s; }; "
+                 "chain output { type route hook output priority mangle; %s; }; }'",
+                 table, set, flows_definition(item, definition), FLOWS_RECORD_HOOK,
+                 flows_record_rule(item, record), flows_mark_rule(item, mark));
+    return buf;
+}
+
 static const char *format_xtables(const struct wanted_item *item, const char *verb, char *buf)
 {
     bool save = item->kind == WANTED_SAVE_MARK;
@@ -379,6 +429,8 @@ const char *wanted_command(const struct wanted_item *item, char buf[WANTED_COMMA
         return format_xtables(item, "-I", buf);
     case WANTED_MARK_REPLIES:
         return format_nft(item, false, buf);
+    case WANTED_MARK_FLOWS:
+        return format_flows(item, false, buf);
     case WANTED_RULE:
         return format_rule(item, "add", buf);
     case WANTED_ROUTE:
@@ -400,6 +452,8 @@ const char *wanted_undo(const struct wanted_item *item, char buf[WANTED_COMMAND_
         return format_xtables(item, "-D", buf);
     case WANTED_MARK_REPLIES:
         return format_nft(item, true, buf);
+    case WANTED_MARK_FLOWS:
+        return format_flows(item, true, buf);
     case WANTED_RULE:
         return format_rule(item, "del", buf);
     case WANTED_ROUTE:

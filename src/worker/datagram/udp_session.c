@@ -242,7 +242,8 @@ static int open_socket(struct udp_session *session)
 
     while (worker->n_udp_sessions >= worker->max_udp_sessions && end_silent_longest(worker))
         ;
-    session->is_connected = !addr_is_loopback(&spoof.target);
+    session->is_connected =
+        !addr_is_loopback(&spoof.target) && config->return_path != RETURN_PATH_FLOWS;
     do
         fd = spoof_datagram(&spoof, session->is_connected);
     while (is_shortage(fd) && ++tries < TRIES_MAX && end_silent_longest(worker));

@@ -16,9 +16,10 @@ int nft_read(struct nftlist *list, bool own_only);
 char *nft_text(void);
 
 /*
- * Makes our own table hold exactly the save and restore items of wanted, in one transaction;
- * without any the table goes. returns: 0 or -errno.
+ * Makes our own table hold exactly the items of wanted for which wanted_is_mark holds, in one
+ * transaction; without any the table goes. old: what nft_read has read of it. Flows that are
+ * wanted still are not forgotten. returns: 0 or -errno.
  */
-int nft_write(const struct wanted *wanted);
+int nft_write(const struct wanted *wanted, const struct nftlist *old);
 
 #endif

@@ -30,8 +30,8 @@ struct survey_sight {
 struct survey {
     struct judgement *items; /* owned; one for each wanted item */
     /*
-     * connmark marks a reply only after it got a route: these families have connmark items
-     * and no route to some clients. [0] is IPv4, [1] IPv6.
+     * connmark and flows mark a reply only after it got a route: these families have items of
+     * theirs and no route to some clients. [0] is IPv4, [1] IPv6.
      */
     bool no_route[2];
     bool no_iptables; /* there was reason to ask iptables, and it is not installed */

@@ -25,7 +25,7 @@ enum judge_verdict {
     JUDGE_UNKNOWN,  /* could not be looked at */
 };
 
-enum { JUDGE_MENDS_MAX = 6, JUDGE_TEXT_MAX = 640 };
+enum { JUDGE_MENDS_MAX = 6, JUDGE_TEXT_MAX = WANTED_COMMAND_MAX };
 
 struct judgement {
     enum judge_verdict verdict;

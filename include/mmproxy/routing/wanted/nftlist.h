@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "mmproxy/base/addr.h"
+#include "mmproxy/routing/wanted/flows.h"
 #include "mmproxy/routing/wanted/wanted.h"
 
 /* The table that mmproxy installs itself, of family inet. */
@@ -27,6 +28,9 @@ struct nftlist_mark {
     uint16_t port;      /* ... and from this port alone; 0 = all */
     bool is_tcp;        /* ... and of this protocol alone; neither = all */
     bool is_udp;
+    unsigned table;          /* WANTED_MARK_FLOWS: the number of its table in the text, ... */
+    char set[FLOWS_SET_MAX]; /* ... its set there, */
+    bool is_record;          /* and whether it fills the set or marks by it: it takes both */
 };
 
 /* All zero is empty. */

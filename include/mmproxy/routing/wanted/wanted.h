@@ -20,6 +20,7 @@ enum wanted_kind {
     WANTED_SAVE_MARK,    /* connmark: the connection takes over the mark of its first packet */
     WANTED_RESTORE_MARK, /* connmark: its replies get that mark */
     WANTED_MARK_REPLIES, /* routed: what the target sends to a socket of ours gets the mark */
+    WANTED_MARK_FLOWS,   /* flows: so does what answers a datagram that bore the mark */
     WANTED_RULE,         /* replies look their route up in our table ... */
     WANTED_ROUTE,        /* ... where every address is this host's */
     WANTED_SYSCTL,       /* set to 1 */
@@ -27,7 +28,7 @@ enum wanted_kind {
 
 enum {
     WANTED_SYSCTL_MAX = 64,
-    WANTED_COMMAND_MAX = 320,
+    WANTED_COMMAND_MAX = 1024,
     /*
      * Of the rules that mmproxy installs itself: long before the main table's 32766 and
      * before those that VPNs use (strongSwan 220, Tailscale 5210).
@@ -44,6 +45,7 @@ struct wanted_item {
     struct addr source;             /* WANTED_MARK_REPLIES: the target; else not set */
     bool is_udp;                    /* the same: its protocol; else false */
     bool avoids_pacing; /* WANTED_ROUTE: a hint, no part of the need, see congestion.h */
+    unsigned timeout_s; /* WANTED_MARK_FLOWS: of a flow that is silent; else 0 */
 };
 
 /* What comes back from a target: which rules apply to it? */

@@ -128,7 +128,8 @@ static const struct row rows[] = {
       "return_path",
       { "\"auto\"", "\"loopback\"", "\"fwmark\"", "\"routed\"" },
       "\"none\"",
-      "\"return_path\" must be \"auto\", \"loopback\", \"fwmark\", \"connmark\", \"routed\" or \"flows\", not "
+      "\"return_path\" must be \"auto\", \"loopback\", \"fwmark\", \"connmark\", \"routed\" or "
+      "\"flows\", not "
       "\"none\"" },
     { "listeners",
       "client_port",

@@ -143,7 +143,8 @@ static void look_at_udp(struct target *target, const struct listening *sockets, 
 {
     if (!is_udp(target) || target->lacks_ipv6 || !target->is_local)
         return;
-    struct check_udp check = check_udp_look(target->addr, sockets, n_sockets, rtnl);
+    struct check_udp check =
+        check_udp_look(target->listener, target->addr, sockets, n_sockets, rtnl);
     target->plain.result = check.has_socket ? 0 : -ECONNREFUSED;
     target->spoofed.result = check.comes_back ? 0 : -EHOSTUNREACH;
 }

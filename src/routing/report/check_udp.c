@@ -5,18 +5,20 @@
 
 #include "mmproxy/routing/kernel/survey.h"
 
-struct check_udp check_udp_look(const struct addr *target, const struct listening *sockets,
-                                size_t n_sockets, struct rtnl *rtnl)
+struct check_udp check_udp_look(const struct listener_config *listener, const struct addr *target,
+                                const struct listening *sockets, size_t n_sockets,
+                                struct rtnl *rtnl)
 {
     const struct addr client = survey_client(addr_family(target));
+    const uint32_t mark = listener->return_path == RETURN_PATH_FLOWS ? listener->mark : 0;
     struct check_udp check = { .has_socket = false };
     struct rtnl_route route;
 
     for (size_t i = 0; i < n_sockets && !check.has_socket; i++)
         check.has_socket = listening_takes(&sockets[i], target);
-    /* A reply over UDP bears no mark: nothing hands it down from the query. */
+    /* A reply over UDP bears no mark, but for flows: nothing hands it down from the query. */
     check.comes_back =
-        rtnl_lookup(rtnl, &client, target, 0, &route) == 0 && route.type == RTN_LOCAL;
+        rtnl_lookup(rtnl, &client, target, mark, &route) == 0 && route.type == RTN_LOCAL;
     return check;
 }
 
@@ -36,9 +38,11 @@ static void report_lost(const struct listener_config *listener, const struct add
     char text[ADDR_STRLEN];
     const char *cure = "To set the return path up: mmproxy --rules | sh";
 
-    if (!addr_is_loopback(target))
-        cure = "Bind the service to a loopback address, and use that as the target.";
-    else if (listener->return_path != RETURN_PATH_LOOPBACK)
+    bool is_flows = listener->return_path == RETURN_PATH_FLOWS;
+
+    if (!is_flows && !addr_is_loopback(target))
+        cure = "Use return_path flows.";
+    else if (!is_flows && listener->return_path != RETURN_PATH_LOOPBACK)
         cure = "Use return_path loopback: replies over UDP bear no mark.";
     report_sink_line(sink, LOG_LEVEL_WARNING,
                      "[!] FAILED: Replies of %s do not come back to this machine. %s",

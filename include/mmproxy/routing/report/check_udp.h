@@ -21,8 +21,9 @@ struct check_udp {
     bool comes_back;
 };
 
-struct check_udp check_udp_look(const struct addr *target, const struct listening *sockets,
-                                size_t n_sockets, struct rtnl *rtnl);
+struct check_udp check_udp_look(const struct listener_config *listener, const struct addr *target,
+                                const struct listening *sockets, size_t n_sockets,
+                                struct rtnl *rtnl);
 
 void check_udp_report(const struct check_udp *check, const struct listener_config *listener,
                       const struct addr *target, const struct report_sink *sink);

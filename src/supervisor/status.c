@@ -156,6 +156,11 @@ void status_init(struct supervisor *supervisor)
 void status_load_begins(struct supervisor *supervisor)
 {
     supervisor->status.mistake[0] = '\0';
+    status_close(supervisor);
+}
+
+void status_close(struct supervisor *supervisor)
+{
     free(supervisor->status.mistakes);
     supervisor->status.mistakes = NULL;
 }

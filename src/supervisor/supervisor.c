@@ -318,6 +318,7 @@ static void supervisor_close(struct supervisor *supervisor)
 {
     control_withdraw(supervisor);
     exports_close(supervisor);
+    status_close(supervisor);
     preflight_close(supervisor);
     return_path_close(supervisor);
     upgrade_close(supervisor);

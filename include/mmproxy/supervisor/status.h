@@ -10,6 +10,9 @@
 
 void status_init(struct supervisor *supervisor);
 
+/* For the end. */
+void status_close(struct supervisor *supervisor);
+
 /* A load begins, and has no mistakes yet. */
 void status_load_begins(struct supervisor *supervisor);
 

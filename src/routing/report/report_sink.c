@@ -30,6 +30,7 @@ void report_sink_remember(const struct report_sink *sink, const char *command)
 {
     struct report_told *told = sink->told;
     char **commands;
+    char *copy;
 
     if (!told || report_sink_has_told(sink, command))
         return;
@@ -37,9 +38,9 @@ void report_sink_remember(const struct report_sink *sink, const char *command)
     if (!commands)
         return; /* it may be there twice then */
     told->commands = commands;
-    told->commands[told->n_commands] = strdup(command);
-    if (told->commands[told->n_commands])
-        told->n_commands++;
+    copy = strdup(command);
+    if (copy)
+        told->commands[told->n_commands++] = copy;
 }
 
 void report_sink_command(const struct report_sink *sink, const char *command)

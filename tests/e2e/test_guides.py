@@ -12,7 +12,7 @@ import shutil
 
 import pytest
 
-from lib import daemon
+from lib import daemon, routing
 from lib.daemon import ROOT
 from lib.topology import Topology
 
@@ -97,6 +97,7 @@ def commands(guide, first):
 
 
 def printed(namespace, directory, form, return_path):
+    routing.stop_pacing(namespace)
     (directory / "a.subnets").write_text("192.0.2.10\n")
     done = daemon.run([f"--rules={form}", "-a", directory / "a.subnets", "-l", "0.0.0.0:2222",
                        "-4", "127.0.0.1:22", "-6", "[::1]:22", "--return-path", return_path],

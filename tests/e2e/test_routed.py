@@ -172,7 +172,8 @@ def test_datagrams_and_their_replies(version, form, box, origin, plain_net, dire
     service = box.namespace.socket(family, socket.SOCK_DGRAM)
     service.bind((BOX_OF[version], 53))
     config = write(directory, listener(protocol="udp", target_v4=f"{BOX_OF[4]}:53",
-                                       target_v6=f"[{BOX_OF[6]}]:53"), routing=form)
+                                       target_v6=f"[{BOX_OF[6]}]:53"), routing=form,
+                   drain_timeout=0)
     if form == "manual":
         shell(origin, directory, config, "shell")
     gateway = start(config)
@@ -188,7 +189,6 @@ def test_datagrams_and_their_replies(version, form, box, origin, plain_net, dire
     assert peer.recv(100) == b"world"
     for sock in (service, peer):
         sock.close()
-    gateway.signal(signal.SIGTERM)
     gateway.signal(signal.SIGTERM)
     assert gateway.wait_exit() == 0
     if form == "manual":

@@ -24,9 +24,11 @@ def listener(**keys):
 
 
 def render(listeners, **settings):
-    lines = [f"{key} = {_value(value)};" for key, value in settings.items()]
+    """Settings stand before the listeners; "control", which nearly every test has, behind them."""
+    lines = {key: f"{key} = {_value(value)};" for key, value in settings.items()}
+    last = [lines.pop("control")] if "control" in lines else []
     groups = ",\n".join(_value(each) for each in listeners)
-    return "\n".join([*lines, f"listeners = (\n{groups}\n);"]) + "\n"
+    return "\n".join([*lines.values(), f"listeners = (\n{groups}\n);", *last]) + "\n"
 
 
 def _value(value):

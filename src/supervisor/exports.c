@@ -19,6 +19,7 @@
 #include "mmproxy/routing/managed/managed.h"
 #include "mmproxy/supervisor/process.h"
 #include "mmproxy/supervisor/targets.h"
+#include "mmproxy/worker/datagram/peers.h"
 
 enum {
     REFRESH_MS = 250,
@@ -223,6 +224,7 @@ static _Noreturn void be_exporter(struct supervisor *supervisor, int listen_fd, 
     if (claim >= 0)
         close(claim);
     supervisor->leave(supervisor);
+    peers_free(supervisor->peers); /* of UDP: for workers alone */
     sockets_close(&supervisor->sockets);
     close(supervisor->leashes.end);
     exit(exporter_run(&spec));

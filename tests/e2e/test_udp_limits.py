@@ -78,6 +78,8 @@ def test_lines_that_strangers_cause_are_limited_and_counted(udp_listener, servic
         if number % 20 == 0:  # so that none is lost on the way
             sender.send(GOOD + b"query")
             target.recv()
+    sender.send(GOOD + b"query")
+    target.recv()
     gateway.stop()
     told = len(gateway.find(r"\[\?\] dns: .* broke with bad proxy-protocol header: .*"))
     held_back = sum(int(re.search(r"([0-9]+) more", line)[1]) for line in gateway.find(

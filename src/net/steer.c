@@ -6,6 +6,7 @@
 #include <linux/filter.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
     CODE_MAX = 96,
@@ -163,7 +164,11 @@ int steer_attach(int fd, sa_family_t family, enum steer_by by, unsigned n_member
         by_spp(&program, family, n_members);
         break;
     }
-    const struct sock_fprog attached = { .len = program.n, .filter = program.code };
+    struct sock_fprog attached;
+
+    memset(&attached, 0, sizeof attached); /* its padding too */
+    attached.len = program.n;
+    attached.filter = program.code;
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &attached, sizeof attached) < 0
                ? -errno
                : 0;

@@ -35,7 +35,7 @@ struct answer {
 };
 
 /* returns: 0 or an exit status; what went wrong is on stderr. */
-int answer_open(struct answer *answer, const char *socket, const char *request);
+int answer_open(struct answer *answer, const char *path, const char *request);
 
 /* The next line. returns: false: there is none. */
 bool answer_next(struct answer *answer, struct object *out);

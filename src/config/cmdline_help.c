@@ -2,6 +2,7 @@
 /* The text of --help. */
 #include "mmproxy/config/cmdline.h"
 
+/* One text. NOLINTNEXTLINE(readability-function-size) */
 const char *cmdline_help(void)
 {
     return "Usage:\n"

@@ -108,7 +108,7 @@ static const struct key listener_keys[] = {
 };
 /* clang-format on */
 
-#define N(array) (sizeof array / sizeof((array)[0]))
+#define N(array) (sizeof(array) / sizeof((array)[0]))
 
 const struct key_table keys_of_config = { "", "at the top level", config_keys, N(config_keys) };
 const struct key_table keys_of_log = { "log", "in \"log\"", log_keys, N(log_keys) };

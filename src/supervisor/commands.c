@@ -429,7 +429,7 @@ void command_abandon(struct control_client *client)
     struct supervisor *supervisor = client->supervisor;
     bool had_turn = client->pids && !client->is_answered;
 
-    if (client->is_inspecting && client->next < client->n_pids) {
+    if (client->is_inspecting && client->pids && client->next < client->n_pids) {
         struct process *process = find_process(supervisor, client->pids[client->next]);
         if (process)
             process_forget_question(process);

@@ -8,9 +8,10 @@ import pathlib
 import sys
 import time
 
-from lib import gateways, host, modes, report, selftest
+from lib import datagrams, gateways, host, modes, report, selftest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+MODES = modes.MODES + datagrams.MODES
 
 
 def arguments():
@@ -71,7 +72,7 @@ class Bench:
 
     @staticmethod
     def _choose_modes(wanted):
-        known = {mode.name: mode for mode in modes.MODES}
+        known = {mode.name: mode for mode in MODES}
         if not wanted:
             return known
         chosen = {}
@@ -117,7 +118,7 @@ def progress(text):
 
 def show_list():
     print("Modes:")
-    for mode in modes.MODES:
+    for mode in MODES:
         print(f"  {mode.name:18} {mode.title}")
     print("\nGateways:")
     for gateway in gateways.all_gateways("", []).values():

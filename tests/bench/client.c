@@ -13,9 +13,15 @@
 #include "pattern.h"
 
 static const struct work works[] = {
-    { "once", once_open, once_run },      { "echo", echo_open, echo_run },
-    { "up", stream_open, stream_up },     { "down", stream_open, stream_down },
-    { "both", stream_open, stream_both }, { "hold", stream_open, stream_hold },
+    { "once", once_open, once_run },
+    { "echo", echo_open, echo_run },
+    { "up", stream_open, stream_up },
+    { "down", stream_open, stream_down },
+    { "both", stream_open, stream_both },
+    { "hold", stream_open, stream_hold },
+    { "udp-echo", datagram_open, datagram_echo_run },
+    { "udp-flood", datagram_open, datagram_flood_run },
+    { "udp-hold", datagram_open, datagram_hold_run },
 };
 
 static const struct work *find_work(const char *name)
@@ -38,9 +44,9 @@ static bool wait_line(void)
 static void print(const struct result *result)
 {
     printf("{\"seconds\": %.6f, \"operations\": %" PRIu64 ", \"bytes_up\": %" PRIu64
-           ", \"bytes_down\": %" PRIu64
+           ", \"bytes_down\": %" PRIu64 ", \"lost\": %" PRIu64
            ", \"p50_us\": %.3f, \"p99_us\": %.3f, \"p999_us\": %.3f}\n",
-           result->seconds, result->operations, result->bytes_up, result->bytes_down,
+           result->seconds, result->operations, result->bytes_up, result->bytes_down, result->lost,
            (double)latency_percentile(result->latency, 0.5) / 1e3,
            (double)latency_percentile(result->latency, 0.99) / 1e3,
            (double)latency_percentile(result->latency, 0.999) / 1e3);

@@ -28,11 +28,13 @@ struct options {
     double seconds;
     double warm_up; /* seconds */
     uint64_t bytes; /* each way and connection, for the work "hold" */
+    size_t size;    /* of a datagram's payload */
 };
 
 struct result {
     double seconds;
-    uint64_t operations; /* sessions or round trips */
+    uint64_t operations; /* sessions, round trips, or datagrams that have arrived */
+    uint64_t lost;       /* datagrams, or answers to them */
     uint64_t bytes_up;
     uint64_t bytes_down;
     struct latency *latency; /* of the operations */
@@ -59,6 +61,10 @@ void client_options(struct options *options, int argc, char *argv[]);
 
 /* client_link.c */
 
+/* The load balancer and the client of a connection, by its number. */
+struct sockaddr_in link_own_address(uint64_t number);
+struct sockaddr_in link_client_address(uint64_t number);
+
 /* Opens a connection and sends header and first question. Ends the program on failure. */
 void link_open(struct client *client, struct link *link, enum wire_work work);
 
@@ -77,7 +83,7 @@ bool link_ended(const struct link *link);
 /* Opens n connections and waits for every one's first answer (serial 0). Caller frees. */
 struct link *link_open_all(struct client *client, unsigned n, enum wire_work work);
 
-/* client_once.c, client_echo.c, client_stream.c: works, each a pair. */
+/* client_once.c, client_echo.c, client_stream.c, client_datagram.c: works, each a pair. */
 
 struct work {
     const char *name;
@@ -99,5 +105,11 @@ void stream_up(struct client *client, void *state, double seconds, struct result
 void stream_down(struct client *client, void *state, double seconds, struct result *result);
 void stream_both(struct client *client, void *state, double seconds, struct result *result);
 void stream_hold(struct client *client, void *state, double seconds, struct result *result);
+
+/* UDP: ping-pong, a flood that is not answered, sessions that are silent. */
+void *datagram_open(struct client *client);
+void datagram_echo_run(struct client *client, void *state, double seconds, struct result *result);
+void datagram_flood_run(struct client *client, void *state, double seconds, struct result *result);
+void datagram_hold_run(struct client *client, void *state, double seconds, struct result *result);
 
 #endif

@@ -11,7 +11,7 @@
 #include "net.h"
 
 /* 127.1.0.1 and up: so many load balancers that no ports run out. */
-static struct sockaddr_in own_address(uint64_t number)
+struct sockaddr_in link_own_address(uint64_t number)
 {
     uint32_t address = 0x7f010001u + (uint32_t)(number % 251);
 
@@ -19,7 +19,7 @@ static struct sockaddr_in own_address(uint64_t number)
 }
 
 /* 198.18.0.0/15 is reserved for benchmarks (RFC 2544). Address and port repeat after 2^32. */
-static struct sockaddr_in client_address(uint64_t number)
+struct sockaddr_in link_client_address(uint64_t number)
 {
     uint32_t address = 0xc6120000u + 256 + (uint32_t)(number % 130000);
     uint16_t port = (uint16_t)(20000 + number / 7 % 40000);
@@ -57,13 +57,13 @@ static void send_first(const struct client *client, int fd, const uint8_t *bytes
 void link_open(struct client *client, struct link *link, enum wire_work work)
 {
     const struct options *options = client->options;
-    struct sockaddr_in own = own_address(client->n_links);
+    struct sockaddr_in own = link_own_address(client->n_links);
     uint8_t first[WIRE_HEADER_MAX + sizeof(struct wire_hello)];
     struct wire_hello hello;
 
     link->fd = net_connect(&own, &options->to);
     link->hello_have = 0;
-    link->claimed = client_address(client->n_links++);
+    link->claimed = link_client_address(client->n_links++);
     if (options->header == WIRE_HEADER_NONE && !options->claim)
         link->claimed = own; /* its port is of no interest */
 

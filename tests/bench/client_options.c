@@ -9,7 +9,7 @@
 static _Noreturn void usage(void)
 {
     net_fail("usage: bench_client --to ADDRESS:PORT --work WORK [OPTION...]\n"
-             "WORK: once, echo, up, down, both, hold\n"
+             "WORK: once, echo, up, down, both, hold, udp-echo, udp-flood, udp-hold\n"
              "  --header v1|v2|none (v2)   what precedes every connection\n"
              "  --claim                    claim a client's address even without a header\n"
              "  --expect-port              the client's port must be preserved too\n"
@@ -18,6 +18,7 @@ static _Noreturn void usage(void)
              "  --seconds S (1)            that are timed\n"
              "  --warm-up S (0)            before that\n"
              "  --bytes N (65536)          each way and connection, for hold\n"
+             "  --size N (64)              bytes of a datagram's payload, 64 to 1400\n"
              "Says \"ready\", waits for a line, works, prints its figures as JSON, and keeps its\n"
              "connections until the end of file.");
 }
@@ -66,6 +67,9 @@ static void set_option(struct options *options, int option, const char *value)
     case 'b':
         options->bytes = strtoull(value, NULL, 10);
         break;
+    case 'z':
+        options->size = strtoul(value, NULL, 10);
+        break;
     default:
         usage();
     }
@@ -84,16 +88,20 @@ void client_options(struct options *options, int argc, char *argv[])
         { "seconds", required_argument, NULL, 's' },
         { "warm-up", required_argument, NULL, 'u' },
         { "bytes", required_argument, NULL, 'b' },
+        { "size", required_argument, NULL, 'z' },
         { NULL, 0, NULL, 0 },
     };
     int option;
 
-    *options = (struct options){
-        .header = WIRE_HEADER_V2, .connections = 1, .seconds = 1, .bytes = 65536
-    };
+    *options = (struct options){ .header = WIRE_HEADER_V2,
+                                 .connections = 1,
+                                 .seconds = 1,
+                                 .bytes = 65536,
+                                 .size = sizeof(struct wire_hello) };
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1)
         set_option(options, option, optarg);
     if (optind != argc || !options->work || options->to.sin_family == 0 ||
-        options->connections == 0)
+        options->connections == 0 || options->size < sizeof(struct wire_hello) ||
+        options->size > WIRE_DATAGRAM_MAX)
         usage();
 }

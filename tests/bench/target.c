@@ -14,6 +14,7 @@
 #include "net.h"
 #include "pattern.h"
 #include "stream.h"
+#include "target_datagram.h"
 #include "wire.h"
 
 enum { EVENTS = 256, ACCEPTS = 64 };
@@ -149,10 +150,12 @@ int main(int argc, char *argv[])
         net_fail("usage: bench_target ADDRESS:PORT");
     struct sockaddr_in address = net_parse(argv[1]);
     int listener = net_listen(&address);
+    int datagrams = target_datagram_open(&address);
 
     pattern_open();
     epoll = epoll_create1(EPOLL_CLOEXEC);
     net_watch(epoll, listener, EPOLLIN, NULL, true);
+    net_watch(epoll, datagrams, EPOLLIN, &datagrams, true);
     puts("ready");
     fflush(stdout);
     for (;;) {
@@ -160,7 +163,9 @@ int main(int argc, char *argv[])
         if (n < 0 && errno != EINTR)
             net_fail("epoll_wait: %s", strerror(errno));
         for (int i = 0; i < n; i++) {
-            if (ready[i].data.ptr)
+            if (ready[i].data.ptr == &datagrams)
+                target_datagram_run(datagrams);
+            else if (ready[i].data.ptr)
                 run(ready[i].data.ptr, ready[i].events);
             else
                 accept_some(listener);

@@ -36,7 +36,7 @@ bool wire_hello_is_right(const struct wire_hello *hello, bool is_answer)
 
     fill(filling, hello->serial);
     return hello->magic == (is_answer ? ANSWER : QUESTION) && hello->work >= WIRE_ONCE &&
-           hello->work <= WIRE_STREAM && memcmp(hello->filling, filling, sizeof filling) == 0;
+           hello->work <= WIRE_COUNT && memcmp(hello->filling, filling, sizeof filling) == 0;
 }
 
 static size_t write_v1(const struct sockaddr_in *client, const struct sockaddr_in *to,

@@ -6,6 +6,9 @@
  * claims to have; the target answers with a hello that names the address it saw instead.
  * Then, by work: the target closes (ONCE); every further hello is answered (ECHO); or both
  * directions carry records (STREAM, see stream.h).
+ *
+ * A datagram is such a hello, and bytes of the pattern (pattern.h) from its serial on up to its
+ * size. FLOOD is not answered; COUNT is answered with the number of those, as the serial.
  */
 #ifndef BENCH_WIRE_H
 #define BENCH_WIRE_H
@@ -15,7 +18,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum wire_work { WIRE_ONCE = 1, WIRE_ECHO, WIRE_STREAM };
+enum wire_work { WIRE_ONCE = 1, WIRE_ECHO, WIRE_STREAM, WIRE_FLOOD, WIRE_COUNT };
+
+enum { WIRE_DATAGRAM_MAX = 1400 };
 
 struct wire_hello {
     uint64_t magic;

@@ -29,9 +29,13 @@ class Setup:
     listeners: int = 1
     prefixes: tuple = (LOAD_BALANCERS,)
     env: dict = dataclasses.field(default_factory=dict)
+    protocol: str = "tcp"
 
     def ports(self):
         return range(FIRST_PORT, FIRST_PORT + self.listeners)
+
+    def is_served(self, port):
+        return host.has_udp_socket(port) if self.protocol == "udp" else host.is_listening(port)
 
     def write(self, name, text):
         path = self.directory / name
@@ -61,7 +65,7 @@ class Gateway:
     def _is_ready(self, process, setup):
         process.expect_running()
         return (len(host.tree(process.pid)) >= self.processes()
-                and host.is_listening(setup.ports()[-1]))
+                and setup.is_served(setup.ports()[-1]))
 
     def processes(self):
         """How many it has at least when it serves."""
@@ -115,9 +119,11 @@ class Mmproxy(Gateway):
     def configure(self, setup, connect_timeout=5):
         """connect_timeout: something to be changed by a reload."""
         setup.write_prefixes()
+        client_port = "preserve" if setup.protocol == "udp" else self.port
         listeners = ",\n".join(f"""  {{ name = "bench-{port}"; listen = "127.0.0.1:{port}";
+    protocol = "{setup.protocol}";
     allowed_subnets = "allowed"; target_v4 = "{TARGET}";
-    return_path = "loopback"; client_port = "{self.port}";
+    return_path = "loopback"; client_port = "{client_port}";
     connect_timeout = {connect_timeout}; }}""" for port in setup.ports())
         return setup.write("mmproxy.conf", f"""\
 workers = {WORKERS};
@@ -253,7 +259,7 @@ class GoMmproxy(Gateway):
         allowed = setup.write_prefixes()
         setup.env["GOMAXPROCS"] = str(WORKERS)
         return ["/usr/bin/go-mmproxy", "-l", self.to(setup), "-4", TARGET, "-6", "[::1]:7000",
-                "-allowed-subnets", allowed, "-v", "0"]
+                "-allowed-subnets", allowed, "-v", "0", "-p", setup.protocol]
 
 
 def all_gateways(binary, others):

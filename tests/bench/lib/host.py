@@ -100,6 +100,12 @@ def is_listening(port):
     return wanted in pathlib.Path("/proc/thread-self/net/tcp").read_text(encoding="ascii")
 
 
+def has_udp_socket(port):
+    """The same for UDP."""
+    wanted = f":{port:04X} 00000000:0000 07 "
+    return wanted in pathlib.Path("/proc/thread-self/net/udp").read_text(encoding="ascii")
+
+
 def segments_sent():
     """TCP segments that this namespace's sockets have sent, whoever sent them."""
     lines = pathlib.Path("/proc/thread-self/net/snmp").read_text(encoding="ascii").splitlines()

@@ -56,19 +56,25 @@ class Timed(Mode):
         self.connections = connections
         self.beside = beside
         self.setup = setup
+        self.options = {}  # further ones of the client
 
     def measure(self, bench, gateway):
         raw = run.timed(bench.tools, gateway, self.work, self.setup, connections=self.connections,
-                        beside=self.beside, seconds=bench.seconds, warm_up=bench.warm_up)
+                        beside=self.beside, seconds=bench.seconds, warm_up=bench.warm_up,
+                        **self.options)
         figures = {f"p{n}": raw[f"p{n}_us"] for n in ("50", "99", "999")}
         figures["foreign"] = raw["foreign"] / raw["seconds"]
         figures.update(self.per_unit(raw))
         if not gateway.is_gateway:
-            del figures["cpu"]
+            self.without_gateway(figures)
         return figures
 
     def per_unit(self, raw):
         raise NotImplementedError
+
+    def without_gateway(self, figures):
+        """Takes out what only a gateway can have."""
+        del figures["cpu"]
 
 
 class Bulk(Timed):

@@ -24,6 +24,11 @@ GOALS = (
     ("idle", "after_user", "haproxy", 0.25),
     ("idle", "after_user", None, 1.0),
     ("idle", "after_descriptors", None, 2.0),
+    ("udp-echo-64-32", "per_cpu", "go-mmproxy", 3.0),
+    ("udp-echo-64-32", "p99", "go-mmproxy", 1.0),
+    ("udp-echo-1200-1000", "per_cpu", "go-mmproxy", 3.0),
+    ("udp-flood-1200", "per_cpu", "go-mmproxy", 3.0),
+    ("udp-idle", "user", None, 400),
     ("startup-listeners", "start", None, 500),
     ("startup-listeners", "reload", None, 500),
 )

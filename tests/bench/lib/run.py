@@ -140,6 +140,17 @@ def idle(tools, gateway, sessions, size):
             for when, sample in (("before", before), ("after", after)) for key in base}
 
 
+def silent(tools, gateway, work, sessions, **setup):
+    """What sessions cost that are opened and then silent: as _memory, in total."""
+    with stage(**setup) as place:
+        with running(start_target(tools, place)), running(gateway.start(place)) as process:
+            pids = pids_of(process)
+            base = _memory(pids)
+            with running(Client(tools, gateway, place, work, connections=sessions)) as client:
+                client.wait_ready()
+                return {key: value - base[key] for key, value in _memory(pids).items()}
+
+
 def _memory(pids):
     return {"kernel": host.settled_slab_bytes(), "user": host.pss_bytes(pids),
             "descriptors": host.descriptors(pids)}

@@ -85,6 +85,7 @@ def _must_fail(what, expected, tools, gateway, work, damage=None, after_warm_up=
 def check(tools):
     """Raises Failure where a fault goes unnoticed."""
     _must_fail("a wrong source address", "the target saw", tools, Direct(), "once", claim=True)
+    _must_fail("a datagram's wrong source", "the target saw", tools, Direct(), "udp-echo", claim=True)
     _must_fail("a changed byte", "wrong", tools, Damaged(), "up", flip, seconds=1)
     for what, damage in (("a lost byte", drop), ("two pages swapped", swap)):
         _must_fail(what, "wrong", tools, Damaged(), "up", damage, after_warm_up=True,

@@ -515,6 +515,7 @@ static void add_for_workers(const struct sockets *sockets, enum protocol protoco
         if (has_address(socket, protocol, addr))
             list[(*n)++] = (struct worker_socket){ .fd = socket->fd,
                                                    .listener = listener,
+                                                   .addr = addr,
                                                    .member = socket->member,
                                                    .is_kept_outside = socket->is_kept_outside };
     }

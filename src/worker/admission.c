@@ -200,18 +200,21 @@ static bool is_impossible(const struct addr *client)
 }
 
 enum reason admission_identify(struct admission *admission, struct admitted *admitted,
-                               const struct addr *client, bool is_named)
+                               const struct addr *local, const struct target_facts *facts,
+                               struct target_choice *choice)
 {
     const struct listener_config *config = admission->config;
+    const struct addr *client = &facts->client;
 
     end_pending(admission, admitted);
-    if (is_named && !config->allow_local_clients && is_local(admission, client))
+    if (facts->is_named && !config->allow_local_clients && is_local(admission, client))
         return REASON_LOCAL_CLIENT;
-    if (is_named && is_impossible(client))
+    if (facts->is_named && is_impossible(client))
         return REASON_IMPOSSIBLE_CLIENT;
-    if (!listener_config_target(config, addr_family(client)))
-        return REASON_NO_TARGET;
-    if ((is_named || admitted->is_direct) && config->max_sessions_per_client > 0)
+    enum reason reason = target_choose(config, local, facts, choice);
+    if (reason != REASON_NONE)
+        return reason;
+    if ((facts->is_named || admitted->is_direct) && config->max_sessions_per_client > 0)
         return count_client(admission, admitted, client);
     return REASON_NONE;
 }

@@ -31,22 +31,17 @@ static void describe_stream(const struct session *session, struct session_record
     out->state = (unsigned)session->state;
     out->peer = session->peer;
     out->client = session->client;
-    if (facts.target)
-        out->target = *facts.target;
+    out->target = session->choice.target;
     out->bytes_in = facts.bytes_in;
     out->bytes_out = facts.bytes_out;
 }
 
 static void describe_datagrams(const struct udp_session *session, struct session_record *out)
 {
-    const struct listener_config *config = session->receiver->listener->config;
-    const struct addr *target = listener_config_target(config, addr_family(&session->client));
-
     out->state = SESSION_RELAY;
     out->peer = session->peer;
     out->client = session->client;
-    if (target)
-        out->target = *target;
+    out->target = session->choice.target;
     out->bytes_in = session->bytes_in;
     out->bytes_out = session->bytes_out;
 }

@@ -61,13 +61,14 @@ static void report_refused(struct listener *listener, enum reason reason, const 
     report_refusal(listener, &refusal);
 }
 
-static void take_connection(struct listener *listener, int fd, struct addr *peer)
+static void take_connection(const struct listener_socket *socket, int fd, struct addr *peer)
 {
+    struct listener *listener = socket->listener;
     const struct worker_spec *spec = listener->worker->spec;
 
     counters_note_descriptor(spec->counters, spec->worker_id, fd);
     addr_unmap(peer);
-    enum reason reason = session_start(listener, fd, peer);
+    enum reason reason = session_start(listener, socket->local, fd, peer);
     if (reason != REASON_NONE) {
         report_refused(listener, reason, peer);
         return;
@@ -172,7 +173,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
         socklen_t len = sizeof peer;
         int fd = accept4(io->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
-            take_connection(socket->listener, fd, &peer);
+            take_connection(socket, fd, &peer);
         else if (!accept_failed(socket, errno))
             break;
     }
@@ -196,6 +197,7 @@ static int open_sockets(struct listener *listener, unsigned index)
         struct listener_socket *socket = &listener->sockets[listener->n_sockets++];
         ev_io_init(&socket->io, on_acceptable, spec->sockets[i].fd, EV_READ);
         socket->io.data = socket;
+        socket->local = spec->sockets[i].addr;
         socket->listener = listener;
     }
     return 0;

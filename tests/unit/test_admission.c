@@ -26,6 +26,7 @@ static struct {
     struct admitted sessions[SESSIONS];
     struct addr peer;
     struct addr client;
+    struct addr listen;
     uint64_t now_us;
 } world;
 
@@ -46,6 +47,7 @@ static int set_up(void **state)
     world.config.target_v4 = support_addr("127.0.0.1:22");
     world.config.target_v6 = support_addr("[::1]:22");
     world.peer = support_addr("192.0.2.10:1000");
+    world.listen = support_addr("192.0.2.2:2222");
     world.client = support_addr("198.51.100.7:1000");
     world.now_us = 1000;
     return world.counters ? 0 : -1;
@@ -81,9 +83,18 @@ static enum reason enter(struct admission *admission, struct admitted *session)
     return admission_enter(admission, session, &world.peer, world.now_us++);
 }
 
+static enum reason identify_as(struct admission *admission, struct admitted *session,
+                               const struct addr *client, bool is_named)
+{
+    const struct target_facts facts = { .client = *client, .is_named = is_named };
+    struct target_choice choice;
+
+    return admission_identify(admission, session, &world.listen, &facts, &choice);
+}
+
 static enum reason identify(struct admission *admission, struct admitted *session)
 {
-    return admission_identify(admission, session, &world.client, true);
+    return identify_as(admission, session, &world.client, true);
 }
 
 static void assert_counts(const struct admission *admission, unsigned sessions, unsigned pending)
@@ -190,7 +201,7 @@ static void max_sessions_per_client_counts_one_client_at_one_listener(void **sta
     assert_int_equal(identify(&b, &s[1]), REASON_NONE);
     assert_int_equal(identify(&a, &s[2]), REASON_MAX_SESSIONS_PER_CLIENT);
     assert_int_equal(identify(&b, &s[3]), REASON_MAX_SESSIONS_PER_CLIENT);
-    assert_int_equal(admission_identify(&a, &s[4], &other, true), REASON_NONE);
+    assert_int_equal(identify_as(&a, &s[4], &other, true), REASON_NONE);
     assert_int_equal(identify(&web, &s[5]), REASON_NONE);
     assert_counts(&a, 7, 2); /* those that are refused are counted until they leave */
     admission_leave(&a, &s[2]);
@@ -212,7 +223,7 @@ static void the_peer_itself_is_no_client(void **state)
     for (int i = 0; i < 3; i++) {
         struct addr local = support_addr("127.0.0.1:1000");
         assert_int_equal(enter(&ssh, &s[i]), REASON_NONE);
-        assert_int_equal(admission_identify(&ssh, &s[i], &local, false), REASON_NONE);
+        assert_int_equal(identify_as(&ssh, &s[i], &local, false), REASON_NONE);
     }
 }
 
@@ -262,7 +273,7 @@ static void clients_that_can_not_be_served_are_refused(void **state)
         struct addr client = support_addr(cases[i].client);
         world.config.allow_local_clients = cases[i].allow_local_clients;
         assert_int_equal(enter(&ssh, &world.sessions[0]), REASON_NONE);
-        enum reason reason = admission_identify(&ssh, &world.sessions[0], &client, true);
+        enum reason reason = identify_as(&ssh, &world.sessions[0], &client, true);
         assert_int_equal(reason, cases[i].reason);
         assert_string_equal(admission_explain(&ssh, reason, &client, text), cases[i].sentence);
         admission_leave(&ssh, &world.sessions[0]);

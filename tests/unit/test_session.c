@@ -102,7 +102,7 @@ static struct session *start(struct rig *rig)
     struct addr peer = support_addr("192.0.2.1:4711");
     int fd = abortive_pair(&rig->client);
 
-    assert_int_equal(session_start(&rig->world.listener, fd, &peer), REASON_NONE);
+    assert_int_equal(session_start(&rig->world.listener, &peer, fd, &peer), REASON_NONE);
     rig->service = script.service;
     return script.session;
 }
@@ -329,7 +329,8 @@ static void a_peer_that_may_not_come_in_is_reset_and_no_state_runs(void **state)
     SCRIPT(SESSION_CLOSED);
     script.n_next = 0;
     int fd = abortive_pair(&rig.client);
-    assert_int_equal(session_start(&rig.world.listener, fd, &stranger), REASON_NOT_ALLOWED);
+    assert_int_equal(session_start(&rig.world.listener, &stranger, fd, &stranger),
+                     REASON_NOT_ALLOWED);
     assert_int_equal(support_read_end(rig.client), ECONNRESET);
     rig_close(&rig);
 }

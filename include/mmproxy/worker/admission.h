@@ -20,6 +20,7 @@
 #include "mmproxy/proxyproto/proxyproto.h"
 #include "mmproxy/worker/counters.h"
 #include "mmproxy/worker/reason.h"
+#include "mmproxy/worker/target_choice.h"
 
 enum { ADMISSION_TEXT_MAX = 96 };
 
@@ -88,12 +89,12 @@ enum reason admission_judge_header(const struct admission *admission, bool is_lo
                                    const struct proxyproto_facts *facts);
 
 /*
- * Its header is complete, or it needs none: it is no longer pending. is_named: the header names
- * this client; false where the peer is the client itself. returns: REASON_NONE, or why the client
- * can't be served.
+ * Its header is complete, or it needs none: it is no longer pending. local: as for target_choose.
+ * returns: REASON_NONE with *choice, or why the client can't be served.
  */
 enum reason admission_identify(struct admission *admission, struct admitted *admitted,
-                               const struct addr *client, bool is_named);
+                               const struct addr *local, const struct target_facts *facts,
+                               struct target_choice *choice);
 
 /* The session has ended. Harmless for one that did not come in. */
 void admission_leave(struct admission *admission, struct admitted *admitted);

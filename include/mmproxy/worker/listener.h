@@ -12,6 +12,7 @@ struct receiver;
 
 struct listener_socket {
     ev_io io;
+    const struct addr *local; /* the configuration's */
     struct listener *listener;
 };
 

@@ -31,10 +31,11 @@ enum worker_message {
 };
 
 struct worker_socket {
-    int fd;               /* listening; inherited, closed by the worker when it drains */
-    unsigned listener;    /* index in the configuration */
-    unsigned member;      /* UDP: its number among the sockets with its address; else 0 */
-    bool is_kept_outside; /* a service manager has a copy: it goes on listening without us */
+    int fd;                  /* listening; inherited, closed by the worker when it drains */
+    unsigned listener;       /* index in the configuration */
+    const struct addr *addr; /* the configuration's */
+    unsigned member;         /* UDP: its number among the sockets with its address; else 0 */
+    bool is_kept_outside;    /* a service manager has a copy: it goes on listening without us */
 };
 
 /* What a worker inherits. Everything in it outlives the call of worker_run. */

@@ -157,7 +157,7 @@ static const char *take_header(struct receiver *receiver, struct datagram *datag
 }
 
 static void explain(struct receiver *receiver, enum reason reason, const struct datagram *datagram,
-                    const struct udp_origin *origin, int error)
+                    const struct udp_origin *origin, const struct udp_failure *failure)
 {
     char text[ADMISSION_TEXT_MAX];
     struct report_refusal refusal = { .reason = reason,
@@ -166,10 +166,9 @@ static void explain(struct receiver *receiver, enum reason reason, const struct 
                                       .is_health_check = !origin->is_named && !origin->is_direct };
 
     if (reason_kind(reason) == REASON_KIND_CONNECT_FAILED)
-        refusal.target =
-            listener_config_target(receiver->listener->config, addr_family(&origin->client));
+        refusal.target = &failure->target;
     if (refusal.target || reason == REASON_NO_RESOURCES)
-        refusal.detail = strerror(error);
+        refusal.detail = strerror(failure->error);
     else
         refusal.detail =
             admission_explain(&receiver->listener->admission, reason, &origin->client, text);
@@ -181,15 +180,15 @@ static struct udp_session *start(struct receiver *receiver, const struct datagra
                                  const struct udp_origin *origin, struct run *run)
 {
     struct udp_session *session = NULL;
-    int error = 0;
+    struct udp_failure failure;
 
     flush(run);
-    enum reason reason = udp_session_start(receiver, origin, &datagram->peer, &session, &error);
+    enum reason reason = udp_session_start(receiver, origin, &datagram->peer, &session, &failure);
     if (reason == REASON_NONE)
         return session;
     if (is_first(receiver))
         forget(receiver, &datagram->peer);
-    explain(receiver, reason, datagram, origin, error);
+    explain(receiver, reason, datagram, origin, &failure);
     return NULL;
 }
 
@@ -219,12 +218,13 @@ static bool is_header_welcome(struct receiver *receiver, const struct datagram *
                               const struct udp_origin *origin)
 {
     const struct proxyproto parsed = udp_origin_header(origin);
+    const struct udp_failure none = { .error = 0 };
 
     if (!origin->header)
         return true;
     enum reason reason = listener_judge_header(receiver->listener, origin->header, &parsed);
     if (reason != REASON_NONE)
-        explain(receiver, reason, datagram, origin, 0);
+        explain(receiver, reason, datagram, origin, &none);
     return reason == REASON_NONE;
 }
 
@@ -276,6 +276,7 @@ static void take(struct receiver_socket *socket, unsigned i, struct run *run)
     addr_unmap(&datagram->peer);
     if (!find_origin(receiver, datagram, &origin, run))
         return;
+    origin.local = socket->listen;
     struct udp_session *session = session_of(receiver, datagram, &origin, run);
     if (!session)
         return;
@@ -429,6 +430,7 @@ int receiver_open(struct receiver *receiver, struct listener *listener, unsigned
         ev_io_init(&socket->io, on_datagrams, spec->sockets[i].fd, EV_READ);
         socket->io.data = socket;
         socket->fd = spec->sockets[i].fd;
+        socket->listen = spec->sockets[i].addr;
         socket->receiver = receiver;
     }
     return 0;

@@ -24,12 +24,6 @@ const struct addr *udp_session_key(const struct udp_session *session)
     return is_by_peer ? &session->peer : &session->client;
 }
 
-static const struct addr *target_of(const struct udp_session *session)
-{
-    return listener_config_target(session->receiver->listener->config,
-                                  addr_family(&session->client));
-}
-
 struct proxyproto udp_origin_header(const struct udp_origin *origin)
 {
     return (struct proxyproto){ .tlvs_at = origin->tlvs_at,
@@ -47,7 +41,7 @@ static struct report_session facts_of(const struct udp_session *session, const c
     return (struct report_session){
         .peer = &session->peer,
         .client = &session->client,
-        .target = target_of(session),
+        .target = &session->choice.target,
         .is_health_check = is_health_check(session),
         .notes = session->notes,
         .is_direct = session->admitted.is_direct,
@@ -67,7 +61,7 @@ static void report_error(struct udp_session *session, int error)
                                             .client = session->admitted.is_direct
                                                           ? NULL
                                                           : &session->client,
-                                            .target = target_of(session),
+                                            .target = &session->choice.target,
                                             .is_health_check = is_health_check(session) };
 
     report_refusal(session->receiver->listener, &refusal);
@@ -117,7 +111,8 @@ static void report_lost(struct udp_session *session, int error)
 
 void udp_session_forward(struct udp_session *session, unsigned first, unsigned n)
 {
-    const struct datagram_way way = { .to = session->is_connected ? NULL : target_of(session) };
+    const struct datagram_way way = { .to =
+                                          session->is_connected ? NULL : &session->choice.target };
 
     set_idle(session); /* before anybody can have seen it, and another worker had its turn */
     struct datagram_sent sent =
@@ -131,7 +126,7 @@ void udp_session_forward(struct udp_session *session, unsigned first, unsigned n
 /* On a socket that is not connected: is it the service that answers? From any address it has. */
 static bool is_from_target(const struct udp_session *session, const struct addr *from)
 {
-    const struct addr *target = target_of(session);
+    const struct addr *target = &session->choice.target;
     const struct locals *locals = session->receiver->listener->worker->locals;
 
     return addr_port(from) == addr_port(target) &&
@@ -231,8 +226,8 @@ static int open_socket(struct udp_session *session)
 {
     const struct listener_config *config = session->receiver->listener->config;
     struct spoof spoof = {
-        .source = session->client,
-        .target = *target_of(session),
+        .source = session->choice.source,
+        .target = session->choice.target,
         .mark = listener_config_socket_mark(config),
         .preserve_port = config->preserve_client_port,
     };
@@ -255,12 +250,13 @@ static enum reason admit(struct udp_session *session, const struct udp_origin *o
 {
     struct receiver *receiver = session->receiver;
     struct admission *admission = &receiver->listener->admission;
+    const struct target_facts facts = { .client = origin->client, .is_named = origin->is_named };
     enum reason reason;
 
     reason = admission_enter(admission, &session->admitted, &session->peer, clock_now_us());
     if (reason == REASON_NONE)
-        reason =
-            admission_identify(admission, &session->admitted, &session->client, origin->is_named);
+        reason = admission_identify(admission, &session->admitted, origin->local, &facts,
+                                    &session->choice);
     if (reason != REASON_NONE)
         admission_leave(admission, &session->admitted);
     else
@@ -296,11 +292,12 @@ static void take_notes(struct udp_session *session, const struct udp_origin *ori
 }
 
 enum reason udp_session_start(struct receiver *receiver, const struct udp_origin *origin,
-                              const struct addr *peer, struct udp_session **out, int *error)
+                              const struct addr *peer, struct udp_session **out,
+                              struct udp_failure *failure)
 {
     struct udp_session *session = calloc(1, sizeof *session);
 
-    *error = ENOMEM;
+    *failure = (struct udp_failure){ .error = ENOMEM };
     if (!session)
         return REASON_NO_RESOURCES;
     session->receiver = receiver;
@@ -316,10 +313,10 @@ enum reason udp_session_start(struct receiver *receiver, const struct udp_origin
     }
     session->fd = open_socket(session);
     if (session->fd < 0) {
-        *error = -session->fd;
+        *failure = (struct udp_failure){ .error = -session->fd, .target = session->choice.target };
         admission_leave(&receiver->listener->admission, &session->admitted);
         free(session);
-        return reason_of_connect_error(*error);
+        return reason_of_connect_error(failure->error);
     }
     const struct worker_spec *spec = receiver->listener->worker->spec;
     counters_note_descriptor(spec->counters, spec->worker_id, session->fd);

@@ -7,18 +7,13 @@
 #include "mmproxy/net/spoof.h"
 #include "mmproxy/worker/stream/session.h"
 
-static const struct addr *target_of(const struct session *session)
-{
-    return listener_config_target(session->listener->config, addr_family(&session->client));
-}
-
 static enum session_state connect_failed(struct session *session, int err)
 {
     const struct report_refusal refusal = { .reason = reason_of_connect_error(-err),
                                             .detail = strerror(-err),
                                             .peer = &session->peer,
                                             .client = session_named_client(session),
-                                            .target = target_of(session),
+                                            .target = &session->choice.target,
                                             .is_health_check = session->is_health_check };
 
     report_refusal(session->listener, &refusal);
@@ -30,7 +25,7 @@ static bool avoids_pacing(const struct session *session)
 {
     const struct worker *worker = session->listener->worker;
 
-    return worker->is_paced && locals_contain(worker->locals, target_of(session));
+    return worker->is_paced && locals_contain(worker->locals, &session->choice.target);
 }
 
 /* sent: how much of what came with the header is on its way already. */
@@ -66,8 +61,8 @@ static enum session_state start_connecting(struct session *session)
 {
     const struct listener_config *config = session->listener->config;
     struct spoof spoof = {
-        .source = session->client,
-        .target = *target_of(session),
+        .source = session->choice.source,
+        .target = session->choice.target,
         .mark = listener_config_socket_mark(config),
         .preserve_port = config->preserve_client_port,
         .avoids_pacing = avoids_pacing(session),
@@ -96,7 +91,7 @@ enum session_state connect_run(struct session *session, unsigned ready)
     if (session->target_fd < 0)
         return start_connecting(session);
 
-    int err = spoof_finish(session->target_fd, target_of(session));
+    int err = spoof_finish(session->target_fd, &session->choice.target);
     if (err == -EALREADY)
         return SESSION_CONNECT;
     return err < 0 ? connect_failed(session, err) : connected(session, 0);

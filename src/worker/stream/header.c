@@ -52,12 +52,11 @@ static enum session_state out_of_memory(struct session *session)
 }
 
 /* May this client be connected to a target? */
-static enum session_state judge_client(struct session *session, const struct addr *client,
-                                       bool is_named)
+static enum session_state judge_client(struct session *session, const struct target_facts *facts)
 {
-    session->client = *client;
+    session->client = facts->client;
     enum reason reason = admission_identify(&session->listener->admission, &session->admitted,
-                                            &session->client, is_named);
+                                            session->local, facts, &session->choice);
     return reason == REASON_NONE ? SESSION_CONNECT : not_admitted(session, reason);
 }
 
@@ -93,8 +92,10 @@ static enum reason look_at_header(struct session *session, const struct proxypro
 
 static enum session_state judge_header(struct session *session, const struct proxyproto *header)
 {
-    return judge_client(session, header->is_local ? &session->peer : &header->client,
-                        !header->is_local);
+    const struct target_facts facts = { .client = header->is_local ? session->peer : header->client,
+                                        .is_named = !header->is_local };
+
+    return judge_client(session, &facts);
 }
 
 /* Keeps bytes for later: a header's beginning, or the payload behind it. */
@@ -227,8 +228,10 @@ enum session_state header_run(struct session *session, unsigned ready)
         return not_admitted(session, REASON_MAX_PENDING);
 
     /* Nothing is read: a service that speaks first may do so, and a header would be payload. */
-    if (session->admitted.is_direct)
-        return judge_client(session, &session->peer, false);
+    if (session->admitted.is_direct) {
+        const struct target_facts facts = { .client = session->peer };
+        return judge_client(session, &facts);
+    }
 
     enum session_state next;
     bool is_all;

@@ -140,7 +140,8 @@ static void session_free(struct session *session)
     free(session);
 }
 
-enum reason session_start(struct listener *listener, int fd, const struct addr *peer)
+enum reason session_start(struct listener *listener, const struct addr *local, int fd,
+                          const struct addr *peer)
 {
     struct session *session = calloc(1, sizeof *session);
     enum reason reason = REASON_NO_RESOURCES;
@@ -154,6 +155,7 @@ enum reason session_start(struct listener *listener, int fd, const struct addr *
     }
     session->admitted.owner = session;
     session->listener = listener;
+    session->local = local;
     session->peer_fd = fd;
     session->target_fd = -1;
     session->peer = *peer;
@@ -180,7 +182,7 @@ struct report_session session_facts(const struct session *session)
     return (struct report_session){
         .peer = &session->peer,
         .client = &session->client,
-        .target = listener_config_target(session->listener->config, addr_family(&session->client)),
+        .target = &session->choice.target,
         .is_health_check = session->is_health_check,
         .notes = session->notes,
         .is_direct = session->admitted.is_direct,

@@ -15,6 +15,7 @@
 struct receiver_socket {
     ev_io io;
     int fd;
+    const struct addr *listen; /* the configuration's */
     struct receiver *receiver;
 };
 

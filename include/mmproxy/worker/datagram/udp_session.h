@@ -41,6 +41,7 @@ struct udp_session {
     struct deadline idle;           /* in the receiver's queue: the head is silent longest */
     struct admitted admitted;
     struct addr client;
+    struct target_choice choice;
     struct addr peer;          /* where the latest datagram came from, and replies go to */
     struct addr local;         /* the address that it was sent to, and replies leave from */
     struct addr proxy;         /* spp: what the header says besides the client */
@@ -56,13 +57,20 @@ struct udp_session {
 /* What a datagram says of where it comes from. */
 struct udp_origin {
     struct addr client;
-    struct addr proxy;     /* spp; else not set */
-    bool is_named;         /* the header names the client; else the client is the peer */
-    const uint8_t *header; /* a v2 header's bytes; NULL: there is none */
-    size_t tlvs_at;        /* as in struct proxyproto */
+    struct addr proxy;        /* spp; else not set */
+    bool is_named;            /* the header names the client; else the client is the peer */
+    const struct addr *local; /* of the listener: where the datagram came in */
+    const uint8_t *header;    /* a v2 header's bytes; NULL: there is none */
+    size_t tlvs_at;           /* as in struct proxyproto */
     size_t header_len;
     bool is_direct;    /* there was no header: the peer's address says that it sends none */
     uint64_t named_us; /* first: when the header came, perhaps to another worker */
+};
+
+/* Why the system did not let a session start. */
+struct udp_failure {
+    int error;
+    struct addr target; /* that it was meant for; not set: it did not come so far */
 };
 
 /* What the functions of proxyproto need to know of its header, where there is one. */
@@ -73,11 +81,12 @@ const struct addr *udp_session_key(const struct udp_session *session);
 
 /*
  * Starts a session for a datagram that belongs to none; the one silent longest ends where there is
- * no room. returns: REASON_NONE with *out, or why there is none; *error is the errno where the
+ * no room. returns: REASON_NONE with *out, or why there is none; *failure says more where the
  * system refused it.
  */
 enum reason udp_session_start(struct receiver *receiver, const struct udp_origin *origin,
-                              const struct addr *peer, struct udp_session **out, int *error);
+                              const struct addr *peer, struct udp_session **out,
+                              struct udp_failure *failure);
 
 /* n received datagrams of this session, from the first on, go to the target. */
 void udp_session_forward(struct udp_session *session, unsigned first, unsigned n);

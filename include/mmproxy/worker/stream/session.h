@@ -56,9 +56,11 @@ struct session {
     struct deadline lasting_due; /* until session_lasts is called for */
     struct roster_entry entry;
     struct addr peer;
-    struct addr client;     /* set from CONNECT on; the peer's where the header says so */
-    bool is_health_check;   /* its header says LOCAL or UNKNOWN: lines of level debug */
-    bool ends_with_fin;     /* both ends have seen the regular end: close, not reset */
+    const struct addr *local;    /* where it was accepted; the configuration's */
+    struct addr client;          /* set from CONNECT on; the peer's where the header says so */
+    struct target_choice choice; /* the same */
+    bool is_health_check;        /* its header says LOCAL or UNKNOWN: lines of level debug */
+    bool ends_with_fin;          /* both ends have seen the regular end: close, not reset */
     bool has_failed;        /* a socket has, or the session was ended: FIN is never sent again */
     bool acknowledges_late; /* to the target: nothing has come from it yet */
     bool lacks_keepalive;   /* the target's socket: session_lasts sets it */
@@ -76,10 +78,12 @@ struct session {
 };
 
 /*
- * Starts a session for an accepted connection; it lives by itself from then on. Takes fd, also
- * where the connection may not come in. returns: REASON_NONE, or why it was closed.
+ * Starts a session for a connection that was accepted at local, which outlives it; it lives by
+ * itself from then on. Takes fd, also where the connection may not come in.
+ * returns: REASON_NONE, or why it was closed.
  */
-enum reason session_start(struct listener *listener, int fd, const struct addr *peer);
+enum reason session_start(struct listener *listener, const struct addr *local, int fd,
+                          const struct addr *peer);
 
 /* Runs the session with what became ready; it may be gone afterwards. */
 void session_drive(struct session *session, unsigned ready);

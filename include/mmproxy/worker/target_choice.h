@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * target_choice: which target a session goes to, and from which address. TCP and UDP ask here, and
+ * nothing else in a worker knows about families or ports. Pure.
+ */
+#ifndef MMPROXY_WORKER_TARGET_CHOICE_H
+#define MMPROXY_WORKER_TARGET_CHOICE_H
+
+#include <stdbool.h>
+
+#include "mmproxy/base/addr.h"
+#include "mmproxy/config/config.h"
+#include "mmproxy/worker/reason.h"
+
+/* What is known of the client. */
+struct target_facts {
+    struct addr client; /* unmapped; the peer's own address where no header names another */
+    bool is_named;      /* a header names it */
+};
+
+struct target_choice {
+    struct addr target;
+    struct addr source; /* of the target's family: the client, with its port */
+};
+
+/*
+ * local: the address and port of the listener that the connection or datagram came to.
+ * returns: REASON_NONE with *out; else why there is no target, and *out is all zero.
+ */
+enum reason target_choose(const struct listener_config *listener, const struct addr *local,
+                          const struct target_facts *facts, struct target_choice *out);
+
+#endif

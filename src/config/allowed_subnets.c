@@ -243,8 +243,8 @@ static void read_element(struct loader *loader, const config_setting_t *element)
 
     loader->source_line = config_setting_source_line(element);
     if (config_setting_type(element) != CONFIG_TYPE_STRING) {
-        keys_report_type(element, "a subnet must be a string \"ADDR\" or \"ADDR/LEN\"",
-                         loader->mistakes);
+        value_report_type(element, "a subnet must be a string \"ADDR\" or \"ADDR/LEN\"",
+                          loader->mistakes);
         loader->has_failed = true;
     } else {
         read_entry(loader, entry ? entry : "");

@@ -29,7 +29,7 @@ static void read_log(struct load *load, const config_setting_t *log)
     if (config_setting_is_group(log))
         keys_read(&keys_of_log, log, load->config, NULL, false, &load->mistakes);
     else
-        keys_report_type(log, "\"log\" must be a group { }", &load->mistakes);
+        value_report_type(log, "\"log\" must be a group { }", &load->mistakes);
 }
 
 static void read_listener(struct load *load, const config_setting_t *group)
@@ -38,7 +38,7 @@ static void read_listener(struct load *load, const config_setting_t *group)
     struct place place;
 
     if (!config_setting_is_group(group)) {
-        keys_report_type(group, "a listener must be a group { }", &load->mistakes);
+        value_report_type(group, "a listener must be a group { }", &load->mistakes);
         return;
     }
     draft_read(draft, &load->defaults, group, &load->mistakes);
@@ -57,7 +57,7 @@ static void read_listeners(struct load *load, const config_setting_t *list)
     if (!list)
         return;
     if (!config_setting_is_list(list)) {
-        keys_report_type(list, "\"listeners\" must be a list ( )", &load->mistakes);
+        value_report_type(list, "\"listeners\" must be a list ( )", &load->mistakes);
         return;
     }
     n = (size_t)config_setting_length(list);

@@ -22,7 +22,7 @@ static void read_subnets(struct draft_subnets *out, const config_setting_t *grou
     if (value.type == VALUE_ARRAY || value.type == VALUE_LIST)
         out->array = setting;
     else if (value.type != VALUE_STRING)
-        keys_report_type(setting, wanted, mistakes);
+        value_report_type(setting, wanted, mistakes);
     else if (value.string[0] == '\0')
         mistakes_error(mistakes, config_setting_source_line(setting),
                        "\"%s\" must be the path of a file, not empty", key);
@@ -60,7 +60,7 @@ void draft_read_defaults(struct draft *draft, const config_setting_t *group,
     if (!group)
         return;
     if (!config_setting_is_group(group)) {
-        keys_report_type(group, "\"defaults\" must be a group { }", mistakes);
+        value_report_type(group, "\"defaults\" must be a group { }", mistakes);
         return;
     }
     keys_read(&keys_of_listener, group, &draft->config, draft->states, true, mistakes);
@@ -141,7 +141,7 @@ void draft_resolve_idle_timeout(struct draft *draft)
 }
 
 /* What is special about UDP. */
-static void check_udp(const struct draft *draft, struct mistakes *mistakes)
+static void check_udp_keys(const struct draft *draft, struct mistakes *mistakes)
 {
     if (draft->config.protocol != PROTOCOL_UDP)
         return;
@@ -191,7 +191,7 @@ void draft_read(struct draft *draft, const struct draft *defaults, const config_
         mistakes_error(mistakes, draft->line,
                        "this listener needs a target: the key \"target_v4\" or \"target_v6\"");
     draft_resolve_idle_timeout(draft);
-    check_udp(draft, mistakes);
+    check_udp_keys(draft, mistakes);
     check_endpoints(draft, mistakes);
     check_return_path(draft, mistakes);
     draft_resolve_return_path(&draft->config);

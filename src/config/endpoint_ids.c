@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "keys.h"
+#include "value.h"
 
 enum { IDS_MAX = 1024, ID_MAX = 64 };
 
@@ -24,7 +24,7 @@ static const char *read_id(const config_setting_t *element, struct mistakes *mis
     size_t len = id ? strlen(id) : 0;
 
     if (config_setting_type(element) != CONFIG_TYPE_STRING) {
-        keys_report_type(element, "an endpoint must be a string \"vpce-...\"", mistakes);
+        value_report_type(element, "an endpoint must be a string \"vpce-...\"", mistakes);
         return NULL;
     }
     if (len == 0 || len > ID_MAX || strspn(id, allowed) != len) {
@@ -50,7 +50,7 @@ struct endpoints *endpoint_ids_read(const config_setting_t *setting, struct mist
     bool is_good = true;
 
     if (!is_sequence(setting)) {
-        keys_report_type(setting, "\"endpoints\" must be an array of ids", mistakes);
+        value_report_type(setting, "\"endpoints\" must be an array of ids", mistakes);
         return NULL;
     }
     if (n == 0 || n > IDS_MAX) {

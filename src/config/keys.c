@@ -214,16 +214,6 @@ void keys_read(const struct key_table *table, const config_setting_t *group, voi
     }
 }
 
-void keys_report_type(const config_setting_t *setting, const char *wanted,
-                      struct mistakes *mistakes)
-{
-    struct value value = value_of_setting(setting);
-    char found[VALUE_TEXT_MAX];
-
-    mistakes_error(mistakes, config_setting_source_line(setting), "%s, not %s", wanted,
-                   value_describe(&value, found));
-}
-
 bool keys_equal(const struct key_table *table, const void *a, const void *b)
 {
     for (size_t i = 0; i < table->n_keys; i++) {

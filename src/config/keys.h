@@ -45,10 +45,6 @@ int keys_find(const struct key_table *table, const char *name);
 void keys_read(const struct key_table *table, const config_setting_t *group, void *out,
                struct key_state *states, bool is_defaults, struct mistakes *mistakes);
 
-/* Reports "WANTED, not a group". For code that reads groups and lists itself. */
-void keys_report_type(const config_setting_t *setting, const char *wanted,
-                      struct mistakes *mistakes);
-
 /* Do the two structures ask for the same by every key of the table? */
 bool keys_equal(const struct key_table *table, const void *a, const void *b);
 

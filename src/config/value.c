@@ -90,3 +90,13 @@ const char *value_describe_number(const struct value *value, char out[VALUE_TEXT
         snprintf(out, VALUE_TEXT_MAX, "%lld", (long long)value->whole);
     return out;
 }
+
+void value_report_type(const config_setting_t *setting, const char *wanted,
+                       struct mistakes *mistakes)
+{
+    struct value value = value_of_setting(setting);
+    char found[VALUE_TEXT_MAX];
+
+    mistakes_error(mistakes, config_setting_source_line(setting), "%s, not %s", wanted,
+                   value_describe(&value, found));
+}

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mistakes.h"
+
 enum { VALUE_TEXT_MAX = 160 };
 
 struct value {
@@ -37,5 +39,9 @@ const char *value_describe(const struct value *value, char out[VALUE_TEXT_MAX]);
 
 /* The number itself, as it was written. returns: out. */
 const char *value_describe_number(const struct value *value, char out[VALUE_TEXT_MAX]);
+
+/* Reports "WANTED, not a group". */
+void value_report_type(const config_setting_t *setting, const char *wanted,
+                       struct mistakes *mistakes);
 
 #endif

@@ -10,7 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "control_client.h"
+#include "commands.h"
 #include "mmproxy/base/log.h"
 #include "mmproxy/routing/report/report_sink.h"
 #include "mmproxy/supervisor/preflight.h"

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "control_client.h"
+#include "commands.h"
 #include "mmproxy/supervisor/exports.h"
 
 static void sum(const void *context, unsigned number, struct counters_sums *out)

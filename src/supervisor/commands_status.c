@@ -5,7 +5,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "control_client.h"
+#include "commands.h"
 #include "mmproxy/supervisor/targets.h"
 #include "mmproxy/version.h"
 

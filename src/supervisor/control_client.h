@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* control_client: one connection to the control socket, for control.c and commands.c. */
+/* control_client: one connection to the control socket, what control.c sends and commands.c writes. */
 #ifndef SUPERVISOR_CONTROL_CLIENT_H
 #define SUPERVISOR_CONTROL_CLIENT_H
 
@@ -71,25 +71,7 @@ void control_client_end(struct control_client *client, int code, const char *mes
 /* Is there so much for the client to read that nothing more should be added now? */
 bool control_client_is_behind(const struct control_client *client);
 
-/* The request has come, or what is behind in reading has caught up: goes on with the answer. */
-void command_run(struct control_client *client);
-
-/* Goes on with status. */
-void command_status(struct control_client *client);
-
-/* Goes on with metrics. */
-void command_metrics(struct control_client *client);
-
-/* The mistakes of the last load. */
-void command_add_mistakes(struct control_client *client);
-
-/* A load has ended. */
-void command_load_ended(struct control_client *client, bool is_good);
-
-/* Its checker has ended. */
-void command_checked(struct control_client *client, bool holds);
-
-/* The client goes: nothing of its command may refer to it any more. */
-void command_abandon(struct control_client *client);
+/* Waits for what the client does next, and ends its patience where it does nothing. */
+void control_client_watch(struct control_client *client);
 
 #endif

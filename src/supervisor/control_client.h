@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* control_client: one connection to the control socket, what control.c sends and commands.c writes. */
+/* control_client: one connection to the control socket; commands.c fills it, control.c sends. */
 #ifndef SUPERVISOR_CONTROL_CLIENT_H
 #define SUPERVISOR_CONTROL_CLIENT_H
 

@@ -12,6 +12,7 @@
 #include "mmproxy/config/cmdline.h"
 #include "mmproxy/supervisor/config_warnings.h"
 #include "mmproxy/supervisor/foreground.h"
+#include "mmproxy/supervisor/namespaces.h"
 #include "mmproxy/supervisor/supervisor.h"
 #include "mmproxy/supervisor/unit.h"
 #include "mmproxy/version.h"
@@ -67,6 +68,7 @@ static int answer(const struct cmdline *cmdline)
 
     if (!config)
         return is_usage_error ? EX_USAGE : EX_CONFIG;
+    namespaces_find(config);
     if (cmdline->action == CMDLINE_CHECK)
         status = foreground_check(config);
     else if (cmdline->action == CMDLINE_RULES)

@@ -168,7 +168,6 @@ static void take_options(struct assembly *assembly)
     draft_resolve_idle_timeout(&assembly->draft);
     if (assembly->mistakes.n_errors == 0)
         check_listener(assembly);
-    draft_resolve_return_path(&assembly->draft.config);
 }
 
 static struct config *config_of_options(const struct cmdline *cmdline,

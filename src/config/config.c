@@ -220,9 +220,22 @@ void config_free(struct config *config)
     free(config);
 }
 
-uint32_t listener_config_socket_mark(const struct listener_config *listener)
+enum return_path listener_config_return_path(const struct listener_config *listener,
+                                             sa_family_t family)
 {
-    return listener->return_path == RETURN_PATH_ROUTED ? 0 : listener->mark;
+    if (listener->return_path != RETURN_PATH_AUTO)
+        return listener->return_path;
+    return family == AF_INET6 ? listener->auto_v6 : listener->auto_v4;
+}
+
+const char *return_path_word(enum return_path return_path)
+{
+    return keys_return_path_words[return_path];
+}
+
+uint32_t listener_config_socket_mark(const struct listener_config *listener, sa_family_t family)
+{
+    return listener_config_return_path(listener, family) == RETURN_PATH_ROUTED ? 0 : listener->mark;
 }
 
 const struct addr *listener_config_target(const struct listener_config *listener,

@@ -194,7 +194,6 @@ void draft_read(struct draft *draft, const struct draft *defaults, const config_
     check_udp_keys(draft, mistakes);
     check_endpoints(draft, mistakes);
     check_return_path(draft, mistakes);
-    draft_resolve_return_path(&draft->config);
 }
 
 void draft_close(struct draft *draft)
@@ -205,19 +204,4 @@ void draft_close(struct draft *draft)
     draft->config.endpoints = NULL;
     draft->config.listen = NULL;
     draft->listen_lines = NULL;
-}
-
-static bool is_remote(const struct addr *target)
-{
-    return addr_is_set(target) && !addr_is_loopback(target);
-}
-
-void draft_resolve_return_path(struct listener_config *listener)
-{
-    listener->return_path_is_auto = listener->return_path == RETURN_PATH_AUTO;
-    if (!listener->return_path_is_auto)
-        return;
-    listener->return_path = is_remote(&listener->target_v4) || is_remote(&listener->target_v6)
-                                ? RETURN_PATH_FWMARK
-                                : RETURN_PATH_LOOPBACK;
 }

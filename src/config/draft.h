@@ -44,10 +44,7 @@ unsigned draft_line_of(const struct draft *draft, const char *key);
 /* Was the key's value refused? Then nothing is to be concluded from it. */
 bool draft_is_bad(const struct draft *draft, const char *key);
 
-/* Decides what "auto" means for this listener's targets. */
 /* A session of UDP has no end but silence: its default is not that of TCP. */
 void draft_resolve_idle_timeout(struct draft *draft);
-
-void draft_resolve_return_path(struct listener_config *listener);
 
 #endif

@@ -29,7 +29,8 @@ static bool equal_rest(const struct config *a, const struct config *b)
 
 static bool equal_listeners(const struct listener_config *a, const struct listener_config *b)
 {
-    return keys_equal(&keys_of_listener, a, b) && a->return_path_is_auto == b->return_path_is_auto;
+    return keys_equal(&keys_of_listener, a, b) && a->auto_v4 == b->auto_v4 &&
+           a->auto_v6 == b->auto_v6;
 }
 
 bool config_equal(const struct config *a, const struct config *b)

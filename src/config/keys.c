@@ -20,8 +20,8 @@ static const char *const target_words[] = { "auto", "stderr", "syslog", "journal
 static const char *const level_words[] = { "error", "warning", "notice", "info", "debug", NULL };
 static const char *const format_words[] = { "text", "json", NULL };
 static const char *const connections_words[] = { "both", "end", "none", NULL };
-static const char *const return_path_words[] = { "auto",   "loopback", "fwmark", "connmark",
-                                                 "routed", "flows",    NULL };
+const char *const keys_return_path_words[] = { "auto",   "loopback", "fwmark", "connmark",
+                                               "routed", "flows",    NULL };
 static const char *const protocol_words[] = { "tcp", "udp", NULL };
 static const char *const udp_header_words[] = { "every", "first", "spp", NULL };
 static const char *const client_port_words[] = { "preserve", "any", NULL };
@@ -81,7 +81,7 @@ static const struct key listener_keys[] = {
     { .name = "table", .kind = &kind_table, IN_LISTENER(table), .fallback = "100", .min = 1,
       .max = UINT32_MAX },
     { .name = "return_path", .kind = &kind_word, IN_LISTENER(return_path), .fallback = "auto",
-      .words = return_path_words },
+      .words = keys_return_path_words },
     { .name = "client_port", .kind = &kind_client_port, IN_LISTENER(preserve_client_port),
       .fallback = "preserve", .words = client_port_words },
     { .name = "header_timeout", .kind = &kind_seconds, IN_LISTENER(header_timeout_ms),

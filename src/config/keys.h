@@ -20,6 +20,8 @@ struct key_table {
     size_t n_keys;
 };
 
+extern const char *const keys_return_path_words[]; /* in the order of the enum */
+
 extern const struct key_table keys_of_config;   /* fills struct config */
 extern const struct key_table keys_of_log;      /* fills struct config */
 extern const struct key_table keys_of_included; /* fills nothing: it has lists only */

@@ -123,12 +123,12 @@ static void show_targets(struct view *view, const struct object *line)
 
     while (next && object_next(&next, NULL, 0, &value)) {
         struct object target = { .text = value };
-        fprintf(view->out, "    target %s: check %s\n",
+        fprintf(view->out, "    target %s: check %s, return path %s\n",
                 object_text(&target, "address", address, sizeof address),
-                object_text(&target, "check", check, sizeof check));
+                object_text(&target, "check", check, sizeof check),
+                object_text(&target, "return_path", path, sizeof path));
     }
-    fprintf(view->out, "    return path %s: %s\n",
-            object_text(line, "return_path", path, sizeof path),
+    fprintf(view->out, "    return path: %s\n",
             object_text(line, "return_path_state", state, sizeof state));
 }
 

@@ -112,6 +112,8 @@ static void add_targets(struct json *json, const struct control_client *client,
         json_open(json, NULL, '{');
         json_text(json, "address", addr_format(target, text));
         json_text(json, "check", check_word(client, listener, target));
+        json_text(json, "return_path",
+                  return_path_word(listener_config_return_path(listener, families[i])));
         json_close(json, '}');
     }
     json_close(json, ']');
@@ -136,10 +138,6 @@ static void add_sums(struct json *json, const struct counters_sums *sums)
 
 static void add_listener(struct control_client *client, size_t i)
 {
-    static const char *const paths[] = { [RETURN_PATH_AUTO] = "auto",
-                                         [RETURN_PATH_LOOPBACK] = "loopback",
-                                         [RETURN_PATH_FWMARK] = "fwmark",
-                                         [RETURN_PATH_CONNMARK] = "connmark" };
     const struct supervisor *supervisor = client->supervisor;
     const struct generation *current = supervisor->current;
     const struct listener_config *listener = &current->config->listeners[i];
@@ -154,7 +152,7 @@ static void add_listener(struct control_client *client, size_t i)
     json_boolean(json, "drained", control_is_drained(supervisor, listener->name));
     add_sums(json, &sums);
     add_targets(json, client, listener);
-    json_text(json, "return_path", paths[listener->return_path]);
+    json_text(json, "return_path", return_path_word(listener->return_path));
     json_text(json, "return_path_state",
               !is_managed                        ? "manual"
               : supervisor->return_path_is_there ? "ok"

@@ -225,9 +225,10 @@ static void check_target(const struct locals *locals, const struct listener_conf
                          sa_family_t family, const struct config_sink *sink)
 {
     const struct addr *target = listener_config_target(listener, family);
+    enum return_path path = listener_config_return_path(listener, family);
     char text[ADDR_STRLEN];
 
-    if (!target || addr_is_loopback(target) || listener->return_path == RETURN_PATH_ROUTED)
+    if (!target || addr_is_loopback(target) || path == RETURN_PATH_ROUTED)
         return;
     addr_format(target, text);
     if (!locals_contain(locals, target))
@@ -235,7 +236,7 @@ static void check_target(const struct locals *locals, const struct listener_conf
              "target %s is not an address of this host: the service's replies would not come back "
              "here",
              text);
-    else if (listener->return_path == RETURN_PATH_LOOPBACK)
+    else if (path == RETURN_PATH_LOOPBACK)
         warn(sink, listener,
              "target %s is not on loopback: return_path \"loopback\" does not bring its replies "
              "back",
@@ -269,8 +270,8 @@ static void check_tables(const struct config *config, sa_family_t family,
     for (size_t i = 0; i < config->n_listeners; i++) {
         const struct listener_config *listener = &config->listeners[i];
 
-        if (listener->return_path != RETURN_PATH_LOOPBACK ||
-            !listener_config_target(listener, family))
+        if (!listener_config_target(listener, family) ||
+            listener_config_return_path(listener, family) != RETURN_PATH_LOOPBACK)
             continue;
         if (!first)
             first = listener;

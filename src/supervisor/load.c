@@ -11,6 +11,7 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/supervisor/confine.h"
 #include "mmproxy/supervisor/control.h"
+#include "mmproxy/supervisor/namespaces.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/status.h"
 #include "mmproxy/version.h"
@@ -129,6 +130,7 @@ void load_prepare(struct supervisor *supervisor)
         return;
     }
     control_apply_drained(supervisor, load->config);
+    namespaces_find(load->config);
     if (supervisor->current && config_equal(supervisor->current->config, load->config)) {
         config_free(load->config);
         load->config = NULL;

@@ -10,7 +10,8 @@ struct target_state target_state(const struct listener_config *listener, const s
     return (struct target_state){ .target = *target,
                                   .mark = listener->mark,
                                   .table = listener->table,
-                                  .return_path = listener->return_path };
+                                  .return_path =
+                                      listener_config_return_path(listener, addr_family(target)) };
 }
 
 struct target_state *targets_get(const struct targets *targets, const struct target_state *state)

@@ -65,7 +65,8 @@ def test_ports_of_the_running_mmproxy_are_not_warned_of(serve, net, directory):
 
 
 def test_target_that_is_not_on_this_host_is_warned_of(net, directory):
-    path = conf.write(directory, [conf.listener(target_v4="198.51.100.77:22")])
+    path = conf.write(directory, [conf.listener(target_v4="198.51.100.77:22",
+                                                return_path="fwmark")])
     assert _dry_run(path, directory, net.origin) == (
         f'{path}:2: listener "ssh": target 198.51.100.77:22 is not an address of this host: the '
         "service's replies would not come back here\n")

@@ -314,3 +314,20 @@ def test_a_missing_rule_is_told_with_the_command_that_mends_it(box, origin, dire
     command, = re.findall(r"^(nft '.*') +# \[!\] CHECK FAILED$", done.stderr, re.MULTILINE)
     routing.shell(origin, command)
     assert check(origin, directory, config).returncode == 0
+
+
+def test_auto_decides_for_each_target(box, origin, net, directory, start):
+    here = EchoTarget(origin, "127.0.0.1", 25)
+    config = write(directory, listener(target_v4="127.0.0.1:25", return_path="auto"))
+    gateway = start(config)
+    peer = connect(net.lb, ORIGIN_OF[4], conf.PORT)
+    peer.send(header.v2(CLIENT_OF[4], 51234) + b"hello")
+    assert peer.recv(5) == b"hello"
+    assert (CLIENT_OF[4], 51234) in here.sources
+    session(net, box, 6)
+    report = check(origin, directory, config).stderr
+    assert "return path auto is loopback for 127.0.0.1:25: it is on loopback." in report
+    assert (f"return path auto is routed for [{BOX_OF[6]}]:25: it is not an address of this host."
+            in report)
+    gateway.stop()
+    here.close()

@@ -379,8 +379,11 @@ def test_auto_says_what_it_took(origin, directory):
     ]
     report = routing.run(origin, "verify", conf.write(directory, listeners), directory)
     assert [line for line in report.lines if "return path auto" in line] == [
-        "[ ] local: return path auto is loopback: every target is on loopback.",
-        "[ ] mixed: return path auto is fwmark: not every target is on loopback."]
+        "[ ] local: return path auto is loopback for 127.0.0.1:22: it is on loopback.",
+        "[ ] local: return path auto is loopback for [::1]:22: it is on loopback.",
+        f"[ ] mixed: return path auto is fwmark for {ORIGIN_OF[4]}:22: "
+        "it is an address of this host.",
+        "[ ] mixed: return path auto is fwmark for [::1]:22: the listener's other target needs it."]
 
 
 def test_a_host_without_ipv6_is_a_warning(directory):

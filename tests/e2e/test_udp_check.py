@@ -57,7 +57,8 @@ def test_without_a_return_path_replies_do_not_come_back(plain_net, directory):
 def test_replies_from_an_own_address_bear_no_mark(net, directory):
     net.origin.ip("rule add fwmark 123 lookup 100")
     target = udp.Service(net.origin, ORIGIN_OF[4], udp.SERVICE_PORT)
-    status, lines = check(net, directory, target_v6=None, target_v4=f"{ORIGIN_OF[4]}:53")
+    status, lines = check(net, directory, target_v6=None, target_v4=f"{ORIGIN_OF[4]}:53",
+                          return_path="fwmark")
     target.close()
     assert status == 1
     assert any(line.startswith("[!] FAILED: Replies of 10.99.0.2:53 do not come back")

@@ -118,7 +118,6 @@ static inline void input_check_listener(const struct listener_config *listener)
     PROPERTY(!addr_is_set(&listener->target_v6) || addr_family(&listener->target_v6) == AF_INET6);
     PROPERTY(listener->mark != 0 && listener->table != 0);
     PROPERTY(listener->table < 253 || listener->table > 255);
-    PROPERTY(listener->return_path != RETURN_PATH_AUTO);
     PROPERTY(listener->header_timeout_ms != 0 && listener->connect_timeout_ms != 0);
     PROPERTY(listener->max_pending != 0 && listener->backlog != 0);
     for (size_t i = 0; i < listener->n_listen; i++) {

@@ -17,10 +17,12 @@
 #include <unistd.h>
 
 #include "mmproxy/config/cmdline.h"
+#include "mmproxy/net/locals.h"
 #include "mmproxy/routing/managed/managed.h"
 #include "mmproxy/routing/report/check.h"
 #include "mmproxy/routing/report/rules.h"
 #include "mmproxy/routing/report/verify.h"
+#include "mmproxy/routing/wanted/auto_path.h"
 
 static void print_mistake(void *context, bool is_error, const char *line)
 {
@@ -43,7 +45,14 @@ static struct config *load(const struct cmdline *cmdline)
 {
     bool is_usage_error;
 
-    return cmdline_config(cmdline, &mistakes, &is_usage_error);
+    struct config *config = cmdline_config(cmdline, &mistakes, &is_usage_error);
+    struct locals *locals = NULL;
+
+    (void)locals_new(&locals);
+    for (size_t i = 0; config && i < config->n_listeners; i++)
+        auto_path_find(&config->listeners[i], locals);
+    locals_free(locals);
+    return config;
 }
 
 static int apply(struct managed *managed, const struct cmdline *cmdline)

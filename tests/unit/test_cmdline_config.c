@@ -56,7 +56,6 @@ static void without_a_file_the_defaults_are_the_originals(void **state)
     assert_int_equal(listener->mark, 123);
     assert_int_equal(listener->table, 100);
     assert_int_equal(listener->return_path, RETURN_PATH_CONNMARK);
-    assert_false(listener->return_path_is_auto);
     assert_false(listener->preserve_client_port);
     assert_false(listener->allow_local_clients);
     assert_int_equal(listener->header_timeout_ms, 5000);
@@ -79,8 +78,7 @@ static void options_without_a_file_reach_the_listener(void **state)
     assert_int_equal(listener->mark, UINT32_MAX);
     assert_int_equal(listener->table, 16);
     assert_true(listener->preserve_client_port);
-    assert_int_equal(listener->return_path, RETURN_PATH_FWMARK);
-    assert_true(listener->return_path_is_auto);
+    assert_int_equal(listener->return_path, RETURN_PATH_AUTO);
     assert_true(config->quiet);
     assert_int_equal(config->log_connections, LOG_CONNECTIONS_BOTH);
     assert_false(config->sandbox);
@@ -96,7 +94,7 @@ static void udp_without_a_file_has_defaults_of_its_own(void **state)
     assert_int_equal(listener->protocol, PROTOCOL_UDP);
     assert_int_equal(listener->udp_header, UDP_HEADER_EVERY);
     assert_int_equal(listener->idle_timeout_ms, 60 * 1000);
-    assert_true(listener->return_path_is_auto);
+    assert_int_equal(listener->return_path, RETURN_PATH_AUTO);
     assert_true(listener->preserve_client_port);
     config_free(config);
 }

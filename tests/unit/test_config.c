@@ -53,8 +53,7 @@ static void a_listener_with_the_least_has_the_documented_defaults(void **state)
     assert_int_equal(subnets_count(listener->allowed), 1);
     assert_int_equal(listener->mark, 123);
     assert_int_equal(listener->table, 100);
-    assert_int_equal(listener->return_path, RETURN_PATH_LOOPBACK);
-    assert_true(listener->return_path_is_auto);
+    assert_int_equal(listener->return_path, RETURN_PATH_AUTO);
     assert_true(listener->preserve_client_port);
     assert_false(listener->allow_local_clients);
     assert_int_equal(listener->header_timeout_ms, 5000);
@@ -105,7 +104,6 @@ static void every_key_is_read(void **state)
     assert_int_equal(listener->mark, 0x12345678);
     assert_int_equal(listener->table, UINT32_MAX);
     assert_int_equal(listener->return_path, RETURN_PATH_CONNMARK);
-    assert_false(listener->return_path_is_auto);
     assert_false(listener->preserve_client_port);
     assert_int_equal(listener->header_timeout_ms, 1500);
     assert_int_equal(listener->connect_timeout_ms, 1);
@@ -215,51 +213,16 @@ static void defaults_go_to_every_listener_and_a_listeners_own_value_goes_first(v
     assert_int_equal(a->header_timeout_ms, 2000);
     assert_int_equal(a->backlog, 10);
     assert_false(a->preserve_client_port);
-    assert_int_equal(a->return_path, RETURN_PATH_LOOPBACK);
+    assert_int_equal(a->return_path, RETURN_PATH_AUTO);
     assert_int_equal(b->mark, 9);
     assert_int_equal(b->table, 8);
     assert_true(b->preserve_client_port);
     check_addr(&b->target_v4, "127.0.0.1:25");
     check_addr(&b->target_v6, "[2001:db8::1]:6");
-    assert_int_equal(b->return_path, RETURN_PATH_FWMARK);
+    assert_int_equal(b->return_path, RETURN_PATH_AUTO);
     assert_ptr_equal(a->allowed, b->allowed);
     assert_int_equal(config->n_subnets, 1);
     config_free(config);
-}
-
-static void auto_is_loopback_only_where_every_target_is(void **state)
-{
-    static const struct {
-        const char *keys;
-        enum return_path return_path;
-        bool is_auto;
-    } cases[] = {
-        { "target_v4 = \"127.1.2.3:1\";", RETURN_PATH_LOOPBACK, true },
-        { "target_v6 = \"[::1]:1\";", RETURN_PATH_LOOPBACK, true },
-        { "target_v4 = \"127.0.0.1:1\"; target_v6 = \"[::1]:1\";", RETURN_PATH_LOOPBACK, true },
-        { "target_v4 = \"10.0.0.1:1\";", RETURN_PATH_FWMARK, true },
-        { "target_v4 = \"127.0.0.1:1\"; target_v6 = \"[2001:db8::1]:1\";", RETURN_PATH_FWMARK,
-          true },
-        { "target_v4 = \"10.0.0.1:1\"; target_v6 = \"[::1]:1\";", RETURN_PATH_FWMARK, true },
-        { "target_v4 = \"10.0.0.1:1\"; return_path = \"loopback\";", RETURN_PATH_LOOPBACK, false },
-        { "target_v4 = \"127.0.0.1:1\"; return_path = \"fwmark\";", RETURN_PATH_FWMARK, false },
-        { "target_v4 = \"10.0.0.1:1\"; return_path = \"routed\";", RETURN_PATH_ROUTED, false },
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        char text[512];
-        struct config *config;
-
-        snprintf(text, sizeof(text),
-                 "listeners = ( { name = \"a\"; listen = \"0.0.0.0:9\"; allowed_subnets = "
-                 "\"a.subnets\"; %s } );",
-                 cases[i].keys);
-        config = load_good(text);
-        assert_int_equal(config->listeners[0].return_path, cases[i].return_path);
-        assert_int_equal(config->listeners[0].return_path_is_auto, cases[i].is_auto);
-        config_free(config);
-    }
 }
 
 static void comments_and_white_space_may_be_anywhere(void **state)
@@ -376,7 +339,6 @@ int main(void)
         cmocka_unit_test(numbers_are_decimal_or_hex_of_up_to_32_bits),
         cmocka_unit_test(timeouts_take_whole_numbers_and_fractions),
         cmocka_unit_test(defaults_go_to_every_listener_and_a_listeners_own_value_goes_first),
-        cmocka_unit_test(auto_is_loopback_only_where_every_target_is),
         cmocka_unit_test(comments_and_white_space_may_be_anywhere),
         cmocka_unit_test(a_byte_order_mark_is_left_out),
         cmocka_unit_test(ports_addresses_and_tables_that_only_look_alike_are_fine),

@@ -24,7 +24,7 @@ enum { LISTENER_NAME_MAX = 63 }; /* characters, without the NUL */
 enum { CONFIG_LISTENERS_MAX = 10000, CONFIG_WORKERS_MAX = 1024 };
 
 enum return_path {
-    RETURN_PATH_AUTO, /* in struct listener_config never: config resolves it, see there */
+    RETURN_PATH_AUTO,
     RETURN_PATH_LOOPBACK,
     RETURN_PATH_FWMARK,
     RETURN_PATH_CONNMARK,
@@ -58,8 +58,10 @@ struct listener_config {
     struct endpoints *endpoints; /* owned; NULL: none are asked for */
     uint32_t mark;
     uint32_t table;
-    enum return_path return_path; /* what is used: auto is resolved to loopback or fwmark */
-    bool return_path_is_auto;     /* ... and this says that the user left the choice to us */
+    enum return_path return_path; /* as written; listener_config_return_path is what is used */
+    /* What auto is for each target, found at load (routing/wanted/auto_path.h); else AUTO. */
+    enum return_path auto_v4;
+    enum return_path auto_v6;
     bool preserve_client_port;
     bool allow_local_clients;
     bool close_when_down;        /* TCP: no port is open while no target can be reached */
@@ -133,11 +135,18 @@ struct config_key {
 /* The index-th key of all. returns: false behind the last one. */
 bool config_key(size_t index, struct config_key *out);
 
+/* The return path of the listener's target of that family; AUTO before it is found. */
+enum return_path listener_config_return_path(const struct listener_config *listener,
+                                             sa_family_t family);
+
+/* As it is written. */
+const char *return_path_word(enum return_path return_path);
+
 /*
- * The mark of sockets towards the listener's targets; 0 = none: where replies are routed back, a
- * marked SYN would meet the rule that is for the replies and never leave.
+ * The mark of sockets towards the listener's target of that family; 0 = none: where replies are
+ * routed back, a marked SYN would meet the rule that is for the replies and never leave.
  */
-uint32_t listener_config_socket_mark(const struct listener_config *listener);
+uint32_t listener_config_socket_mark(const struct listener_config *listener, sa_family_t family);
 
 /* The listener's target for clients of that family; NULL where it has none. */
 const struct addr *listener_config_target(const struct listener_config *listener,

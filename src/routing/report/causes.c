@@ -255,11 +255,13 @@ void causes_plain(struct causes *causes, const struct listener_config *listener,
 static void describe_reply(struct rtnl *rtnl, const struct listener_config *listener,
                            const struct addr *target, char out[128])
 {
-    if (listener->return_path == RETURN_PATH_ROUTED) {
+    enum return_path path = listener_config_return_path(listener, addr_family(target));
+
+    if (path == RETURN_PATH_ROUTED) {
         snprintf(out, 128, "its reply has not come back through this host");
         return;
     }
-    uint32_t mark = listener->return_path == RETURN_PATH_LOOPBACK ? 0 : listener->mark;
+    uint32_t mark = path == RETURN_PATH_LOOPBACK ? 0 : listener->mark;
     struct addr client = survey_client(addr_family(target));
     struct rtnl_route route;
     char name[IF_NAMESIZE] = "?";
@@ -318,7 +320,8 @@ static void report_no_route(const struct addr *target, const struct report_sink 
 static bool report_pieces(struct causes *causes, const struct listener_config *listener,
                           const struct addr *target, const struct report_sink *sink)
 {
-    bool connmark = listener->return_path == RETURN_PATH_CONNMARK;
+    bool connmark =
+        listener_config_return_path(listener, addr_family(target)) == RETURN_PATH_CONNMARK;
     bool found = false;
 
     for (size_t i = 0; i < causes->wanted.n_items; i++) {
@@ -365,22 +368,23 @@ static bool report_filters(const struct addr *target, const struct report_sink *
 static void report_suspects(struct causes *causes, const struct listener_config *listener,
                             const struct addr *target, const struct report_sink *sink)
 {
+    enum return_path path = listener_config_return_path(listener, addr_family(target));
     struct addr client = survey_client(addr_family(target));
     unsigned effects = 0;
 
     addr_set_port(&client, CLIENT_PORT);
     report_sink_line(sink, LOG_LEVEL_WARNING,
                      "[!] FAILED: Every piece of the return path is there.");
-    if (listener->return_path == RETURN_PATH_ROUTED) {
+    if (path == RETURN_PATH_ROUTED) {
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: The target must send its replies to clients through this "
                          "host, the gateway of its default route, and this host's INPUT chain must "
                          "let them in. To see its rules: nft list ruleset; iptables-save");
         return;
     }
-    if (listener->return_path != RETURN_PATH_LOOPBACK)
+    if (path != RETURN_PATH_LOOPBACK)
         effects |= RULESET_SET_MARK;
-    if (listener->return_path == RETURN_PATH_CONNMARK)
+    if (path == RETURN_PATH_CONNMARK)
         effects |= RULESET_NOTRACK;
     if (report_rules(causes, listener, &client, target, RULESET_REFUSES, sink))
         return;

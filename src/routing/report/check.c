@@ -57,7 +57,9 @@ static bool is_known(const struct targets *targets, const struct listener_config
         const struct listener_config *other = targets->items[i].listener;
 
         if (other->protocol == listener->protocol && other->mark == listener->mark &&
-            other->table == listener->table && other->return_path == listener->return_path &&
+            other->table == listener->table &&
+            listener_config_return_path(other, addr_family(addr)) ==
+                listener_config_return_path(listener, addr_family(addr)) &&
             addr_equal(targets->items[i].addr, addr))
             return true;
     }
@@ -113,7 +115,7 @@ static void start_spoofed(struct target *target)
     struct spoof spoof = {
         .source = survey_client(addr_family(target->addr)),
         .target = *target->addr,
-        .mark = listener_config_socket_mark(target->listener),
+        .mark = listener_config_socket_mark(target->listener, addr_family(target->addr)),
     };
     bool connected = false;
     int err = spoof_connect(&spoof, &connected);
@@ -281,11 +283,15 @@ static void report_disabled_ipv6(const struct target *target, const struct repor
             "it on: sysctl -w net.ipv6.conf.all.disable_ipv6=0");
 }
 
+static bool is_routed(const struct target *target)
+{
+    return listener_config_return_path(target->listener, addr_family(target->addr)) ==
+           RETURN_PATH_ROUTED;
+}
+
 static bool is_in_place(const struct target *target)
 {
-    return target->listener->return_path == RETURN_PATH_ROUTED
-               ? !target->is_local && target->device[0] != '\0'
-               : target->is_local;
+    return is_routed(target) ? !target->is_local && target->device[0] != '\0' : target->is_local;
 }
 
 /* Replies come back by the same device, or are lost. */
@@ -311,7 +317,7 @@ static void report_local(const struct target *target, const struct report_sink *
     char text[ADDR_STRLEN];
 
     addr_format_host(target->addr, text);
-    if (target->listener->return_path == RETURN_PATH_ROUTED)
+    if (is_routed(target))
         report_device(target, text, sink);
     else if (target->is_local)
         report_sink_line(sink, LOG_LEVEL_INFO, "[+] OK. Routing to %s points to a local machine.",

@@ -10,7 +10,8 @@ struct check_udp check_udp_look(const struct listener_config *listener, const st
                                 struct rtnl *rtnl)
 {
     const struct addr client = survey_client(addr_family(target));
-    const uint32_t mark = listener->return_path == RETURN_PATH_FLOWS ? listener->mark : 0;
+    enum return_path path = listener_config_return_path(listener, addr_family(target));
+    const uint32_t mark = path == RETURN_PATH_FLOWS ? listener->mark : 0;
     struct check_udp check = { .has_socket = false };
     struct rtnl_route route;
 
@@ -35,14 +36,15 @@ static void report_no_socket(const struct addr *target, const struct report_sink
 static void report_lost(const struct listener_config *listener, const struct addr *target,
                         const struct report_sink *sink)
 {
+    enum return_path path = listener_config_return_path(listener, addr_family(target));
     char text[ADDR_STRLEN];
     const char *cure = "To set the return path up: mmproxy --rules | sh";
 
-    bool is_flows = listener->return_path == RETURN_PATH_FLOWS;
+    bool is_flows = path == RETURN_PATH_FLOWS;
 
     if (!is_flows && !addr_is_loopback(target))
         cure = "Use return_path flows.";
-    else if (!is_flows && listener->return_path != RETURN_PATH_LOOPBACK)
+    else if (!is_flows && path != RETURN_PATH_LOOPBACK)
         cure = "Use return_path loopback: replies over UDP bear no mark.";
     report_sink_line(sink, LOG_LEVEL_WARNING,
                      "[!] FAILED: Replies of %s do not come back to this machine. %s",

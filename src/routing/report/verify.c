@@ -7,6 +7,7 @@
 
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/kernel/sysctl.h"
+#include "mmproxy/routing/wanted/auto_path.h"
 
 enum { TAB = 8 };
 
@@ -137,18 +138,17 @@ static bool report_default_routes(const struct wanted *wanted, const struct surv
 }
 
 /* auto is the user leaving the choice to us: say what was chosen. */
-static void report_auto(const struct config *config, const struct report_sink *sink)
+static void report_auto(const struct listener_config *listener, sa_family_t family,
+                        const struct report_sink *sink)
 {
-    for (size_t i = 0; i < config->n_listeners; i++) {
-        const struct listener_config *listener = &config->listeners[i];
-        bool loopback = listener->return_path == RETURN_PATH_LOOPBACK;
+    const struct addr *target = listener_config_target(listener, family);
+    enum return_path path = listener_config_return_path(listener, family);
+    char text[ADDR_STRLEN];
 
-        if (listener->return_path_is_auto)
-            report_sink_line(
-                sink, LOG_LEVEL_INFO, "[ ] %s%sreturn path auto is %s: %s", listener->name,
-                listener->name[0] ? ": " : "", loopback ? "loopback" : "fwmark",
-                loopback ? "every target is on loopback." : "not every target is on loopback.");
-    }
+    if (target && listener->return_path == RETURN_PATH_AUTO)
+        report_sink_line(sink, LOG_LEVEL_INFO, "[ ] %s%sreturn path auto is %s for %s: %s.",
+                         listener->name, listener->name[0] ? ": " : "", return_path_word(path),
+                         addr_format(target, text), auto_path_why(path, target));
 }
 
 /* It lets neighbours on that link talk to 127.0.0.1: not to be on for nothing. */
@@ -202,7 +202,10 @@ bool verify_report(const struct config *config, const struct wanted *wanted,
 {
     bool all = true;
 
-    report_auto(config, sink);
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        report_auto(&config->listeners[i], AF_INET, sink);
+        report_auto(&config->listeners[i], AF_INET6, sink);
+    }
     if (wanted->n_items > 0)
         all = report_items(wanted, survey, sink);
     return report_default_routes(wanted, survey, sink) && all;

@@ -131,17 +131,18 @@ void wanted_localnet_name(const char *interface, char out[WANTED_SYSCTL_MAX])
 static size_t sysctls_of(struct wanted_item *out, const struct listener_config *listener,
                          const struct addr *target, const struct wanted_host *host)
 {
+    enum return_path path = listener_config_return_path(listener, addr_family(target));
     char name[WANTED_SYSCTL_MAX];
     size_t n = 0;
 
-    if (listener->return_path == RETURN_PATH_FWMARK) {
+    if (path == RETURN_PATH_FWMARK) {
         /* The name says ipv4, it holds for both families. */
         out[n++] = sysctl_item(AF_INET, "net.ipv4.tcp_fwmark_accept");
         out[n++] = addr_family(target) == AF_INET
                        ? sysctl_item(AF_INET, "net.ipv4.fwmark_reflect")
                        : sysctl_item(AF_INET6, "net.ipv6.fwmark_reflect");
     }
-    if (listener->return_path == RETURN_PATH_CONNMARK && addr_family(target) == AF_INET &&
+    if (path == RETURN_PATH_CONNMARK && addr_family(target) == AF_INET &&
         addr_is_loopback(target) && host->outbound_v4[0] != '\0') {
         wanted_localnet_name(host->outbound_v4, name);
         out[n++] = sysctl_item(AF_INET, name);
@@ -155,7 +156,8 @@ static size_t sysctls_of(struct wanted_item *out, const struct listener_config *
  */
 static bool needs_prefix_rule(const struct listener_config *listener, const struct addr *target)
 {
-    return listener->return_path == RETURN_PATH_FLOWS && addr_is_loopback(target);
+    return listener_config_return_path(listener, addr_family(target)) == RETURN_PATH_FLOWS &&
+           addr_is_loopback(target);
 }
 
 /* What a listener needs for its target of one family; returns how many items. */
@@ -164,15 +166,16 @@ static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
                        const struct wanted_host *host)
 {
     const struct addr *target = listener_config_target(listener, family);
-    uint32_t mark = listener->return_path == RETURN_PATH_LOOPBACK ? 0 : listener->mark;
+    enum return_path path = listener_config_return_path(listener, family);
+    uint32_t mark = path == RETURN_PATH_LOOPBACK ? 0 : listener->mark;
     struct wanted_item item = { .family = family };
     size_t n = 0;
 
-    assert(listener->return_path != RETURN_PATH_AUTO);
     if (!target || (family == AF_INET6 && !host->has_ipv6))
         return 0;
+    assert(path != RETURN_PATH_AUTO);
     item.mark = mark;
-    if (listener->return_path == RETURN_PATH_ROUTED) {
+    if (path == RETURN_PATH_ROUTED) {
         item.kind = WANTED_MARK_REPLIES;
         item.source = *target;
         item.is_udp = listener->protocol == PROTOCOL_UDP;
@@ -180,13 +183,13 @@ static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
         item.source = (struct addr){ 0 };
         item.is_udp = false;
     }
-    if (listener->return_path == RETURN_PATH_FLOWS) {
+    if (path == RETURN_PATH_FLOWS) {
         item.kind = WANTED_MARK_FLOWS;
         item.timeout_s = (listener->idle_timeout_ms + 999) / 1000 + FLOWS_GRACE_S;
         out[n++] = item;
         item.timeout_s = 0;
     }
-    if (listener->return_path == RETURN_PATH_CONNMARK) {
+    if (path == RETURN_PATH_CONNMARK) {
         item.kind = WANTED_SAVE_MARK;
         out[n++] = item;
         item.kind = WANTED_RESTORE_MARK;
@@ -236,10 +239,11 @@ static int add_replies(struct wanted *wanted, const struct listener_config *list
                        sa_family_t family, const struct wanted_host *host)
 {
     const struct addr *target = listener_config_target(listener, family);
+    enum return_path path = listener_config_return_path(listener, family);
     struct wanted_reply reply = {
-        .mark = listener->return_path == RETURN_PATH_LOOPBACK ? 0 : listener->mark,
+        .mark = path == RETURN_PATH_LOOPBACK ? 0 : listener->mark,
         .table = listener->table,
-        .is_routed = listener->return_path == RETURN_PATH_ROUTED,
+        .is_routed = path == RETURN_PATH_ROUTED,
     };
     int err;
 

@@ -228,7 +228,7 @@ static int open_socket(struct udp_session *session)
     struct spoof spoof = {
         .source = session->choice.source,
         .target = session->choice.target,
-        .mark = listener_config_socket_mark(config),
+        .mark = listener_config_socket_mark(config, addr_family(&session->choice.target)),
         .preserve_port = config->preserve_client_port,
     };
     struct worker *worker = session->receiver->listener->worker;
@@ -238,7 +238,8 @@ static int open_socket(struct udp_session *session)
     while (worker->n_udp_sessions >= worker->max_udp_sessions && end_silent_longest(worker))
         ;
     session->is_connected =
-        !addr_is_loopback(&spoof.target) && config->return_path != RETURN_PATH_FLOWS;
+        !addr_is_loopback(&spoof.target) &&
+        listener_config_return_path(config, addr_family(&spoof.target)) != RETURN_PATH_FLOWS;
     do
         fd = spoof_datagram(&spoof, session->is_connected);
     while (is_shortage(fd) && ++tries < TRIES_MAX && end_silent_longest(worker));

@@ -63,7 +63,7 @@ static enum session_state start_connecting(struct session *session)
     struct spoof spoof = {
         .source = session->choice.source,
         .target = session->choice.target,
-        .mark = listener_config_socket_mark(config),
+        .mark = listener_config_socket_mark(config, addr_family(&session->choice.target)),
         .preserve_port = config->preserve_client_port,
         .avoids_pacing = avoids_pacing(session),
         .sends_at_once = session->header_len > 0,

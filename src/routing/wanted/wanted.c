@@ -427,6 +427,8 @@ const char *wanted_sysctl_command(const char *name, int value, char buf[WANTED_C
 
 const char *wanted_command(const struct wanted_item *item, char buf[WANTED_COMMAND_MAX])
 {
+    size_t len;
+
     switch (item->kind) {
     case WANTED_SAVE_MARK:
     case WANTED_RESTORE_MARK:
@@ -438,9 +440,9 @@ const char *wanted_command(const struct wanted_item *item, char buf[WANTED_COMMA
     case WANTED_RULE:
         return format_rule(item, "add", buf);
     case WANTED_ROUTE:
-        format_route(item, "add", buf);
+        len = strlen(format_route(item, "add", buf));
         if (item->avoids_pacing)
-            strcat(buf, " congctl " CONGESTION_UNPACED);
+            (void)snprintf(buf + len, WANTED_COMMAND_MAX - len, " congctl " CONGESTION_UNPACED);
         return buf;
     case WANTED_SYSCTL:
         break;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
@@ -147,6 +148,9 @@ static const struct filter_line udp_lines[] = {
       .why = "a closed port is told, though the socket is not connected",
       OPTION(IPPROTO_IP, IP_RECVERR) },
     { .call = "setsockopt", .why = "the same", OPTION(IPPROTO_IPV6, IPV6_RECVERR) },
+    { .call = "setsockopt",
+      .why = "replies that the kernel has put together",
+      OPTION(IPPROTO_UDP, UDP_GRO) },
     { .call = "getsockname", .why = "an orphan frees a UDP port: of which family?" },
     { .call = "setsockopt",
       .why = "... and it leaves its group",

@@ -8,7 +8,11 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-enum { ROOM = 65536 }; /* of one message: more than any datagram has */
+enum {
+    ROOM = 65536,          /* of one message: more than any datagram has */
+    SEGMENTED_MAX = 65000, /* bytes of a message that the kernel cuts into datagrams */
+    PARTS = DATAGRAM_BATCH * 4,
+};
 
 /* The options that come and go with a message; each is aligned as the kernel wants it. */
 struct control {
@@ -24,38 +28,47 @@ struct datagrams {
     struct addr in_peers[DATAGRAM_BATCH];
     struct control in_controls[DATAGRAM_BATCH];
     struct mmsghdr out[DATAGRAM_BATCH];
-    struct iovec out_parts[DATAGRAM_BATCH][2];
+    struct iovec out_parts[PARTS];
+    struct control out_controls[DATAGRAM_BATCH];
+    unsigned out_counts[DATAGRAM_BATCH]; /* datagrams of each message */
+    size_t segment_max;                  /* the kernel cuts no message into larger ones */
     uint8_t rooms[DATAGRAM_BATCH][ROOM];
 };
+
+/* What the kernel has changed for the message that it put there before. */
+static void make_room(struct datagrams *datagrams, unsigned i)
+{
+    datagrams->in[i].msg_hdr.msg_namelen = sizeof datagrams->in_peers[i];
+    datagrams->in[i].msg_hdr.msg_controllen = sizeof datagrams->in_controls[i];
+}
 
 /* Zeroed, and taken from the system only as it is used. */
 struct datagrams *datagrams_new(void)
 {
     void *memory = mmap(NULL, sizeof(struct datagrams), PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
 
-    return memory == MAP_FAILED ? NULL : memory;
+    struct datagrams *datagrams = memory;
+    datagrams->segment_max = SEGMENTED_MAX;
+    for (unsigned i = 0; i < DATAGRAM_BATCH; i++) {
+        datagrams->in_parts[i] = (struct iovec){ datagrams->rooms[i], ROOM };
+        datagrams->in[i].msg_hdr = (struct msghdr){
+            .msg_name = &datagrams->in_peers[i],
+            .msg_iov = &datagrams->in_parts[i],
+            .msg_iovlen = 1,
+            .msg_control = &datagrams->in_controls[i],
+        };
+        make_room(datagrams, i);
+    }
+    return datagrams;
 }
 
 void datagrams_free(struct datagrams *datagrams)
 {
     if (datagrams)
         (void)munmap(datagrams, sizeof *datagrams);
-}
-
-static void make_room(struct datagrams *datagrams)
-{
-    for (unsigned i = 0; i < DATAGRAM_BATCH; i++) {
-        datagrams->in_parts[i] = (struct iovec){ datagrams->rooms[i], ROOM };
-        datagrams->in[i].msg_hdr = (struct msghdr){
-            .msg_name = &datagrams->in_peers[i],
-            .msg_namelen = sizeof datagrams->in_peers[i],
-            .msg_iov = &datagrams->in_parts[i],
-            .msg_iovlen = 1,
-            .msg_control = &datagrams->in_controls[i],
-            .msg_controllen = sizeof datagrams->in_controls[i],
-        };
-    }
 }
 
 /* Of a link-local address the interface belongs to it. */
@@ -115,15 +128,16 @@ int datagrams_receive(struct datagrams *datagrams, int fd, bool *is_all)
     int n;
 
     datagrams->n = 0;
-    make_room(datagrams);
     do
         n = recvmmsg(fd, datagrams->in, DATAGRAM_BATCH, MSG_DONTWAIT, NULL);
     while (n < 0 && errno == EINTR);
     *is_all = n < DATAGRAM_BATCH;
     if (n < 0)
         return errno == EAGAIN ? 0 : -errno;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         add_message(datagrams, (unsigned)i);
+        make_room(datagrams, (unsigned)i);
+    }
     return (int)datagrams->n;
 }
 
@@ -154,20 +168,85 @@ static size_t write_source(struct control *control, const struct addr *from)
     return CMSG_SPACE(sizeof info);
 }
 
-/* Up to a batch of messages. */
-static void prepare(struct datagrams *datagrams, unsigned first, unsigned n,
-                    const struct datagram_way *way, const struct msghdr *common)
+/* How a message is cut, behind what its control has already. returns: all its bytes. */
+static size_t write_segment(struct control *control, size_t used, size_t segment)
 {
-    for (unsigned i = 0; i < n; i++) {
-        const struct datagram *datagram = &datagrams->all[first + i];
-        struct iovec *parts = datagrams->out_parts[i];
-        /* The kernel only reads what iovec has no const for. */
-        parts[0] = (struct iovec){ (void *)(uintptr_t)way->prefix, way->prefix_len };
-        parts[1] = (struct iovec){ datagram->bytes, datagram->len };
-        datagrams->out[i].msg_hdr = *common;
-        datagrams->out[i].msg_hdr.msg_iov = way->prefix_len > 0 ? parts : parts + 1;
-        datagrams->out[i].msg_hdr.msg_iovlen = way->prefix_len > 0 ? 2 : 1;
+    struct cmsghdr *header = (struct cmsghdr *)(void *)(control->bytes + used);
+    uint16_t size = (uint16_t)segment;
+
+    header->cmsg_level = SOL_UDP;
+    header->cmsg_type = UDP_SEGMENT;
+    header->cmsg_len = CMSG_LEN(sizeof size);
+    memcpy(CMSG_DATA(header), &size, sizeof size);
+    return used + CMSG_SPACE(sizeof size);
+}
+
+/*
+ * The kernel passes many datagrams of one size on as one message, the last of which may be
+ * shorter, and cuts it where they leave the host or reach their socket. returns: how many of these.
+ */
+static unsigned fit_together(const struct datagrams *datagrams, unsigned first, unsigned n,
+                             size_t prefix)
+{
+    const struct datagram *all = &datagrams->all[first];
+    size_t size = prefix + all[0].len;
+    size_t sum = size;
+    unsigned count = 1;
+
+    if (size == 0 || size > datagrams->segment_max)
+        return 1;
+    while (count < n && count < DATAGRAM_SEGMENTS_MAX && prefix + all[count - 1].len == size) {
+        size_t next = prefix + all[count].len;
+        if (next == 0 || next > size || sum + next > SEGMENTED_MAX)
+            break;
+        sum += next;
+        count++;
     }
+    return count;
+}
+
+static void write_parts(const struct datagrams *datagrams, unsigned first, unsigned count,
+                        const struct datagram_way *way, struct msghdr *message)
+{
+    struct iovec *part = message->msg_iov;
+
+    for (unsigned i = first; i < first + count; i++) {
+        /* The kernel only reads what iovec has no const for. */
+        if (way->prefix_len > 0)
+            *part++ = (struct iovec){ (void *)(uintptr_t)way->prefix, way->prefix_len };
+        *part++ = (struct iovec){ datagrams->all[i].bytes, datagrams->all[i].len };
+    }
+    message->msg_iovlen = (size_t)(part - message->msg_iov);
+}
+
+/* As many as there is room for. returns: so many messages. */
+static unsigned prepare(struct datagrams *datagrams, unsigned first, unsigned n,
+                        const struct datagram_way *way, const struct msghdr *common)
+{
+    unsigned each = way->prefix_len > 0 ? 2 : 1;
+    unsigned room = PARTS / each;
+    unsigned i;
+
+    for (i = 0; i < DATAGRAM_BATCH && n > 0 && room > 0; i++) {
+        struct msghdr *message = &datagrams->out[i].msg_hdr;
+        unsigned count = fit_together(datagrams, first, n < room ? n : room, way->prefix_len);
+
+        *message = *common;
+        message->msg_iov = &datagrams->out_parts[PARTS - room * each];
+        write_parts(datagrams, first, count, way, message);
+        if (count > 1) {
+            struct control *control = &datagrams->out_controls[i];
+            memcpy(control, common->msg_control, sizeof *control);
+            message->msg_control = control;
+            message->msg_controllen = write_segment(control, common->msg_controllen,
+                                                    way->prefix_len + datagrams->all[first].len);
+        }
+        datagrams->out_counts[i] = count;
+        first += count;
+        n -= count;
+        room -= count;
+    }
+    return i;
 }
 
 /* What a connected socket says of an earlier datagram, before it takes another. */
@@ -176,27 +255,58 @@ static bool is_of_earlier(int error)
     return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH;
 }
 
-static void send_batch(struct datagrams *datagrams, int fd, unsigned first, unsigned n,
-                       struct datagram_sent *sent)
+/* Where the way has no room for segments of that size, or can't be sent to in segments at all. */
+static bool is_not_cut(int error)
 {
+    return error == EINVAL || error == EMSGSIZE || error == EIO;
+}
+
+static size_t segment_of(const struct msghdr *message, unsigned count)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < message->msg_iovlen / count; i++)
+        size += message->msg_iov[i].iov_len;
+    return size;
+}
+
+/* So many datagrams of a message were sent. */
+static void note_sent(const struct datagrams *datagrams, unsigned first, unsigned count,
+                      struct datagram_sent *sent)
+{
+    sent->n += count;
+    for (unsigned i = first; i < first + count; i++)
+        sent->len += datagrams->all[i].len;
+}
+
+/* returns: how many datagrams are done with: sent, or left out. */
+static unsigned send_batch(struct datagrams *datagrams, int fd, unsigned first, unsigned n,
+                           struct datagram_sent *sent)
+{
+    const unsigned *counts = datagrams->out_counts;
     bool may_repeat = true;
+    unsigned done = 0;
 
     for (unsigned i = 0; i < n;) {
         int taken = sendmmsg(fd, datagrams->out + i, n - i, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (taken > 0) {
-            sent->n += (unsigned)taken;
-            for (; taken > 0; taken--)
-                sent->len += datagrams->all[first + i++].len;
+            for (; taken > 0; taken--, done += counts[i++])
+                note_sent(datagrams, first + done, counts[i], sent);
             may_repeat = true;
             continue;
         }
         if (errno == EINTR)
             continue;
+        if (counts[i] > 1 && is_not_cut(errno)) {
+            datagrams->segment_max = segment_of(&datagrams->out[i].msg_hdr, counts[i]) - 1;
+            break; /* one by one, then */
+        }
         sent->error = errno;
         if (!may_repeat || !is_of_earlier(errno))
-            i++;
+            done += counts[i++];
         may_repeat = false;
     }
+    return done;
 }
 
 struct datagram_sent datagrams_send(struct datagrams *datagrams, int fd, unsigned first, unsigned n,
@@ -204,22 +314,19 @@ struct datagram_sent datagrams_send(struct datagrams *datagrams, int fd, unsigne
 {
     struct control control = { .bytes = { 0 } };
     struct datagram_sent sent = { 0 };
-    struct msghdr common = { .msg_name = NULL };
+    struct msghdr common = { .msg_control = &control };
 
     if (way->to) {
         common.msg_name = (void *)(uintptr_t)&way->to->sa;
         common.msg_namelen = addr_len(way->to);
     }
-    if (way->from) {
-        common.msg_control = &control;
+    if (way->from)
         common.msg_controllen = write_source(&control, way->from);
-    }
     while (n > 0) {
-        unsigned batch = n < DATAGRAM_BATCH ? n : DATAGRAM_BATCH;
-        prepare(datagrams, first, batch, way, &common);
-        send_batch(datagrams, fd, first, batch, &sent);
-        first += batch;
-        n -= batch;
+        unsigned n_messages = prepare(datagrams, first, n, way, &common);
+        unsigned done = send_batch(datagrams, fd, first, n_messages, &sent);
+        first += done;
+        n -= done;
     }
     return sent;
 }

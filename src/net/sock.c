@@ -116,6 +116,18 @@ int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s,
     return fd;
 }
 
+/*
+ * What comes while the worker does something else: the system's own default is full after 270 small
+ * datagrams. Without the privilege it is as much as net.core.rmem_max allows.
+ */
+static void enlarge_receive_buffer(int fd)
+{
+    enum { RECEIVE_BUFFER = 1 << 20 }; /* the kernel doubles it, for what it adds itself */
+
+    if (sock_set(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER) < 0)
+        (void)sock_set(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
+}
+
 static int set_up_receiver(int fd, const struct addr *addr, enum sock_beside beside)
 {
     int err = sock_set(fd, SOL_SOCKET, SO_REUSEPORT, beside == SOCK_IN_GROUP);
@@ -126,6 +138,7 @@ static int set_up_receiver(int fd, const struct addr *addr, enum sock_beside bes
         err = sock_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (err == 0)
         err = sock_tell_local(fd, addr);
+    enlarge_receive_buffer(fd);
     if (err == 0 && bind(fd, &addr->sa, addr_len(addr)) < 0)
         err = -errno;
     if (err == 0)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/errqueue.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -33,6 +34,8 @@ static int set_up_datagram(int fd, const struct spoof *spoof, bool is_connected)
         err = sock_set_transparent(fd, addr_family(&spoof->source));
     if (err == 0)
         err = bind_datagram(fd, spoof);
+    /* What a service sends as one message, such as one of QUIC, comes as one (datagram.h). */
+    (void)sock_set(fd, IPPROTO_UDP, UDP_GRO, 1);
     if (err < 0)
         return err;
     if (is_connected)

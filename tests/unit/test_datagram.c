@@ -7,6 +7,8 @@
 #include "mmproxy/net/spoof_datagram.h"
 #include "netns_support.h"
 
+#include <netinet/udp.h>
+
 enum { FEW = 3, MANY = DATAGRAM_BATCH + 5 };
 
 static struct datagrams *room;
@@ -132,6 +134,108 @@ static void what_is_too_long_is_left_out_and_the_rest_is_sent(void **state)
     close_pair();
 }
 
+enum { LEN_MAX = 2000, N_LENS = 12 };
+
+/* Some of these fit together. */
+static const size_t lens[N_LENS] = { 900, 900, 900, 100, 900, 0, 0, 50, 900, 900, 2000, 2000 };
+
+static const uint8_t *bytes_of(unsigned i)
+{
+    static uint8_t bytes[LEN_MAX];
+
+    memset(bytes, (int)('a' + i), sizeof bytes);
+    return bytes;
+}
+
+static void expect_same(int fd, const char *prefix)
+{
+    uint8_t got[LEN_MAX + 64];
+    size_t skip = strlen(prefix);
+
+    for (unsigned i = 0; i < N_LENS; i++) {
+        support_wait(fd, POLLIN);
+        assert_int_equal(recv(fd, got, sizeof got, MSG_DONTWAIT), skip + lens[i]);
+        assert_memory_equal(got, prefix, skip);
+        assert_memory_equal(got + skip, bytes_of(i), lens[i]);
+    }
+    assert_int_equal(recv(fd, got, sizeof got, MSG_DONTWAIT), -1);
+}
+
+static void datagrams_that_are_sent_as_one_message_arrive_as_they_were(void **state)
+{
+    (void)state;
+    for (unsigned variant = 0; variant < 4; variant++) {
+        const char *prefix = variant / 2 ? "head" : "";
+        bool is_all;
+
+        open_pair(variant % 2);
+        const struct addr peer = support_name(sender);
+        struct datagram_way way = { .to = &peer, .prefix_len = strlen(prefix) };
+        memcpy(way.prefix, prefix, way.prefix_len);
+        for (unsigned i = 0; i < N_LENS; i++)
+            assert_return_code(send(sender, bytes_of(i), lens[i], 0), errno);
+        assert_int_equal(receive(&is_all), N_LENS);
+        struct datagram_sent sent = datagrams_send(room, receiver, 0, N_LENS, &way);
+        assert_int_equal(sent.n, N_LENS);
+        assert_int_equal(sent.error, 0);
+        expect_same(sender, prefix);
+        close_pair();
+    }
+}
+
+static void set_mtu(int mtu)
+{
+    struct ifreq request = { .ifr_name = "lo", .ifr_mtu = mtu };
+
+    assert_return_code(ioctl(receiver, SIOCSIFMTU, &request), errno);
+}
+
+/* The kernel cuts nothing into pieces that would be cut again. */
+static void datagrams_larger_than_the_way_allows_are_sent_one_by_one(void **state)
+{
+    bool is_all;
+
+    (void)state;
+    if (!support_has_own_network)
+        skip();
+    open_pair(0);
+    const struct addr peer = support_name(sender);
+    const struct datagram_way way = { .to = &peer };
+    for (unsigned i = 0; i < N_LENS; i++)
+        assert_return_code(send(sender, bytes_of(i), lens[i], 0), errno);
+    assert_int_equal(receive(&is_all), N_LENS);
+    set_mtu(1400);
+    for (unsigned times = 0; times < 2; times++) {
+        struct datagram_sent sent = datagrams_send(room, receiver, 0, N_LENS, &way);
+        assert_int_equal(sent.n, N_LENS);
+        assert_int_equal(sent.error, 0);
+        expect_same(sender, "");
+    }
+    set_mtu(65536);
+    close_pair();
+}
+
+static void a_message_of_several_datagrams_is_received_as_these(void **state)
+{
+    static const uint16_t segment = 400;
+    enum { LEN = 1000 };
+    bool is_all;
+
+    (void)state;
+    open_pair(0);
+    support_set_option(receiver, IPPROTO_UDP, UDP_GRO, 1);
+    assert_return_code(setsockopt(sender, IPPROTO_UDP, UDP_SEGMENT, &(int){ segment }, sizeof(int)),
+                       errno);
+    assert_int_equal(send(sender, bytes_of(0), LEN, 0), LEN);
+    assert_int_equal(receive(&is_all), 3);
+    for (unsigned i = 0; i < 3; i++) {
+        const struct datagram *each = datagrams_at(room, i);
+        assert_int_equal(each->len, i < 2 ? segment : LEN - 2 * segment);
+        assert_memory_equal(each->bytes, bytes_of(0), each->len);
+    }
+    close_pair();
+}
+
 /* A closed port at the target, told by a socket that is connected and by one that is not. */
 static void an_error_of_an_earlier_datagram_costs_no_later_one(void **state)
 {
@@ -202,6 +306,9 @@ int main(void)
         cmocka_unit_test(a_batch_is_not_more_than_it_says),
         cmocka_unit_test(replies_have_a_prefix_and_leave_from_where_they_came_to),
         cmocka_unit_test(what_is_too_long_is_left_out_and_the_rest_is_sent),
+        cmocka_unit_test(datagrams_that_are_sent_as_one_message_arrive_as_they_were),
+        cmocka_unit_test(datagrams_larger_than_the_way_allows_are_sent_one_by_one),
+        cmocka_unit_test(a_message_of_several_datagrams_is_received_as_these),
         cmocka_unit_test(an_error_of_an_earlier_datagram_costs_no_later_one),
         cmocka_unit_test(a_clients_port_is_kept_where_it_is_free),
     };

@@ -210,7 +210,8 @@ static int bind_as(int fd, const struct sockaddr_un *address, gid_t gid, bool ha
     if (is_group && setegid(old) < 0)
         return -errno;
     if (err == 0 && has_group && !is_group && chown(address->sun_path, (uid_t)-1, gid) < 0)
-        log_warning("control", "[!] control_group has no effect, the user of mmproxy is no member");
+        log_warning("control", "[!] control_group has no effect: mmproxy's user is not in that "
+                               "group (for systemd: SupplementaryGroups=)");
     return err;
 }
 

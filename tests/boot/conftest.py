@@ -3,12 +3,14 @@
 
 import pathlib
 import subprocess
-import time
 
 import pytest
 
+from lib import wait  # of tests/e2e
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ETC = pathlib.Path("/etc/mmproxy.d")
+MAIN = pathlib.Path("/etc/mmproxy.conf")
 
 SSH = """listeners = (
   { name = "ssh"; listen = [ "0.0.0.0:2222", "[::]:2222" ];
@@ -30,16 +32,20 @@ def show(name):
     return run("systemctl", "show", "--property", name, "--value", "mmproxy").stdout.strip()
 
 
-def until(condition, what, deadline=60):
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end, f"waited for {what}; status: {show('StatusText')}\n" + run(
-            "journalctl", "-u", "mmproxy", "-n", "30", "--no-pager").stdout
-        time.sleep(0.05)
+def until(condition, what):
+    def failure():
+        log = run("journalctl", "-u", "mmproxy", "-n", "30", "--no-pager").stdout
+        return f"{what}; status: {show('StatusText')}\n{log}"
+    return wait.until(condition, failure)
 
 
 def write(text=SSH):
     (ETC / "ssh.conf").write_text(text)
+
+
+def write_main(more=""):
+    """The main file as the package has it, with lines in front."""
+    MAIN.write_text(more + (ROOT / "etc" / "mmproxy.conf").read_text())
 
 
 def start_greeter():
@@ -68,13 +74,14 @@ def service():
     run("systemctl", "restart", "mmproxy")
     yield
     write()
+    write_main()
     run("systemctl", "stop", "mmproxy", check=False)
 
 
 @pytest.fixture
-def record(capsys):
-    """Says how long new sessions took, whatever the outcome."""
-    def tell(name, probes):
+def say(capsys):
+    """Prints a line that is seen even if the test passes."""
+    def write_line(line):
         with capsys.disabled():
-            print(f"\n  {name}: {probes.told()}")
-    return tell
+            print(f"\n  {line}", end="")
+    return write_line

@@ -55,10 +55,12 @@ def is_refused():
 
 
 class Probes:
-    """with Probes() as probes: new sessions all the time; probes.worst_s, probes.failed."""
+    """with Probes() as probes: a new session every 10 ms."""
 
     def __init__(self):
-        self.worst_s, self.served, self.failed = 0, 0, []
+        self.failed = []
+        self._served = []  # when each began and how long it took
+        self._changed = threading.Condition()
         self._stop = threading.Event()
         self._threads = []
         self._ticker = threading.Thread(target=self._tick)
@@ -71,16 +73,27 @@ class Probes:
 
     def _probe(self):
         began = time.monotonic()
+        error = None
         try:
             Session().close()
-        except (OSError, AssertionError) as error:
-            self.failed.append(repr(error))
-            return
-        self.served += 1
-        self.worst_s = max(self.worst_s, time.monotonic() - began)
+        except (OSError, AssertionError) as caught:
+            error = repr(caught)
+        with self._changed:
+            if error:
+                self.failed.append(error)
+            else:
+                self._served.append((began, time.monotonic() - began))
+            self._changed.notify_all()
+
+    def wait_for_more(self, n=20):
+        """Until n more sessions have been served."""
+        with self._changed:
+            goal = len(self._served) + n
+            assert self._changed.wait_for(lambda: len(self._served) >= goal, 60), self.failed
 
     def __enter__(self):
         self._ticker.start()
+        self.wait_for_more()
         return self
 
     def __exit__(self, *_):
@@ -89,5 +102,10 @@ class Probes:
         for thread in self._threads:
             thread.join()
 
-    def told(self):
-        return f"{self.served} new sessions, the slowest took {self.worst_s * 1000:.0f} ms"
+    def summary(self):
+        """The worst delay: of a session that was served, and between two that began."""
+        begins = sorted(began for began, _ in self._served)
+        gap = max(after - before for before, after in zip(begins, begins[1:]))
+        slowest = max(took for _, took in self._served)
+        return (f"{len(self._served)} new sessions, the slowest took {slowest * 1000:.0f} ms; "
+                f"{len(self.failed)} refused or reset, at most {gap * 1000:.0f} ms without one")

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import ETC, ROOT, run, show, until
+from conftest import ETC, MAIN, ROOT, run, show, until
 from probe import Session
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -23,12 +23,15 @@ def blocks(name):
 
 
 def shell(block, directory="/", status=0):
-    """Runs a block; one that follows the log is ended."""
+    """Runs a block. A command that follows the log is ended; top gets a terminal and a q."""
     prefix = ("timeout", "--preserve-status", "2") if " -f" in block else ()
+    block = re.sub(r"^(sudo mmproxyctl top)$", r"printf q | script -qec '\1' /dev/null", block,
+                   flags=re.MULTILINE)
     done = subprocess.run([*prefix, "bash", "-e", "-o", "pipefail", "-c", block], cwd=directory,
                           capture_output=True, text=True, timeout=300, check=False,
                           env={"SYSTEMD_PAGER": "", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-                               "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"})
+                               "HOME": "/root", "TERM": "linux",
+                               "DEBIAN_FRONTEND": "noninteractive"})
     assert prefix or done.returncode == status, (block, done)
     return done.stdout + done.stderr
 
@@ -45,7 +48,7 @@ def bare():
 
 def test_the_quick_start_works_as_it_is_written(tmp_path):
     files = iter(["ssh.conf", "smtp.conf"])
-    told = ""
+    written = ""
     for kind, block in blocks("quick-start.md"):
         if kind == "conf":
             ETC.joinpath(next(files)).write_text(block)
@@ -54,9 +57,9 @@ def test_the_quick_start_works_as_it_is_written(tmp_path):
             path.write_text(block)
             run("haproxy", "-c", "-f", str(path))
         else:
-            told += shell(block)
-    assert "/etc/mmproxy.conf: configuration is fine, listeners: 1" in told
-    assert "[+] OK. Target server 127.0.0.1:22 is up and reachable using spoofed connection." in told
+            written += shell(block)
+    assert "/etc/mmproxy.conf: configuration is fine, listeners: 1" in written
+    assert "[+] OK. Target server 127.0.0.1:22 is up and reachable using spoofed connection." in written
     run("systemctl", "reload", "mmproxy")
     until(lambda: "serves 2 listeners" in show("StatusText"), "two listeners")
 
@@ -65,8 +68,10 @@ def test_operating_works_as_it_is_written():
     ETC.joinpath("ssh.conf").write_text(
         'listeners = ( { name = "ssh"; listen = "0.0.0.0:2222"; allowed_subnets = [ "127.0.0.1" ];\n'
         '                target_v4 = "127.0.0.1:22"; } );\n')
+    run("useradd", "alice")
     older, newer = sorted(PACKAGES.glob("mmproxy_*.deb"), key=lambda path: "next" in path.name)
     run("systemctl", "reload", "mmproxy")
+    written = ""
     for _, block in blocks("operating.md"):
         run("systemctl", "start", "mmproxy")
         if "VERSION" in block:
@@ -74,15 +79,15 @@ def test_operating_works_as_it_is_written():
             for package, command in ((older, back), (newer, block)):
                 shell(command.replace("mmproxy_VERSION_amd64.deb", package.name), PACKAGES)
             continue
-        if "ss -H" in block:
-            with Session():
-                shell(block)
+        if "mmproxyctl" not in block:
+            shell(block)
             continue
-        shell(block)
-        off = ETC / "ssh.conf.off"
-        if off.exists():  # move it back, and reload
-            off.rename(ETC / "ssh.conf")
-            run("systemctl", "reload", "mmproxy")
+        with Session() as session:
+            written += shell(block.replace("close --client 198.51.100.7",
+                                           f"close --client {session.client}"))
+    for line in ("generation 2 serves", "1 closed", "mmproxy_sessions_active"):
+        assert line in written
+    assert run("runuser", "-u", "alice", "--", "mmproxyctl", "status").stdout
 
 
 @pytest.fixture
@@ -102,15 +107,10 @@ def serves(balancer):
 
 
 def test_the_example_of_the_readme_works_as_it_is_written(balancer):
-    path = pathlib.Path("/etc/mmproxy.conf")
-    before = path.read_text()
-    path.write_text(re.search(r"^```\n(routing.*?)^```$", (ROOT / "README.md").read_text(),
+    MAIN.write_text(re.search(r"^```\n(routing.*?)^```$", (ROOT / "README.md").read_text(),
                               re.MULTILINE | re.DOTALL)[1])
-    try:
-        shell("sudo mmproxy -n && sudo systemctl reload mmproxy && sudo mmproxy --check")
-        until(lambda: serves(balancer), "the README's listener")
-    finally:
-        path.write_text(before)
+    shell("sudo mmproxy -n && sudo systemctl reload mmproxy && sudo mmproxy --check")
+    until(lambda: serves(balancer), "the README's listener")
 
 
 def test_the_example_of_the_help_works_as_it_is_written(balancer, tmp_path):

@@ -102,7 +102,7 @@ static unsigned parse_scope(const char *text)
     char name[IF_NAMESIZE];
     unsigned index = if_nametoindex(text);
 
-    if (index == 0 && parse_number(text, INT32_MAX, &index) && if_indextoname(index, name) == NULL)
+    if (index == 0 && parse_number(text, INT32_MAX, &index) && !if_indextoname(index, name))
         index = 0;
     return index;
 }
@@ -138,7 +138,7 @@ const char *addr_parse(struct addr *out, const char *text)
     *out = (struct addr){ .in6 = { .sin6_family = AF_UNSPEC } };
     if (!end)
         return is_bracketed ? "closing bracket is missing" : "port is missing";
-    if (!is_bracketed && strchr(end + 1, ':') != NULL)
+    if (!is_bracketed && strchr(end + 1, ':'))
         return "an IPv6 address with a port needs brackets: [ADDR]:PORT";
     if ((size_t)(end - start) >= sizeof host)
         return not_an_address;
@@ -170,7 +170,7 @@ const char *addr_parse_host(struct addr *out, const char *text)
 const char *addr_format_host(const struct addr *addr, char buf[ADDR_STRLEN])
 {
     if (!addr_is_set(addr)) {
-        memcpy(buf, "-", sizeof("-"));
+        memcpy(buf, "-", sizeof "-");
         return buf;
     }
     inet_ntop(addr->sa.sa_family, addr_bytes(addr), buf, INET6_ADDRSTRLEN);

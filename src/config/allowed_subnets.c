@@ -204,8 +204,8 @@ static bool begin_set(struct loader *loader)
     return loader->set;
 }
 
-static struct loader begin(const char *path, const struct subnets_reading *reading,
-                           struct subnets_entries *entries)
+static struct loader open_loader(const char *path, const struct subnets_reading *reading,
+                                 struct subnets_entries *entries)
 {
     return (struct loader){
         .path = path,
@@ -220,7 +220,7 @@ static struct loader begin(const char *path, const struct subnets_reading *readi
 struct subnets *allowed_subnets_of_file(const char *path, const struct subnets_reading *reading,
                                         struct subnets_entries *entries)
 {
-    struct loader loader = begin(path, reading, entries);
+    struct loader loader = open_loader(path, reading, entries);
     struct textfile file;
     const char *reason = textfile_open(&file, path, FILE_MAX);
 
@@ -256,7 +256,7 @@ struct subnets *allowed_subnets_of_array(const config_setting_t *array,
                                          struct subnets_entries *entries)
 {
     unsigned line = config_setting_source_line(array);
-    struct loader loader = begin(NULL, reading, entries);
+    struct loader loader = open_loader(NULL, reading, entries);
     unsigned n = (unsigned)config_setting_length(array);
 
     loader.source_line = line;

@@ -20,7 +20,7 @@
 enum { DENIED_MAX = 64 };
 
 /* Errors go up with what was tried: errno alone would send the administrator looking. */
-static int failed(struct jail_failure *failure, const char *what, int err)
+static int note_failure(struct jail_failure *failure, const char *what, int err)
 {
     failure->what = what;
     return err;
@@ -38,10 +38,10 @@ int jail_confine(struct jail_failure *failure)
 {
     int err = caps_confine_supervisor();
     if (err < 0)
-        return failed(failure, "give up capabilities", err);
+        return note_failure(failure, "give up capabilities", err);
     /* Workers may run as the same user: they could trace it, and it has more than they. */
     err = set_process_flags();
-    return err < 0 ? failed(failure, "set no_new_privs", err) : 0;
+    return err < 0 ? note_failure(failure, "set no_new_privs", err) : 0;
 }
 
 int jail_confine_calls(struct jail_failure *failure)
@@ -55,7 +55,7 @@ int jail_confine_calls(struct jail_failure *failure)
     if (err == 0)
         err = filter_deny_once(&table);
     if (err < 0)
-        return failed(failure, "filter system calls (seccomp)", err);
+        return note_failure(failure, "filter system calls (seccomp)", err);
     is_confined = true;
     return 0;
 }
@@ -89,17 +89,18 @@ int jail_plan(struct jail *out, const struct config *config, struct jail_failure
 
     int err = user_find(&out->user, config->user);
     if (err < 0)
-        return failed(failure, "find the service user", err);
+        return note_failure(failure, "find the service user", err);
     if (out->user.is_switched && !may_switch_users())
-        return failed(failure, "become the service user (CAP_SETUID, CAP_SETGID)", -EPERM);
+        return note_failure(failure, "become the service user (CAP_SETUID, CAP_SETGID)", -EPERM);
     if (config->n_listeners == 0)
         return 0; /* no workers */
     err = caps_probe(config->listeners[0].mark, &out->caps);
     if (err < 0)
-        return failed(failure,
-                      "spoof connections: IP_TRANSPARENT and SO_MARK need root, CAP_NET_ADMIN or "
-                      "(since Linux 5.17) CAP_NET_RAW",
-                      err);
+        return note_failure(
+            failure,
+            "spoof connections: IP_TRANSPARENT and SO_MARK need root, CAP_NET_ADMIN or "
+            "(since Linux 5.17) CAP_NET_RAW",
+            err);
     /* A client's port below 1024 is kept like any other; without it another one is taken. */
     out->keeps_ports = preserves_ports(config);
     if (out->keeps_ports)
@@ -120,18 +121,18 @@ static int give_up_privileges(const struct jail *jail, struct jail_failure *fail
 
     int err = caps_bound();
     if (err < 0)
-        return failed(failure, "lock its capabilities", err);
+        return note_failure(failure, "lock its capabilities", err);
     err = user_become(&jail->user);
     if (err < 0)
-        return failed(failure, "become the service user", err);
+        return note_failure(failure, "become the service user", err);
     err = caps_keep(jail->caps);
     if (err < 0)
-        return failed(failure, "give up capabilities", err);
+        return note_failure(failure, "give up capabilities", err);
     if (setrlimit(RLIMIT_CORE, &no_core) < 0)
-        return failed(failure, "forbid core files", -errno);
+        return note_failure(failure, "forbid core files", -errno);
     /* Behind the change of users, which makes the kernel set it as it thinks best. */
     err = set_process_flags();
-    return err < 0 ? failed(failure, "set no_new_privs", err) : 0;
+    return err < 0 ? note_failure(failure, "set no_new_privs", err) : 0;
 }
 
 /* What is denied on single descriptors. */
@@ -214,15 +215,15 @@ int jail_close(const struct jail *jail, _Atomic uint32_t *tell, struct jail_fail
     (void)mallopt(M_ARENA_MAX, 1);
     int err = leftovers_leave();
     if (err < 0)
-        return failed(failure, "leave what its starter had open", err);
+        return note_failure(failure, "leave what its starter had open", err);
     err = give_up_privileges(jail, failure);
     if (err < 0 || !jail->has_filter)
         return err;
     err = jail->keeps_ports ? 0 : ports_leave_to_kernel();
     if (err < 0)
-        return failed(failure, "give up the choice of ports (Landlock)", err);
+        return note_failure(failure, "give up the choice of ports (Landlock)", err);
     err = jail->is_exporter ? close_exporters_filter(tell) : close_filter(jail, tell);
-    return err < 0 ? failed(failure, "filter system calls (seccomp)", err) : 0;
+    return err < 0 ? note_failure(failure, "filter system calls (seccomp)", err) : 0;
 }
 
 bool jail_is_instrumented(void)

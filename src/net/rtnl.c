@@ -73,7 +73,7 @@ void rtnl_free(struct rtnl *rtnl)
     free(rtnl);
 }
 
-static struct nlmsghdr *begin(struct rtnl *rtnl, uint16_t type, uint16_t flags)
+static struct nlmsghdr *begin_request(struct rtnl *rtnl, uint16_t type, uint16_t flags)
 {
     struct nlmsghdr *msg = mnl_nlmsg_put_header(rtnl->buffer);
 
@@ -167,7 +167,7 @@ int rtnl_dump_rules(struct rtnl *rtnl, sa_family_t family, struct rtnl_rules *ou
     int err = -EAGAIN;
 
     for (int i = 0; err == -EAGAIN && i < DUMP_TRIES; i++) {
-        struct nlmsghdr *msg = begin(rtnl, RTM_GETRULE, NLM_F_DUMP);
+        struct nlmsghdr *msg = begin_request(rtnl, RTM_GETRULE, NLM_F_DUMP);
         struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(msg, sizeof *header);
 
         header->family = (uint8_t)family;
@@ -199,7 +199,7 @@ int rtnl_dump_addresses(struct rtnl *rtnl, struct rtnl_addresses *out)
     int err = -EAGAIN;
 
     for (int i = 0; err == -EAGAIN && i < DUMP_TRIES; i++) {
-        struct nlmsghdr *msg = begin(rtnl, RTM_GETADDR, NLM_F_DUMP);
+        struct nlmsghdr *msg = begin_request(rtnl, RTM_GETADDR, NLM_F_DUMP);
 
         mnl_nlmsg_put_extra_header(msg, sizeof(struct ifaddrmsg));
         out->n_items = before;
@@ -245,7 +245,7 @@ int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, struct rtnl_filter f
     int err = -EAGAIN;
 
     for (int i = 0; err == -EAGAIN && i < DUMP_TRIES; i++) {
-        struct nlmsghdr *msg = begin(rtnl, RTM_GETROUTE, NLM_F_DUMP);
+        struct nlmsghdr *msg = begin_request(rtnl, RTM_GETROUTE, NLM_F_DUMP);
         struct rtmsg *header = mnl_nlmsg_put_extra_header(msg, sizeof *header);
 
         header->rtm_family = (uint8_t)family;
@@ -291,7 +291,7 @@ static unsigned bytes_of(sa_family_t family)
 int rtnl_lookup(struct rtnl *rtnl, const struct addr *dst, const struct addr *src, uint32_t mark,
                 struct rtnl_route *out)
 {
-    struct nlmsghdr *msg = begin(rtnl, RTM_GETROUTE, 0);
+    struct nlmsghdr *msg = begin_request(rtnl, RTM_GETROUTE, 0);
     struct rtmsg *header = mnl_nlmsg_put_extra_header(msg, sizeof *header);
     unsigned len = bytes_of(addr_family(dst));
 
@@ -315,7 +315,7 @@ int rtnl_lookup(struct rtnl *rtnl, const struct addr *dst, const struct addr *sr
 static int change_rule(struct rtnl *rtnl, const struct rtnl_rule *rule, uint16_t type,
                        uint16_t flags)
 {
-    struct nlmsghdr *msg = begin(rtnl, type, (uint16_t)(NLM_F_ACK | flags));
+    struct nlmsghdr *msg = begin_request(rtnl, type, (uint16_t)(NLM_F_ACK | flags));
     struct fib_rule_hdr *header = mnl_nlmsg_put_extra_header(msg, sizeof *header);
     unsigned len = bytes_of(rule->family);
 
@@ -350,7 +350,7 @@ int rtnl_rule_remove(struct rtnl *rtnl, const struct rtnl_rule *rule)
 static int change_route(struct rtnl *rtnl, const struct rtnl_route *route, uint16_t type,
                         uint16_t flags)
 {
-    struct nlmsghdr *msg = begin(rtnl, type, (uint16_t)(NLM_F_ACK | flags));
+    struct nlmsghdr *msg = begin_request(rtnl, type, (uint16_t)(NLM_F_ACK | flags));
     struct rtmsg *header = mnl_nlmsg_put_extra_header(msg, sizeof *header);
 
     header->rtm_family = (uint8_t)route->family;

@@ -48,7 +48,7 @@ static void fold(struct program *program)
     add(program, BPF_ST, 0);
 }
 
-static void begin(struct program *program, uint32_t number)
+static void begin_program(struct program *program, uint32_t number)
 {
     add(program, BPF_LD | BPF_IMM, number);
     add(program, BPF_ST, 0);
@@ -74,7 +74,7 @@ static void choose(struct program *program, unsigned n_members)
 static void by_endpoint(struct program *program, uint32_t addr, unsigned n_words, uint32_t port,
                         unsigned n_members)
 {
-    begin(program, n_words == 1 ? V4_MAPPED : 0);
+    begin_program(program, n_words == 1 ? V4_MAPPED : 0);
     fold_words(program, addr, n_words);
     add(program, BPF_LD | BPF_H | BPF_ABS, port);
     fold(program);
@@ -87,7 +87,7 @@ static void by_peer(struct program *program, sa_family_t family, unsigned n_memb
         by_endpoint(program, NET + 8, 4, NET + 40, n_members);
         return;
     }
-    begin(program, V4_MAPPED);
+    begin_program(program, V4_MAPPED);
     fold_words(program, NET + 12, 1);
     add(program, BPF_LDX | BPF_B | BPF_MSH, NET); /* the IP header's length, which varies */
     add(program, BPF_LD | BPF_H | BPF_IND, NET);

@@ -121,12 +121,12 @@ static const char *finish_local(const uint8_t *header, struct proxyproto *out)
     size_t block = block_size(header);
     size_t end = out->length;
     size_t crc_at;
-    bool is_walkable = tlv_walk(header, PROXYPROTO_V2_MIN, end, &crc_at) == NULL;
+    bool is_walkable = !tlv_walk(header, PROXYPROTO_V2_MIN, end, &crc_at);
     bool has_block = block != 0 && end - PROXYPROTO_V2_MIN >= block &&
                      (!is_walkable || header[PROXYPROTO_V2_MIN] == 0);
 
     if (has_block)
-        is_walkable = tlv_walk(header, PROXYPROTO_V2_MIN + block, end, &crc_at) == NULL;
+        is_walkable = !tlv_walk(header, PROXYPROTO_V2_MIN + block, end, &crc_at);
     out->is_local = true;
     out->tlvs_at = end;
     return is_walkable && crc_at != 0 ? check_crc(header, end, crc_at) : NULL;

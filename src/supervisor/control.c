@@ -224,7 +224,7 @@ static int bind_to(int fd, const char *path, const char *group_name)
     make_folder(path);
     int err = make_way(&address);
     if (err == 0)
-        err = bind_as(fd, &address, group ? group->gr_gid : 0, group != NULL);
+        err = bind_as(fd, &address, group ? group->gr_gid : 0, group);
     return err == 0 && listen(fd, BACKLOG) < 0 ? -errno : err;
 }
 

@@ -18,7 +18,7 @@ static struct drained *find(const struct supervisor *supervisor, const char *nam
 
 bool control_is_drained(const struct supervisor *supervisor, const char *listener)
 {
-    return find(supervisor, listener) != NULL;
+    return find(supervisor, listener);
 }
 
 int control_mark_drained(struct supervisor *supervisor, const char *listener, bool is_drained)

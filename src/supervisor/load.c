@@ -50,7 +50,7 @@ static void report(struct supervisor *supervisor, const char *format, ...)
     status_mistake(supervisor, line);
 }
 
-static void failed(struct supervisor *supervisor, int exit_status)
+static void fail_load(struct supervisor *supervisor, int exit_status)
 {
     supervisor->load.exit_status = exit_status;
     lifecycle_report(&supervisor->life, ON_FAILED);
@@ -64,7 +64,7 @@ static void cannot_listen(struct supervisor *supervisor, const struct sockets_fa
 
     report(supervisor, "can't listen on %s%s%s%s: %s", addr_format(failure->addr, text),
            name[0] ? " (" : "", name, name[0] ? ")" : "", strerror(-err));
-    failed(supervisor, err == -EACCES ? EX_NOPERM : EX_OSERR);
+    fail_load(supervisor, err == -EACCES ? EX_NOPERM : EX_OSERR);
 }
 
 /*
@@ -126,7 +126,7 @@ void load_prepare(struct supervisor *supervisor)
     status_load_begins(supervisor);
     load->config = cmdline_config(supervisor->cmdline, &sink, &is_usage_error);
     if (!load->config) {
-        failed(supervisor, is_usage_error ? EX_USAGE : EX_CONFIG);
+        fail_load(supervisor, is_usage_error ? EX_USAGE : EX_CONFIG);
         return;
     }
     control_apply_drained(supervisor, load->config);
@@ -141,7 +141,7 @@ void load_prepare(struct supervisor *supervisor)
     if (status == EX_OK)
         open_ports(supervisor);
     else
-        failed(supervisor, status);
+        fail_load(supervisor, status);
 }
 
 void load_fork(struct supervisor *supervisor)
@@ -165,7 +165,7 @@ void load_fork(struct supervisor *supervisor)
         return;
     }
     report(supervisor, "no workers can be started: %s", counters_strerror(-err));
-    failed(supervisor, EX_OSERR);
+    fail_load(supervisor, EX_OSERR);
 }
 
 void load_generation_failed(struct generation *generation)
@@ -173,7 +173,7 @@ void load_generation_failed(struct generation *generation)
     struct supervisor *supervisor = generation->start.context;
 
     status_mistake(supervisor, generation->failure);
-    failed(supervisor, EX_OSERR);
+    fail_load(supervisor, EX_OSERR);
 }
 
 static void open_log(const struct config *config)

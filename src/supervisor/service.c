@@ -133,7 +133,7 @@ void service_status(const char *text)
 
 bool service_has_manager(void)
 {
-    return getenv("NOTIFY_SOCKET") != NULL;
+    return getenv("NOTIFY_SOCKET");
 }
 
 void service_watchdog(void)

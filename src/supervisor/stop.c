@@ -8,10 +8,10 @@
 #include "mmproxy/supervisor/status.h"
 
 enum {
-    RESET_GRACE_S = 2,     /* resetting sessions is a matter of milliseconds */
-    NEWS_EVERY_S = 10,     /* how often draining generations are looked at */
-    FIRST_NEWS_MS = 60000, /* a generation is told of at that age, then at twice that, ... */
-    NEWS_MAX_MS = 3600000, /* ... and at least every hour */
+    RESET_GRACE_S = 2,       /* resetting sessions is a matter of milliseconds */
+    NOTICE_EVERY_S = 10,     /* how often draining generations are looked at */
+    FIRST_NOTICE_MS = 60000, /* a generation is told of at that age, then at twice that, ... */
+    NOTICE_MAX_MS = 3600000, /* ... and at least every hour */
 };
 
 static void for_each_generation(struct supervisor *supervisor,
@@ -50,10 +50,10 @@ static void retire(struct supervisor *supervisor, struct generation **generation
 {
     if (!*generation)
         return;
-    (*generation)->next_news_ms = FIRST_NEWS_MS;
+    (*generation)->next_notice_ms = FIRST_NOTICE_MS;
     TAILQ_INSERT_TAIL(&supervisor->draining, *generation, link);
     generation_drain(*generation);
-    ev_timer_start(supervisor->loop, &supervisor->drain_news);
+    ev_timer_start(supervisor->loop, &supervisor->drain_notice);
     *generation = NULL;
 }
 
@@ -109,16 +109,16 @@ static void tell_if_due(struct generation *generation)
 {
     uint64_t age_ms = clock_now_ms() - generation->draining_since_ms;
 
-    if (age_ms < generation->next_news_ms)
+    if (age_ms < generation->next_notice_ms)
         return;
-    uint64_t step =
-        generation->next_news_ms < NEWS_MAX_MS ? generation->next_news_ms : (uint64_t)NEWS_MAX_MS;
-    generation->next_news_ms += step;
+    uint64_t step = generation->next_notice_ms < NOTICE_MAX_MS ? generation->next_notice_ms
+                                                               : (uint64_t)NOTICE_MAX_MS;
+    generation->next_notice_ms += step;
     log_info("drain", "[ ] generation %u has been draining for %" PRIu64 " s: %u sessions are left",
              generation->number, age_ms / 1000, generation_sessions(generation));
 }
 
-static void on_news(struct ev_loop *loop, ev_timer *timer, int revents)
+static void on_drain_notice(struct ev_loop *loop, ev_timer *timer, int revents)
 {
     struct supervisor *supervisor = timer->data;
 
@@ -132,8 +132,8 @@ void stop_init(struct supervisor *supervisor)
 {
     ev_timer_init(&supervisor->stop_timer, on_stop_timer, 0., 0.);
     supervisor->stop_timer.data = supervisor;
-    ev_timer_init(&supervisor->drain_news, on_news, NEWS_EVERY_S, NEWS_EVERY_S);
-    supervisor->drain_news.data = supervisor;
+    ev_timer_init(&supervisor->drain_notice, on_drain_notice, NOTICE_EVERY_S, NOTICE_EVERY_S);
+    supervisor->drain_notice.data = supervisor;
 }
 
 void stop_abandon(struct supervisor *supervisor)

@@ -164,7 +164,7 @@ static void stop_watching(struct supervisor *supervisor)
     upgrade->end_fd = -1;
 }
 
-static void failed(struct supervisor *supervisor, const char *why)
+static void fail_upgrade(struct supervisor *supervisor, const char *why)
 {
     upgrade_close(supervisor);
     supervisor->upgrade.failure = why;
@@ -180,7 +180,7 @@ static void on_message(void *context)
     if (n == sizeof message && message.kind == HANDOVER_READY)
         lifecycle_report(&supervisor->life, ON_NEW_READY);
     else if (n == 0)
-        failed(supervisor, "ended before it was ready");
+        fail_upgrade(supervisor, "ended before it was ready");
 }
 
 /* Its end of the channel may still be open in workers that it has forked. */
@@ -189,7 +189,7 @@ static void on_end(void *context)
     struct supervisor *supervisor = context;
 
     supervisor->upgrade.pid = 0;
-    failed(supervisor, "ended before it was ready");
+    fail_upgrade(supervisor, "ended before it was ready");
 }
 
 static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -199,7 +199,7 @@ static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
     (void)loop;
     (void)revents;
     (void)kill(supervisor->upgrade.pid, SIGKILL);
-    failed(supervisor, "was not ready in time");
+    fail_upgrade(supervisor, "was not ready in time");
 }
 
 static void watch(struct supervisor *supervisor)
@@ -271,13 +271,13 @@ void upgrade_start(struct supervisor *supervisor)
     status_upgrade_begins(supervisor);
     if (getpid() == 1) {
         log_warning("upgrade", "[!] SIGUSR2 is ignored: everything here ends with process 1");
-        failed(supervisor, NULL);
+        fail_upgrade(supervisor, NULL);
         return;
     }
     int err = start(supervisor);
     if (err < 0) {
         log_error("upgrade", "[!] upgrade failed: %s", strerror(-err));
-        failed(supervisor, NULL);
+        fail_upgrade(supervisor, NULL);
         return;
     }
     log_notice("upgrade", "[ ] upgrading: %s starts as process %d", binary,

@@ -86,17 +86,17 @@ static const uint8_t *at(const struct counters_view *view, uint64_t offset)
 
 _Atomic uint64_t *counters_view_began(const struct counters_view *view, unsigned worker)
 {
-    const uint8_t *place = at(view, view->head->begins_at + worker * sizeof(uint64_t));
+    const uint8_t *bytes = at(view, view->head->begins_at + worker * sizeof(uint64_t));
 
-    return (_Atomic uint64_t *)(uintptr_t)place;
+    return (_Atomic uint64_t *)(uintptr_t)bytes;
 }
 
 static struct counters_total *total(const struct counters_view *view, unsigned listener)
 {
     const struct counters_head *head = view->head;
-    const uint8_t *place = at(view, head->totals_at + (uint64_t)listener * head->total_size);
+    const uint8_t *bytes = at(view, head->totals_at + (uint64_t)listener * head->total_size);
 
-    return (struct counters_total *)(uintptr_t)place;
+    return (struct counters_total *)(uintptr_t)bytes;
 }
 
 static const uint8_t *cell(const struct counters_view *view, unsigned worker, unsigned listener)
@@ -124,13 +124,13 @@ static void add_counts(const struct counters_view *view, const void *counts, uin
 static void add_worker(const struct counters_view *view, unsigned worker, unsigned listener,
                        struct counters_sums *sums)
 {
-    const uint8_t *place = cell(view, worker, listener);
-    const _Atomic uint32_t *now = (const void *)place;
+    const uint8_t *bytes = cell(view, worker, listener);
+    const _Atomic uint32_t *now = (const void *)bytes;
     uint64_t us = clock_now_us() - atomic_load(counters_view_began(view, worker)) + FIRST_US;
 
     sums->sessions += atomic_load(&now[0]);
     sums->pending += atomic_load(&now[1]);
-    add_counts(view, place + view->head->counts_at, us, sums);
+    add_counts(view, bytes + view->head->counts_at, us, sums);
 }
 
 static void add_total(const struct counters_view *view, unsigned listener,
@@ -207,10 +207,10 @@ void counters_change(struct counters_head *head)
 void counters_total_begin(struct counters_view *own, unsigned listener, const char *name)
 {
     struct counters_head *head = (struct counters_head *)(uintptr_t)own->head;
-    struct counters_total *place = total(own, listener);
+    struct counters_total *entry = total(own, listener);
 
-    memset(place, 0, sizeof *place);
-    (void)snprintf(place->name, sizeof place->name, "%s", name);
+    memset(entry, 0, sizeof *entry);
+    (void)snprintf(entry->name, sizeof entry->name, "%s", name);
     if (atomic_load(&head->n_listeners) <= listener)
         atomic_store(&head->n_listeners, listener + 1);
 }
@@ -218,11 +218,11 @@ void counters_total_begin(struct counters_view *own, unsigned listener, const ch
 static void add_to_total(struct counters_view *own, unsigned listener,
                          const struct counters_sums *sums)
 {
-    struct counters_total *place = total(own, listener);
+    struct counters_total *entry = total(own, listener);
 
     for (unsigned i = 0; i < COUNTS; i++) {
         if (sums->counts[i] > 0)
-            atomic_store(&place->counts[i], add(atomic_load(&place->counts[i]), sums->counts[i]));
+            atomic_store(&entry->counts[i], add(atomic_load(&entry->counts[i]), sums->counts[i]));
     }
 }
 

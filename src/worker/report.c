@@ -38,7 +38,7 @@ static void add(struct facts *facts, struct log_field field)
     facts->fields[facts->n++] = field;
 }
 
-static void begin(struct facts *facts, const char *event, const struct listener *listener)
+static void begin_facts(struct facts *facts, const char *event, const struct listener *listener)
 {
     facts->n = 0;
     facts->client.whole[0] = '\0';
@@ -119,7 +119,7 @@ void report_refusal(struct listener *listener, const struct report_refusal *refu
         doubt_target(listener);
     if (!pass(listener, kind, level))
         return;
-    begin(&facts, events[kind], listener);
+    begin_facts(&facts, events[kind], listener);
     add_refusal(&facts, refusal);
     switch (kind) {
     case REASON_KIND_NOT_ALLOWED:
@@ -151,7 +151,7 @@ void report_health_check(const struct listener *listener, const struct addr *pee
         doubt_target(listener); /* a load balancer asks whether the service is up */
     if (!log_enabled(LOG_LEVEL_DEBUG))
         return;
-    begin(&facts, "health_check", listener);
+    begin_facts(&facts, "health_check", listener);
     add_peer(&facts, peer);
     log_event(LOG_LEVEL_DEBUG, facts.fields, facts.n, "[ ] %s%s %s", listener->label,
               facts.peer.whole, what);
@@ -184,7 +184,7 @@ static void add_notes(struct facts *facts, const struct report_session *session)
 static void begin_session(struct facts *facts, const char *event, const struct listener *listener,
                           const struct report_session *session)
 {
-    begin(facts, event, listener);
+    begin_facts(facts, event, listener);
     add_peer(facts, session->peer);
     add_client(facts, session->client);
     add_target(facts, session->target);
@@ -251,7 +251,7 @@ void report_held_back(struct listener *listener)
         if (n == 0)
             continue;
         struct facts facts;
-        begin(&facts, "held_back", listener);
+        begin_facts(&facts, "held_back", listener);
         add(&facts, LOG_TEXT("detail", what[kind]));
         add(&facts, LOG_NUMBER("held_back", n));
         log_event(LOG_LEVEL_WARNING, facts.fields, facts.n, "[?] %s%" PRIu32 " more %s",

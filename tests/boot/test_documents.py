@@ -88,6 +88,7 @@ def test_operating_works_as_it_is_written():
     for line in ("generation 2 serves", "1 closed", "mmproxy_sessions_active"):
         assert line in written
     assert run("runuser", "-u", "alice", "--", "mmproxyctl", "status").stdout
+    run("userdel", "alice")
 
 
 @pytest.fixture

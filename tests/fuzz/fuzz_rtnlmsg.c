@@ -139,14 +139,14 @@ static void check_judgement(const struct judgement *out)
 {
     PROPERTY(memchr(out->reason, '\0', sizeof(out->reason)) != NULL);
     PROPERTY(memchr(out->note, '\0', sizeof(out->note)) != NULL);
-    PROPERTY(out->n_mends <= JUDGE_MENDS_MAX);
+    PROPERTY(out->n_commands <= JUDGE_MENDS_MAX);
     PROPERTY((out->reason[0] != '\0') ==
              (out->verdict == JUDGE_SHADOWED || out->verdict == JUDGE_WRONG));
-    PROPERTY((out->n_mends > 0) == (out->reason[0] != '\0' || out->note[0] != '\0'));
+    PROPERTY((out->n_commands > 0) == (out->reason[0] != '\0' || out->note[0] != '\0'));
     PROPERTY(out->note[0] == '\0' || out->verdict == JUDGE_HOLDS);
-    for (size_t i = 0; i < out->n_mends; i++) {
-        PROPERTY(memchr(out->mends[i], '\0', sizeof(out->mends[i])) != NULL);
-        PROPERTY(strncmp(out->mends[i], "ip ", 3) == 0);
+    for (size_t i = 0; i < out->n_commands; i++) {
+        PROPERTY(memchr(out->commands[i], '\0', sizeof(out->commands[i])) != NULL);
+        PROPERTY(strncmp(out->commands[i], "ip ", 3) == 0);
     }
 }
 

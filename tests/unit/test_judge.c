@@ -141,7 +141,7 @@ static void a_rule_that_is_not_there_is_missing(void **state)
 
     (void)state;
     assert_int_equal(judgement.verdict, JUDGE_MISSING);
-    assert_int_equal(judgement.n_mends, 0);
+    assert_int_equal(judgement.n_commands, 0);
 }
 
 /* Our rule of mark 123 at priority 500, behind those that world has; table 200 has a default. */
@@ -175,8 +175,8 @@ static void a_vpn_that_came_later_shadows_the_rule(void **state)
     judgement = judge_behind_one(vpn);
     assert_int_equal(judgement.verdict, JUDGE_SHADOWED);
     assert_int_equal(judgement.priority, 499);
-    assert_int_equal(judgement.n_mends, 1);
-    assert_string_equal(judgement.mends[0], "ip rule add fwmark 123 lookup 100 priority 498");
+    assert_int_equal(judgement.n_commands, 1);
+    assert_string_equal(judgement.commands[0], "ip rule add fwmark 123 lookup 100 priority 498");
     assert_string_equal(judgement.reason, "rule 499 (not from all fwmark 0xca6c lookup 200) "
                                           "comes before it and takes the replies");
 }
@@ -257,7 +257,7 @@ static void what_may_or_may_not_apply_is_noted(void **state)
     judgement = judge_behind_one(rule);
     assert_int_equal(judgement.verdict, JUDGE_HOLDS);
     assert_non_null(strstr(judgement.note, "rule 400 (from all dport 443 lookup 200)"));
-    assert_string_equal(judgement.mends[0], "ip rule add fwmark 123 lookup 100 priority 399");
+    assert_string_equal(judgement.commands[0], "ip rule add fwmark 123 lookup 100 priority 399");
     rule.last_dport = 65535;
     assert_int_equal(judge_behind_one(rule).verdict, JUDGE_SHADOWED);
     rule = lookup(400, 200);
@@ -281,7 +281,7 @@ static void private_networks_that_a_table_has_are_noted(void **state)
     assert_string_equal(judgement.note,
                         "Replies to clients in 100.64.0.0/10 may not come back: rule 400 (from all "
                         "lookup 52) comes before ours. If there are such clients:");
-    assert_int_equal(judgement.n_mends, 1);
+    assert_int_equal(judgement.n_commands, 1);
 }
 
 static void suppressed_routes_take_nothing(void **state)
@@ -407,13 +407,13 @@ static void an_earlier_rule_that_refuses_shadows_it(void **state)
     rule.action = FR_ACT_PROHIBIT;
     judgement = judge_behind_one(rule);
     assert_int_equal(judgement.verdict, JUDGE_SHADOWED);
-    assert_string_equal(judgement.mends[0], "ip rule add fwmark 123 lookup 100 priority 0");
+    assert_string_equal(judgement.commands[0], "ip rule add fwmark 123 lookup 100 priority 0");
     rule.priority = 0; /* nothing can come before it, so it goes behind ours */
     judgement = judge_behind_one(rule);
     assert_int_equal(judgement.verdict, JUDGE_SHADOWED);
-    assert_int_equal(judgement.n_mends, 2);
-    assert_string_equal(judgement.mends[0], "ip rule add from all prohibit priority 501");
-    assert_string_equal(judgement.mends[1], "ip rule del from all prohibit priority 0");
+    assert_int_equal(judgement.n_commands, 2);
+    assert_string_equal(judgement.commands[0], "ip rule add from all prohibit priority 501");
+    assert_string_equal(judgement.commands[1], "ip rule del from all prohibit priority 0");
 }
 
 /* A rule for some users counts by the user of the socket that listens. */

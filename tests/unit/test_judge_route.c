@@ -35,9 +35,9 @@ static void a_wrong_route_in_its_place_is_removed_first(void **state)
 
     (void)state;
     assert_int_equal(judgement.verdict, JUDGE_WRONG);
-    assert_int_equal(judgement.n_mends, 2);
-    assert_string_equal(judgement.mends[0], "ip route del default via 10.0.0.1 table 100");
-    assert_string_equal(judgement.mends[1], "ip route add local 0.0.0.0/0 dev lo table 100");
+    assert_int_equal(judgement.n_commands, 2);
+    assert_string_equal(judgement.commands[0], "ip route del default via 10.0.0.1 table 100");
+    assert_string_equal(judgement.commands[1], "ip route add local 0.0.0.0/0 dev lo table 100");
 }
 
 static void a_better_route_beside_ours_is_wrong_and_a_worse_one_is_not(void **state)
@@ -48,8 +48,9 @@ static void a_better_route_beside_ours_is_wrong_and_a_worse_one_is_not(void **st
 
     (void)state;
     assert_int_equal(judgement.verdict, JUDGE_WRONG);
-    assert_int_equal(judgement.n_mends, 1);
-    assert_string_equal(judgement.mends[0], "ip route del default via 10.0.0.1 table 100 metric 5");
+    assert_int_equal(judgement.n_commands, 1);
+    assert_string_equal(judgement.commands[0],
+                        "ip route del default via 10.0.0.1 table 100 metric 5");
     assert_int_equal(judge_routes(worse, 2).verdict, JUDGE_HOLDS);
 }
 
@@ -71,8 +72,8 @@ static void a_narrower_route_that_takes_clients_is_wrong(void **state)
     routes[1].dst[0] = 128;
     judgement = judge_routes(routes, 2);
     assert_int_equal(judgement.verdict, JUDGE_WRONG);
-    assert_int_equal(judgement.n_mends, 1);
-    assert_string_equal(judgement.mends[0], "ip route del 128.0.0.0/1 via 10.0.0.1 table 100");
+    assert_int_equal(judgement.n_commands, 1);
+    assert_string_equal(judgement.commands[0], "ip route del 128.0.0.0/1 via 10.0.0.1 table 100");
     routes[1].type = RTN_THROW;
     assert_int_equal(judge_routes(routes, 2).verdict, JUDGE_WRONG);
     routes[1].dst_len = 8;
@@ -94,9 +95,9 @@ static void many_wrong_routes_go_at_once(void **state)
     }
     judgement = judge_routes(routes, COUNT(routes));
     assert_int_equal(judgement.verdict, JUDGE_WRONG);
-    assert_int_equal(judgement.n_mends, 2);
-    assert_string_equal(judgement.mends[0], "ip route flush table 100");
-    assert_string_equal(judgement.mends[1], "ip route add local 0.0.0.0/0 dev lo table 100");
+    assert_int_equal(judgement.n_commands, 2);
+    assert_string_equal(judgement.commands[0], "ip route flush table 100");
+    assert_string_equal(judgement.commands[1], "ip route add local 0.0.0.0/0 dev lo table 100");
 }
 
 int main(void)

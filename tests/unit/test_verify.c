@@ -95,9 +95,9 @@ static void commands_that_mend_follow_a_comment(void **state)
     world.items[1] = (struct judgement){
         .verdict = JUDGE_WRONG,
         .reason = "a wrong route is in its place: blackhole default table 100",
-        .mends = { "ip route del blackhole default table 100",
-                   "ip route add local 0.0.0.0/0 dev lo table 100" },
-        .n_mends = 2,
+        .commands = { "ip route del blackhole default table 100",
+                      "ip route add local 0.0.0.0/0 dev lo table 100" },
+        .n_commands = 2,
     };
     assert_false(report(&world));
     assert_string_equal(
@@ -119,8 +119,8 @@ static void a_note_is_no_failure(void **state)
     world.items[0] = (struct judgement){
         .verdict = JUDGE_HOLDS,
         .note = "Somebody may suffer:",
-        .mends = { "ip rule add x" },
-        .n_mends = 1,
+        .commands = { "ip rule add x" },
+        .n_commands = 1,
     };
     assert_true(report(&world));
     assert_string_equal(world.text,

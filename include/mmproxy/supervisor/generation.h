@@ -44,7 +44,7 @@ struct generation {
     unsigned n_processes;
     uint64_t began_ms;
     uint64_t draining_since_ms;
-    uint64_t next_news_ms; /* for the owner: age at which its draining is told of next */
+    uint64_t next_notice_ms; /* for the owner: age at which its draining is told of next */
     bool is_killed;
     enum worker_message serve_message; /* for workers that become ready later */
     unsigned deaths_in_a_row; /* of workers that did not live long: the measure of back-off */

@@ -139,7 +139,7 @@ struct supervisor {
     struct control control;
     int exit_status;
     ev_timer watchdog;
-    ev_timer drain_news; /* tells of generations that still drain */
+    ev_timer drain_notice; /* tells of generations that still drain */
     ev_timer stop_timer;
     unsigned drain_timeout_ms; /* of the configuration that served last */
     /* In a forked child: closes what only the supervisor may hold. context: the supervisor. */

@@ -275,7 +275,7 @@ static void judge_replies(struct judgement *out, int nft_error)
 {
     out->verdict = nft_error < 0 ? JUDGE_UNKNOWN : JUDGE_MISSING;
     if (nft_error < 0)
-        snprintf(out->reason, sizeof(out->reason), "nftables can't be read: %s",
+        snprintf(out->reason, sizeof out->reason, "nftables can't be read: %s",
                  strerror(-nft_error));
 }
 

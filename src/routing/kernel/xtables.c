@@ -64,7 +64,7 @@ static int run(const char *path, char *const args[], int *budget_ms)
     posix_spawnattr_t attributes;
     sigset_t none;
     pid_t pid;
-    int r;
+    int answer;
 
     if (*budget_ms <= 0)
         return -ETIMEDOUT;
@@ -75,10 +75,10 @@ static int run(const char *path, char *const args[], int *budget_ms)
     posix_spawn_file_actions_init(&actions);
     for (int fd = 0; fd <= 2; fd++)
         posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
-    r = posix_spawn(&pid, path, &actions, &attributes, args, environment);
+    answer = posix_spawn(&pid, path, &actions, &attributes, args, environment);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
-    return r != 0 ? -r : reap(pid, budget_ms);
+    return answer != 0 ? -answer : reap(pid, budget_ms);
 }
 
 /* text is cut into words, at blanks, in place. */
@@ -114,12 +114,12 @@ static int check(const struct wanted_item *item, const char *path, bool comment,
 static int ask(const struct wanted_item *item, const char *program, int *budget_ms)
 {
     char path[PATH_LEN];
-    int r;
+    int answer;
 
     if (!find(program, path))
         return -ENOENT;
-    r = check(item, path, true, budget_ms);
-    return r == 0 ? check(item, path, false, budget_ms) : r;
+    answer = check(item, path, true, budget_ms);
+    return answer == 0 ? check(item, path, false, budget_ms) : answer;
 }
 
 /* Only where the old tables are in use: asking would load their modules otherwise. */
@@ -140,11 +140,11 @@ static bool has_legacy_mangle(sa_family_t family)
 int xtables_has(const struct wanted_item *item, int *budget_ms)
 {
     bool v6 = item->family == AF_INET6;
-    int r = ask(item, v6 ? "ip6tables" : "iptables", budget_ms);
+    int answer = ask(item, v6 ? "ip6tables" : "iptables", budget_ms);
     int legacy;
 
-    if (r == 1 || !has_legacy_mangle(item->family))
-        return r;
+    if (answer == 1 || !has_legacy_mangle(item->family))
+        return answer;
     legacy = ask(item, v6 ? "ip6tables-legacy" : "iptables-legacy", budget_ms);
-    return legacy == 1 ? 1 : r;
+    return legacy == 1 ? 1 : answer;
 }

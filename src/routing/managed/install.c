@@ -56,7 +56,7 @@ static struct rtnl_rule make_rule(const struct wanted_item *item, uint32_t prior
     }
     rule.src_len = item->family == AF_INET6 ? 128 : 8;
     rule.src[item->family == AF_INET6 ? 15 : 0] = item->family == AF_INET6 ? 1 : 127;
-    snprintf(rule.iif, sizeof(rule.iif), "lo");
+    snprintf(rule.iif, sizeof rule.iif, "lo");
     return rule;
 }
 
@@ -97,7 +97,7 @@ static void install_rule(struct install *install, const struct wanted_item *item
     char line[WANTED_COMMAND_MAX + 32];
     uint32_t priority = WANTED_RULE_PRIORITY;
     struct rtnl_rule rule;
-    int r;
+    int err;
 
     wanted_command(item, command);
     if (judgement->verdict == JUDGE_SHADOWED && judgement->priority == 0) {
@@ -107,10 +107,10 @@ static void install_rule(struct install *install, const struct wanted_item *item
     if (judgement->verdict == JUDGE_SHADOWED && judgement->priority <= priority)
         priority = judgement->priority - 1;
     rule = make_rule(item, priority);
-    r = rtnl_rule_add(install->rtnl, &rule);
-    snprintf(line, sizeof(line), "%s priority %u", command, priority);
-    if (r < 0 && r != -EEXIST) {
-        install_tell_failed(install, line, r);
+    err = rtnl_rule_add(install->rtnl, &rule);
+    snprintf(line, sizeof line, "%s priority %u", command, priority);
+    if (err < 0 && err != -EEXIST) {
+        install_tell_failed(install, line, err);
         return;
     }
     install_tell(install, judgement->verdict == JUDGE_SHADOWED ? install->moved : install->added,
@@ -124,7 +124,7 @@ static void install_route(struct install *install, const struct wanted_item *ite
 {
     struct rtnl_route route = make_route(item);
     char command[WANTED_COMMAND_MAX];
-    int r;
+    int err;
 
     wanted_command(item, command);
     if (judgement->verdict == JUDGE_WRONG) {
@@ -132,12 +132,12 @@ static void install_route(struct install *install, const struct wanted_item *ite
         install->failed = true;
         if (!install->hush_failures && may_tell(install))
             log_error("return_path", "[!] Return path: %s: %s; this command mends it: %s", command,
-                      judgement->reason, judgement->mends[0]);
+                      judgement->reason, judgement->commands[0]);
         return;
     }
-    r = rtnl_route_add(install->rtnl, &route);
-    if (r < 0 && r != -EEXIST)
-        install_tell_failed(install, command, r);
+    err = rtnl_route_add(install->rtnl, &route);
+    if (err < 0 && err != -EEXIST)
+        install_tell_failed(install, command, err);
     else
         install_tell(install, install->added, command);
 }
@@ -210,11 +210,11 @@ static void install_item(struct install *install, const struct wanted_item *item
 void install_missing(struct install *install, const struct wanted *own)
 {
     struct survey survey;
-    int r = survey_routing(&survey, own, install->rtnl);
+    int err = survey_routing(&survey, own, install->rtnl);
 
-    if (r < 0)
-        install_tell_failed(install, "looking at rules and routes", r);
-    for (size_t i = 0; r == 0 && i < own->n_items; i++)
+    if (err < 0)
+        install_tell_failed(install, "looking at rules and routes", err);
+    for (size_t i = 0; err == 0 && i < own->n_items; i++)
         install_item(install, &own->items[i], &survey.items[i]);
     survey_close(&survey);
 }
@@ -244,17 +244,17 @@ static int collect_kept(struct wanted *out, const struct nftlist *list,
     for (size_t i = 0; i < 2 * list->n_items; i++) {
         const struct nftlist_mark *mark = &list->items[i / 2];
         struct wanted_item item = mark_item(mark, i % 2 == 0 ? AF_INET : AF_INET6);
-        int r = 0;
+        int err = 0;
 
         if (!mark->is_own || !(i % 2 == 0 ? mark->is_v4 : mark->is_v6))
             continue;
         if (install_keeps(keep, &item))
-            r = wanted_add_item(out, &item);
+            err = wanted_add_item(out, &item);
         else
             *stale = true;
         *missing |= wanted_has(out, &item) && !nftlist_has_of(list, true, &item);
-        if (r < 0)
-            return r;
+        if (err < 0)
+            return err;
     }
     return 0;
 }
@@ -264,23 +264,23 @@ static int collect_missing(struct wanted *out, const struct wanted *own, bool *m
 {
     struct nftlist list = { 0 };
     bool is_read = false;
-    int r = 0;
+    int err = 0;
 
-    for (size_t i = 0; r == 0 && i < own->n_items; i++) {
+    for (size_t i = 0; err == 0 && i < own->n_items; i++) {
         const struct wanted_item *item = &own->items[i];
 
         if (!wanted_is_mark(item) || wanted_has(out, item))
             continue;
         if (!is_read)
-            r = nft_read(&list, false);
+            err = nft_read(&list, false);
         is_read = true;
-        if (r < 0 || nftlist_has_of(&list, false, item))
+        if (err < 0 || nftlist_has_of(&list, false, item))
             continue;
         *missing = true;
-        r = wanted_add_item(out, item);
+        err = wanted_add_item(out, item);
     }
     nftlist_close(&list);
-    return r;
+    return err;
 }
 
 void install_marks(struct install *install, const struct install_keep *keep)
@@ -290,22 +290,22 @@ void install_marks(struct install *install, const struct install_keep *keep)
     struct nftlist list = { 0 };
     bool missing = false;
     bool stale = false;
-    int r;
+    int err;
 
     if (!keep->leftovers && !wanted_has_marks(keep->own) && !wanted_has_marks(keep->previous))
         return;
-    r = nft_read(&list, true);
-    if (r == 0)
-        r = collect_kept(&target, &list, keep, &stale, &missing);
-    if (r == 0)
-        r = collect_missing(&target, keep->own, &missing);
-    if (r == 0 && (missing || stale))
-        r = nft_write(&target, &list);
-    if (r < 0 && wanted_has_marks(keep->own))
-        install_tell_failed(install, doing, r);
-    else if (r == 0 && missing)
+    err = nft_read(&list, true);
+    if (err == 0)
+        err = collect_kept(&target, &list, keep, &stale, &missing);
+    if (err == 0)
+        err = collect_missing(&target, keep->own, &missing);
+    if (err == 0 && (missing || stale))
+        err = nft_write(&target, &list);
+    if (err < 0 && wanted_has_marks(keep->own))
+        install_tell_failed(install, doing, err);
+    else if (err == 0 && missing)
         install_tell(install, install->added, doing);
-    else if (r == 0 && stale)
+    else if (err == 0 && stale)
         install_tell(install, INSTALL_REMOVED, doing);
     nftlist_close(&list);
     wanted_close(&target);

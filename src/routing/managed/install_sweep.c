@@ -27,14 +27,14 @@ static void sweep_rules(struct install *install, const struct install_keep *keep
     struct rtnl_rules rules = { 0 };
     char line[IPTEXT_RULE_MAX + 32];
     char text[IPTEXT_RULE_MAX];
-    int r = rtnl_dump_rules(install->rtnl, family, &rules);
+    int err = rtnl_dump_rules(install->rtnl, family, &rules);
 
-    for (size_t i = 0; r == 0 && i < rules.n_items; i++) {
+    for (size_t i = 0; err == 0 && i < rules.n_items; i++) {
         const struct rtnl_rule *rule = &rules.items[i];
 
         if (rule->protocol != INSTALL_PROTOCOL || is_rule_kept(rule, keep))
             continue;
-        snprintf(line, sizeof(line), "ip %srule del %s", family == AF_INET6 ? "-6 " : "",
+        snprintf(line, sizeof line, "ip %srule del %s", family == AF_INET6 ? "-6 " : "",
                  iptext_rule(rule, text));
         if (rtnl_rule_remove(install->rtnl, rule) == 0)
             install_tell(install, INSTALL_REMOVED, line);
@@ -47,10 +47,10 @@ static void sweep_routes(struct install *install, const struct install_keep *kee
 {
     struct rtnl_routes routes = { 0 };
     char command[WANTED_COMMAND_MAX];
-    int r = rtnl_dump_routes(install->rtnl, family,
-                             (struct rtnl_filter){ .protocol = INSTALL_PROTOCOL }, &routes);
+    int err = rtnl_dump_routes(install->rtnl, family,
+                               (struct rtnl_filter){ .protocol = INSTALL_PROTOCOL }, &routes);
 
-    for (size_t i = 0; r == 0 && i < routes.n_items; i++) {
+    for (size_t i = 0; err == 0 && i < routes.n_items; i++) {
         struct wanted_item item = {
             .kind = WANTED_ROUTE,
             .family = family,

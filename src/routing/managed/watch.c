@@ -143,7 +143,7 @@ static bool matters_for_routing(const struct nlmsghdr *msg, const struct wanted 
     case RTM_DELROUTE:
         return rtnlmsg_route(msg, &route) && uses_table(wanted, route.family, route.table);
     case RTM_NEWLINK: /* lo that goes down takes its IPv6 routes along, without a word */
-        return mnl_nlmsg_get_payload_len(msg) >= sizeof(*link) && link->ifi_index == RTNL_LO_INDEX;
+        return mnl_nlmsg_get_payload_len(msg) >= sizeof *link && link->ifi_index == RTNL_LO_INDEX;
     default:
         return false;
     }
@@ -170,8 +170,8 @@ static bool matters_for_marks(const struct nlmsghdr *msg, const struct wanted *w
     attr = mnl_nlmsg_get_payload_offset(msg, sizeof(struct nfgenmsg));
     return mnl_attr_ok(attr, (int)(mnl_nlmsg_get_payload_len(msg) - sizeof(struct nfgenmsg))) &&
            mnl_attr_get_type(attr) == NFTA_TABLE_NAME &&
-           mnl_attr_get_payload_len(attr) == sizeof(NFTLIST_OWN_TABLE) &&
-           memcmp(mnl_attr_get_payload(attr), NFTLIST_OWN_TABLE, sizeof(NFTLIST_OWN_TABLE)) == 0;
+           mnl_attr_get_payload_len(attr) == sizeof NFTLIST_OWN_TABLE &&
+           memcmp(mnl_attr_get_payload(attr), NFTLIST_OWN_TABLE, sizeof NFTLIST_OWN_TABLE) == 0;
 }
 
 /* Adds how much there was to *n_read. */

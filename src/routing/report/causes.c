@@ -283,7 +283,7 @@ static void report_missing(const struct wanted_item *item, const struct judgemen
                            const struct report_sink *sink)
 {
     char command[WANTED_COMMAND_MAX];
-    const char *first = judgement->n_mends > 0 ? judgement->mends[0] : command;
+    const char *first = judgement->n_commands > 0 ? judgement->commands[0] : command;
 
     wanted_command(item, command);
     if (report_sink_has_told(sink, first)) {
@@ -300,9 +300,9 @@ static void report_missing(const struct wanted_item *item, const struct judgemen
         return;
     }
     report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: Its return path has `%s`, but %s%s",
-                     command, judgement->reason, report_mending(judgement->n_mends));
-    for (size_t i = 0; i < judgement->n_mends; i++)
-        report_sink_command(sink, judgement->mends[i]);
+                     command, judgement->reason, report_mending(judgement->n_commands));
+    for (size_t i = 0; i < judgement->n_commands; i++)
+        report_sink_command(sink, judgement->commands[i]);
 }
 
 static void report_no_route(const struct addr *target, const struct report_sink *sink)

@@ -41,9 +41,9 @@ static void report_note(const struct judgement *judgement, const struct report_s
     char commands[JUDGE_TEXT_MAX * 2] = "";
     size_t len = 0;
 
-    for (size_t i = 0; i < judgement->n_mends && len < sizeof commands; i++)
+    for (size_t i = 0; i < judgement->n_commands && len < sizeof commands; i++)
         len += (size_t)snprintf(commands + len, sizeof commands - len, "%s%s", i > 0 ? "; " : "",
-                                judgement->mends[i]);
+                                judgement->commands[i]);
     report_sink_line(sink, LOG_LEVEL_NOTICE, "[ ] %s %s", judgement->note, commands);
 }
 
@@ -54,7 +54,7 @@ static void report_note(const struct judgement *judgement, const struct report_s
 static void report_failed(const struct wanted_item *item, const struct judgement *judgement,
                           int width, const struct report_sink *sink)
 {
-    bool is_enough = judgement->n_mends == 0;
+    bool is_enough = judgement->n_commands == 0;
     char command[WANTED_COMMAND_MAX];
 
     wanted_command(item, command);
@@ -64,9 +64,9 @@ static void report_failed(const struct wanted_item *item, const struct judgement
         report_sink_remember(sink, command);
     if (judgement->reason[0] != '\0')
         report_sink_line(sink, LOG_LEVEL_WARNING, "[!] %s%s", judgement->reason,
-                         report_mending(judgement->n_mends));
-    for (size_t i = 0; i < judgement->n_mends; i++)
-        report_sink_command(sink, judgement->mends[i]);
+                         report_mending(judgement->n_commands));
+    for (size_t i = 0; i < judgement->n_commands; i++)
+        report_sink_command(sink, judgement->commands[i]);
 }
 
 static void report_item(const struct wanted_item *item, const struct judgement *judgement,

@@ -367,8 +367,8 @@ static bool is_of(const struct wanted_reply *reply, const struct wanted_item *it
 
 static void add_mend(struct judgement *out, const char *command)
 {
-    if (out->n_mends < JUDGE_MENDS_MAX)
-        snprintf(out->mends[out->n_mends++], JUDGE_TEXT_MAX, "%s", command);
+    if (out->n_commands < JUDGE_MENDS_MAX)
+        snprintf(out->commands[out->n_commands++], JUDGE_TEXT_MAX, "%s", command);
 }
 
 /*
@@ -550,7 +550,7 @@ static void mend_by_flush(const struct wanted_item *item, struct judgement *out)
 {
     char command[WANTED_COMMAND_MAX];
 
-    out->n_mends = 0;
+    out->n_commands = 0;
     snprintf(command, sizeof command, "ip %sroute flush table %u",
              item->family == AF_INET6 ? "-6 " : "", item->table);
     add_mend(out, command);
@@ -577,7 +577,7 @@ void judge_route(const struct wanted_item *item, const struct judge_kernel *kern
     }
     if (out->verdict == JUDGE_MISSING)
         *out = (struct judgement){ .verdict = JUDGE_MISSING };
-    if (out->verdict == JUDGE_WRONG && out->n_mends >= JUDGE_MENDS_MAX - 1)
+    if (out->verdict == JUDGE_WRONG && out->n_commands >= JUDGE_MENDS_MAX - 1)
         mend_by_flush(item, out);
     else if (out->verdict == JUDGE_WRONG && !own)
         add_mend(out, wanted_command(item, command));

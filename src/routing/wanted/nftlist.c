@@ -9,7 +9,7 @@
 enum { LINE_MAX_LEN = 512, CONNTRACK_PRIORITY = -200, MANGLE_PRIORITY = -150 };
 
 /* Where the line stands: its table's families and its chain's hook. */
-struct place {
+struct context {
     unsigned table; /* its number */
     bool is_own;
     bool is_v4;
@@ -123,14 +123,14 @@ static bool take_one_of(const char **text, const char *const *words, size_t n)
     return false;
 }
 
-static bool take_family(const char **text, struct place *place)
+static bool take_family(const char **text, struct context *context)
 {
     if (take(text, "meta nfproto ipv4") || take(text, "meta nfproto 2")) {
-        place->is_v6 = false;
+        context->is_v6 = false;
         return true;
     }
     if (take(text, "meta nfproto ipv6") || take(text, "meta nfproto 10")) {
-        place->is_v4 = false;
+        context->is_v4 = false;
         return true;
     }
     return false;
@@ -153,12 +153,12 @@ static bool take_udp(const char **text)
 }
 
 /* What a rule may say besides the mark without leaving a session's packets out. */
-static bool take_harmless(const char **text, struct place *place)
+static bool take_harmless(const char **text, struct context *context)
 {
     static const char *const words[] = { "meta l4proto tcp", "meta l4proto 6", "ip protocol tcp",
                                          "ip protocol 6" };
 
-    return take_family(text, place) || take_counter(text) ||
+    return take_family(text, context) || take_counter(text) ||
            take_one_of(text, words, sizeof words / sizeof *words);
 }
 
@@ -191,17 +191,17 @@ static bool is_end(const char *text)
            strncmp(text, "comment ", 8) == 0;
 }
 
-/* Fills in what the rule has of its place. returns: does it do anything there? */
-static bool stands_in(struct place place, struct nftlist_mark *out)
+/* Adds what the table and chain say. returns: does the rule do anything there? */
+static bool stands_in(struct context context, struct nftlist_mark *out)
 {
-    out->is_own = place.is_own;
-    out->is_v4 = place.is_v4;
-    out->is_v6 = place.is_v6;
-    return out->mark != 0 && (place.is_v4 || place.is_v6);
+    out->is_own = context.is_own;
+    out->is_v4 = context.is_v4;
+    out->is_v6 = context.is_v6;
+    return out->mark != 0 && (context.is_v4 || context.is_v6);
 }
 
 /* Is the rule, from its first word on, one that saves (or restores) one mark? */
-static bool is_mark_rule(const char *text, bool is_save, struct place place,
+static bool is_mark_rule(const char *text, bool is_save, struct context context,
                          struct nftlist_mark *out)
 {
     bool has_mark = false;
@@ -209,15 +209,15 @@ static bool is_mark_rule(const char *text, bool is_save, struct place place,
     while (!take_statement(&text, is_save)) {
         if (!has_mark && take_condition(&text, is_save, &out->mark))
             has_mark = true;
-        else if (!take_harmless(&text, &place) && !take_lo(&text))
+        else if (!take_harmless(&text, &context) && !take_lo(&text))
             return false;
     }
     out->kind = is_save ? WANTED_SAVE_MARK : WANTED_RESTORE_MARK;
-    return has_mark && is_end(text) && stands_in(place, out);
+    return has_mark && is_end(text) && stands_in(context, out);
 }
 
 /* "ip saddr 172.18.0.2"; a prefix, a set or a range leaves packets out. */
-static bool take_source(const char **text, struct place *place, struct addr *out)
+static bool take_source(const char **text, struct context *context, struct addr *out)
 {
     const char *at = *text;
     bool is_v6 = take(&at, "ip6 saddr");
@@ -234,7 +234,7 @@ static bool take_source(const char **text, struct place *place, struct addr *out
         *out = (struct addr){ 0 };
         return false;
     }
-    *(is_v6 ? &place->is_v4 : &place->is_v6) = false;
+    *(is_v6 ? &context->is_v4 : &context->is_v6) = false;
     *text = at + len + strspn(at + len, " ");
     return true;
 }
@@ -265,7 +265,7 @@ static bool take_protocol(const char **text, struct nftlist_mark *out)
 }
 
 /* Is the rule, from its first word on, one that marks the replies of a target, or of all? */
-static bool is_replies_rule(const char *text, struct place place, struct nftlist_mark *out)
+static bool is_replies_rule(const char *text, struct context context, struct nftlist_mark *out)
 {
     bool has_socket = false;
 
@@ -273,12 +273,12 @@ static bool is_replies_rule(const char *text, struct place place, struct nftlist
     while (!take(&text, "meta mark set")) {
         if (take(&text, "socket transparent 1"))
             has_socket = true;
-        else if (!take_source(&text, &place, &out->source) && !take_port(&text, out) &&
-                 !take_protocol(&text, out) && !take_harmless(&text, &place))
+        else if (!take_source(&text, &context, &out->source) && !take_port(&text, out) &&
+                 !take_protocol(&text, out) && !take_harmless(&text, &context))
             return false;
     }
     return take_number(&text, &out->mark) && is_end(text) && has_socket &&
-           !(out->is_tcp && out->is_udp) && stands_in(place, out);
+           !(out->is_tcp && out->is_udp) && stands_in(context, out);
 }
 
 static bool take_set(const char **text, char set[FLOWS_SET_MAX])
@@ -295,25 +295,25 @@ static bool take_set(const char **text, char set[FLOWS_SET_MAX])
 }
 
 /* "ip saddr . udp sport . udp dport": of a datagram of ours; of a reply the other way round. */
-static bool take_flow(const char **text, bool is_record, struct place *place)
+static bool take_flow(const char **text, bool is_record, struct context *context)
 {
     bool is_v4 = take(text, is_record ? "ip saddr" : "ip daddr");
 
     if (!is_v4 && !take(text, is_record ? "ip6 saddr" : "ip6 daddr"))
         return false;
-    *(is_v4 ? &place->is_v6 : &place->is_v4) = false;
+    *(is_v4 ? &context->is_v6 : &context->is_v4) = false;
     return take(text, is_record ? ". udp sport . udp dport" : ". udp dport . udp sport");
 }
 
-static bool take_update(const char **text, bool is_record, struct place *place,
+static bool take_update(const char **text, bool is_record, struct context *context,
                         char set[FLOWS_SET_MAX])
 {
     return take(text, "update") && take_set(text, set) && take(text, "{") &&
-           take_flow(text, is_record, place) && take(text, "}");
+           take_flow(text, is_record, context) && take(text, "}");
 }
 
 /* Is the rule one that writes down the flows of what bears a mark? */
-static bool is_record_rule(const char *text, struct place place, struct nftlist_mark *out)
+static bool is_record_rule(const char *text, struct context context, struct nftlist_mark *out)
 {
     bool has_mark = false;
 
@@ -322,81 +322,81 @@ static bool is_record_rule(const char *text, struct place place, struct nftlist_
         bool is_mark = !has_mark && take_condition(&text, true, &out->mark);
 
         has_mark |= is_mark;
-        if (!is_mark && !take_udp(&text) && !take_family(&text, &place) && !take_counter(&text))
+        if (!is_mark && !take_udp(&text) && !take_family(&text, &context) && !take_counter(&text))
             return false;
     }
-    out->table = place.table;
-    return has_mark && take_update(&text, true, &place, out->set) && is_end(text) &&
-           stands_in(place, out);
+    out->table = context.table;
+    return has_mark && take_update(&text, true, &context, out->set) && is_end(text) &&
+           stands_in(context, out);
 }
 
 /* Is the rule one that marks what goes back along such a flow? */
-static bool is_flow_rule(const char *text, struct place place, struct nftlist_mark *out)
+static bool is_flow_rule(const char *text, struct context context, struct nftlist_mark *out)
 {
     bool has_flow = false;
 
     *out = (struct nftlist_mark){ .kind = WANTED_MARK_FLOWS };
     while (!take(&text, "meta mark set")) {
-        if (!has_flow && take_flow(&text, false, &place) && take_set(&text, out->set))
+        if (!has_flow && take_flow(&text, false, &context) && take_set(&text, out->set))
             has_flow = true;
-        else if (!(has_flow && take_update(&text, false, &place, out->set)) && !take_udp(&text) &&
-                 !take_family(&text, &place) && !take_counter(&text))
+        else if (!(has_flow && take_update(&text, false, &context, out->set)) && !take_udp(&text) &&
+                 !take_family(&text, &context) && !take_counter(&text))
             return false;
     }
-    out->table = place.table;
-    return has_flow && take_number(&text, &out->mark) && is_end(text) && stands_in(place, out);
+    out->table = context.table;
+    return has_flow && take_number(&text, &out->mark) && is_end(text) && stands_in(context, out);
 }
 
-static void enter_table(struct place *place, const char *text)
+static void enter_table(struct context *context, const char *text)
 {
-    *place = (struct place){ .table = place->table + 1 };
+    *context = (struct context){ .table = context->table + 1 };
     if (take(&text, "inet")) {
-        place->is_v4 = place->is_v6 = true;
-        place->is_own = take(&text, NFTLIST_OWN_TABLE);
+        context->is_v4 = context->is_v6 = true;
+        context->is_own = take(&text, NFTLIST_OWN_TABLE);
     } else if (take(&text, "ip")) {
-        place->is_v4 = true;
+        context->is_v4 = true;
     } else if (take(&text, "ip6")) {
-        place->is_v6 = true;
+        context->is_v6 = true;
     }
 }
 
-static void leave_chain(struct place *place)
+static void leave_chain(struct context *context)
 {
-    place->is_prerouting = place->saves = place->records = place->restores = false;
+    context->is_prerouting = context->saves = context->records = context->restores = false;
 }
 
 /* "type filter hook prerouting priority -150; policy accept;" */
-static void enter_chain(struct place *place, const char *text)
+static void enter_chain(struct context *context, const char *text)
 {
     char type[16];
     char hook[16];
     int priority;
 
-    leave_chain(place);
+    leave_chain(context);
     if (sscanf(text, "type %15s hook %15s priority %d", type, hook, &priority) != 3)
         return;
-    place->is_prerouting = strcmp(hook, "prerouting") == 0;
-    place->saves = place->is_prerouting && priority > CONNTRACK_PRIORITY;
-    place->records = strcmp(hook, "output") == 0 && priority < MANGLE_PRIORITY;
-    place->restores =
+    context->is_prerouting = strcmp(hook, "prerouting") == 0;
+    context->saves = context->is_prerouting && priority > CONNTRACK_PRIORITY;
+    context->records = strcmp(hook, "output") == 0 && priority < MANGLE_PRIORITY;
+    context->restores =
         strcmp(hook, "output") == 0 && strcmp(type, "route") == 0 && priority > CONNTRACK_PRIORITY;
 }
 
-static int take_line(struct nftlist *list, struct place *place, const char *line)
+static int take_line(struct nftlist *list, struct context *context, const char *line)
 {
     struct nftlist_mark item = { 0 };
 
     if (take(&line, "table"))
-        enter_table(place, line);
+        enter_table(context, line);
     else if (strncmp(line, "chain ", 6) == 0)
-        leave_chain(place);
+        leave_chain(context);
     else if (strncmp(line, "type ", 5) == 0)
-        enter_chain(place, line);
-    else if ((place->saves && is_mark_rule(line, true, *place, &item)) ||
-             (place->restores && is_mark_rule(line, false, *place, &item)) ||
-             (place->records && is_record_rule(line, *place, &item)) ||
-             (place->restores && is_flow_rule(line, *place, &item)) ||
-             (place->is_prerouting && is_replies_rule(line, *place, &item)))
+        enter_chain(context, line);
+    else if ((context->saves && is_mark_rule(line, true, *context, &item)) ||
+             (context->restores && is_mark_rule(line, false, *context, &item)) ||
+             (context->records && is_record_rule(line, *context, &item)) ||
+             (context->restores && is_flow_rule(line, *context, &item)) ||
+             (context->is_prerouting && is_replies_rule(line, *context, &item)))
         return add(list, &item);
     return 0;
 }
@@ -419,7 +419,7 @@ static void fold(char out[LINE_MAX_LEN], const char *line, size_t len)
 
 int nftlist_parse(struct nftlist *list, const char *text)
 {
-    struct place place = { 0 };
+    struct context context = { 0 };
     char line[LINE_MAX_LEN] = "";
 
     while (*text != '\0') {
@@ -427,7 +427,7 @@ int nftlist_parse(struct nftlist *list, const char *text)
         int err;
 
         fold(line, text, len);
-        err = take_line(list, &place, line);
+        err = take_line(list, &context, line);
         if (err < 0)
             return err;
         text += len + (text[len] == '\n');

@@ -84,7 +84,7 @@ bool wanted_parse_item(const char *line, struct wanted_item *out)
     out->is_udp = strcmp(protocol, "udp") == 0;
     if (strcmp(out->sysctl, "-") == 0)
         out->sysctl[0] = '\0';
-    return strcmp(source, "-") == 0 || addr_parse(&out->source, source) == NULL;
+    return strcmp(source, "-") == 0 || !addr_parse(&out->source, source);
 }
 
 int wanted_add_item(struct wanted *wanted, const struct wanted_item *item)

@@ -375,7 +375,7 @@ bool receiver_end_silent(struct receiver *receiver)
 
     if (first)
         udp_session_end(first->owner, "another session needed its place");
-    return first != NULL;
+    return first;
 }
 
 void receiver_keep_limit(struct receiver *receiver)

@@ -33,8 +33,8 @@ struct judgement {
     char reason[JUDGE_TEXT_MAX]; /* "" where it holds or is simply missing */
     /* HOLDS: which clients' replies go elsewhere all the same, and why; "" where none do. */
     char note[JUDGE_TEXT_MAX];
-    char mends[JUDGE_MENDS_MAX][JUDGE_TEXT_MAX]; /* commands, in this order; of reason or note */
-    size_t n_mends;
+    char commands[JUDGE_MENDS_MAX][JUDGE_TEXT_MAX]; /* commands, in this order; of reason or note */
+    size_t n_commands;
 };
 
 /* What the kernel has, of the item's family. */

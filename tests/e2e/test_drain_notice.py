@@ -10,7 +10,7 @@ from lib.chatter import next_client
 from lib.conn import FIN
 from lib.reloading import Reloader, client_sessions, drained
 
-NEWS = r"\[ \] generation ([0-9]+) has been draining for ([0-9]+) s: ([0-9]+) sessions are left"
+NOTICE = r"\[ \] generation ([0-9]+) has been draining for ([0-9]+) s: ([0-9]+) sessions are left"
 HOUR_S = 3600
 LOOK_EVERY_S = 10  # how often the supervisor looks whether there is something to tell
 STEP_S = 20
@@ -56,8 +56,8 @@ def _end(pairs):
 def _told(gateway):
     """(age, sessions) of all lines of each generation."""
     told = {}
-    for line in gateway.find(NEWS):
-        generation, age, sessions = map(int, re.fullmatch(NEWS, line).groups())
+    for line in gateway.find(NOTICE):
+        generation, age, sessions = map(int, re.fullmatch(NOTICE, line).groups())
         told.setdefault(generation, []).append((age, sessions))
     return told
 

@@ -156,6 +156,8 @@ enum reason admission_enter(struct admission *admission, struct admitted *admitt
                             const struct addr *peer, uint64_t now_us)
 {
     counters_add(admission->own, COUNT_ACCEPTED, 1);
+    if (!admitted)
+        return REASON_NO_RESOURCES;
     enum admission_peer judged = admission_judge_peer(admission, peer);
     if (judged == ADMISSION_REFUSED)
         return REASON_NOT_ALLOWED;

@@ -139,6 +139,17 @@ static void a_session_may_leave_before_its_header(void **state)
     assert_false(admission_has_pending(&ssh));
 }
 
+static void a_connection_without_memory_is_counted(void **state)
+{
+    struct admission ssh;
+
+    (void)state;
+    be_worker_at(&ssh, "ssh", 1);
+    assert_int_equal(enter(&ssh, NULL), REASON_NO_RESOURCES);
+    assert_counts(&ssh, 0, 0);
+    assert_int_equal(atomic_load(&ssh.own->counts[COUNT_ACCEPTED]), 1);
+}
+
 static void a_peer_in_no_allowed_subnet_is_not_counted(void **state)
 {
     struct admission ssh;
@@ -560,6 +571,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_session_is_pending_until_its_header_and_counted_until_its_end),
         TEST(a_session_may_leave_before_its_header),
+        TEST(a_connection_without_memory_is_counted),
         TEST(a_peer_in_no_allowed_subnet_is_not_counted),
         TEST(max_sessions_counts_the_sessions_of_all_workers),
         TEST(max_sessions_per_client_counts_one_client_at_one_listener),

@@ -75,7 +75,8 @@ void admission_show_silent(struct admission *admission, uint64_t used_us);
 void admission_release_client(const struct admission *admission, struct admitted *admitted);
 
 /*
- * A connection was accepted; now_us is monotonic. peer is unmapped.
+ * A connection was accepted; now_us is monotonic. peer is unmapped. admitted is NULL where there
+ * is no memory for a session: the connection is counted all the same.
  * returns: REASON_NONE, and then admission_leave is due; else why it must go.
  */
 enum reason admission_enter(struct admission *admission, struct admitted *admitted,

@@ -299,8 +299,10 @@ enum reason udp_session_start(struct receiver *receiver, const struct udp_origin
     struct udp_session *session = calloc(1, sizeof *session);
 
     *failure = (struct udp_failure){ .error = ENOMEM };
+    if (!origin->is_named && !origin->is_direct)
+        counters_add(receiver->listener->counters, COUNT_HEALTH_CHECKS, 1);
     if (!session)
-        return REASON_NO_RESOURCES;
+        return admission_enter(&receiver->listener->admission, NULL, peer, clock_now_us());
     session->receiver = receiver;
     session->client = origin->client;
     session->peer = *peer;

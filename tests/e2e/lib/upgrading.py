@@ -2,6 +2,7 @@
 """A daemon whose binary is replaced while it runs (SIGUSR2)."""
 
 import os
+import shlex
 import shutil
 import signal
 
@@ -12,15 +13,18 @@ UPGRADED = r"\[\+\] upgraded: process ([0-9]+) serves, process [0-9]+ drains"
 
 
 class Upgradable:
-    """A daemon run from a copy of the binary that may be replaced, and all its successors."""
+    """
+    A daemon run from a copy of the binary that may be replaced, and all its successors. outer:
+    what to start it through.
+    """
 
-    def __init__(self, net, launch, directory, listeners=None, settings=None, **options):
+    def __init__(self, net, launch, directory, listeners=None, settings=None, outer=(), **options):
         self.path = directory / "mmproxy"
         shutil.copy(daemon.BINARY, self.path)
         self.pids = []
         self.gateway = launch(net.origin, "-c", conf.write(
             directory, listeners or [conf.listener()], **{"workers": 2} | (settings or {})), prefix=[
-                "sh", "-c", f"shift; exec {self.path} \"$@\"", "sh"], **options)
+                "sh", "-c", f"shift; exec {shlex.join([*outer, str(self.path)])} \"$@\"", "sh"], **options)
         self.gateway.wait_listening(*conf.LISTEN)
         self.gateway.wait_workers(2)
         self.pids.append(self.gateway.pid)

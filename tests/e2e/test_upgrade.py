@@ -10,10 +10,11 @@ import pytest
 from lib import conf, header, proc
 from lib.chatter import Chatter, next_client
 from lib.conn import FIN, RST, connect
+from lib.daemon import UPGRADED
 from lib.reloading import RELOADED, UNCHANGED, client_sessions
 from lib.stopped_child import stop_next_child
 from lib.topology import ORIGIN4
-from lib.upgrading import UPGRADED, Upgradable
+from lib.upgrading import Upgradable
 from lib.wait import until
 
 GOES_ON = "; generation 1 goes on"

@@ -10,6 +10,7 @@ import imaplib
 import shutil
 import smtplib
 
+from lib import proc
 from lib.conn import connect
 from lib.services import Service
 
@@ -54,8 +55,10 @@ class Confined(Service):
             "sh", "-c", script + 'exec "$@"', "sh", *argv], ports, output)
 
     def stop(self):
-        # unshare holds SIGTERM off; with it all that it started is killed.
-        self._process.kill()
+        # Its first process takes all others with it, and unshare ends when they are gone. Postfix
+        # changes its user for a moment, which switches --kill-child off: unshare's end is not enough.
+        for pid in proc.children(self._process.pid) or [self._process.pid]:
+            proc.kill(pid)
         self._process.wait()
 
 

@@ -9,8 +9,6 @@ import signal
 from lib import conf, daemon, proc
 from lib.wait import until
 
-UPGRADED = r"\[\+\] upgraded: process ([0-9]+) serves, process [0-9]+ drains"
-
 
 class Upgradable:
     """
@@ -52,7 +50,7 @@ class Upgradable:
         return self.wait_upgraded()
 
     def wait_upgraded(self):
-        self.pids.append(int(self.gateway.wait_line(UPGRADED, len(self.pids))[1]))
+        self.pids.append(int(self.gateway.wait_line(daemon.UPGRADED, len(self.pids))[1]))
         return self.pid
 
     def wait_workers(self, count=2):

@@ -67,11 +67,11 @@ static bool has_failed_target(const struct object *line)
 
 static void take_listener(struct screen *screen, const struct object *line)
 {
-    struct row *row = &screen->rows[screen->n];
+    struct row *row;
 
     if (screen->n == ROWS_MAX)
         return;
-    screen->n++;
+    row = &screen->rows[screen->n++];
     (void)object_text(line, "name", row->name, sizeof row->name);
     row->sessions = object_number(line, "sessions");
     row->served = object_number(line, "served");
@@ -87,11 +87,12 @@ static void take_listener(struct screen *screen, const struct object *line)
 /* Everything but listeners is written as status writes it. */
 static void take_head(struct screen *screen, const struct object *line)
 {
-    char *text = screen->head[screen->n_head];
     struct view view = { .out = NULL };
+    char *text;
 
     if (screen->n_head == sizeof screen->head / sizeof *screen->head)
         return;
+    text = screen->head[screen->n_head];
     text[0] = '\0';
     view.out = fmemopen(text, sizeof screen->head[0], "w");
     if (!view.out)

@@ -21,24 +21,24 @@ static void check_json(const char *text)
         assert(line[i] >= ' ' && line[i] <= '~');
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
-    const char *bytes = (const char *)data;
+    const char *line = (const char *)bytes;
     static struct request request;
     char text[REQUEST_MAX];
 
-    const char *wrong = request_parse(&request, bytes, size);
+    const char *wrong = request_parse(&request, line, len);
     if (!wrong) {
-        assert(size < REQUEST_MAX);
+        assert(len < REQUEST_MAX);
         assert(request.command < REQUEST_COMMANDS);
         assert(strlen(request.listener) <= LISTENER_NAME_MAX);
         assert(request.n_ids <= REQUEST_IDS_MAX);
         for (size_t i = 0; i < request.n_ids; i++)
             assert(request.ids[i].pid > 0 && request.ids[i].number > 0);
     }
-    size = size < sizeof text ? size : sizeof text - 1;
-    memcpy(text, bytes, size);
-    text[size] = '\0';
+    len = len < sizeof text ? len : sizeof text - 1;
+    memcpy(text, line, len);
+    text[len] = '\0';
     check_json(text);
     return 0;
 }

@@ -74,8 +74,10 @@ static void the_listener_in_the_shipped_configurations_comment_works(void **stat
     assert_non_null(first);
     assert_non_null(last);
     last[strlen("//     );")] = '\0';
-    for (char *at = first; at; at = strstr(at, "\n//"))
+    char *at = first;
+    do
         memset(at[0] == '\n' ? at + 1 : at, ' ', 2);
+    while ((at = strstr(at, "\n//")));
     write_file("mmproxy.d/ssh.conf", first);
     free(text);
     config = load("mmproxy.conf", &reported);

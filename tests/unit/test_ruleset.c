@@ -43,8 +43,10 @@ static const char text[] =
     "\t}\n"
     "}\n";
 
+static struct ruleset_found found; /* by the last find */
+
 static bool find(const char *hook, const char *src, const char *dst, bool is_new, uint32_t mark,
-                 unsigned effects, struct ruleset_found *out)
+                 unsigned effects)
 {
     struct ruleset_packet packet = { .hook = hook,
                                      .src = support_addr(src),
@@ -56,17 +58,14 @@ static bool find(const char *hook, const char *src, const char *dst, bool is_new
     struct ruleset_list list = { .n_items = 0 };
 
     ruleset_find(text, &packet, effects, &list);
-    *out = list.items[0];
+    found = list.items[0];
     return list.n_items > 0;
 }
 
 static void a_rule_in_a_chain_that_is_jumped_to_is_found(void **state)
 {
-    struct ruleset_found found;
-
     (void)state;
-    assert_true(
-        find("input", "198.51.100.7:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES, &found));
+    assert_true(find("input", "198.51.100.7:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES));
     assert_int_equal(found.effect, RULESET_REJECT);
     assert_string_equal(found.command, "nft delete rule inet wall strangers handle 12");
     assert_non_null(strstr(found.rule, "inet wall, chain strangers: ip saddr { 198.51.100.0/24"));
@@ -74,64 +73,44 @@ static void a_rule_in_a_chain_that_is_jumped_to_is_found(void **state)
 
 static void what_does_not_match_is_passed_over(void **state)
 {
-    struct ruleset_found found;
-
     (void)state;
-    assert_false(
-        find("input", "198.51.100.7:40000", "127.0.0.1:80", true, 0, RULESET_REFUSES, &found));
-    assert_false(
-        find("input", "127.0.0.1:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES, &found));
+    assert_false(find("input", "198.51.100.7:40000", "127.0.0.1:80", true, 0, RULESET_REFUSES));
+    assert_false(find("input", "127.0.0.1:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES));
     /* Accepted before. */
-    assert_false(
-        find("input", "198.51.100.7:40000", "127.0.0.1:22", false, 0, RULESET_REFUSES, &found));
-    assert_false(
-        find("output", "198.51.100.7:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES, &found));
+    assert_false(find("input", "198.51.100.7:40000", "127.0.0.1:22", false, 0, RULESET_REFUSES));
+    assert_false(find("output", "198.51.100.7:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES));
 }
 
 /* A set and a log prefix are not understood: such a rule is not taken for the cause. */
 static void what_is_not_understood_is_not_found(void **state)
 {
-    struct ruleset_found found;
-
     (void)state;
-    assert_false(
-        find("input", "192.0.2.7:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES, &found));
+    assert_false(find("input", "192.0.2.7:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES));
 }
 
 static void a_policy_counts_for_its_family(void **state)
 {
-    struct ruleset_found found;
-
     (void)state;
-    assert_true(find("input", "[2001:db8::7]:40000", "[::1]:22", true, 0, RULESET_REFUSES, &found));
+    assert_true(find("input", "[2001:db8::7]:40000", "[::1]:22", true, 0, RULESET_REFUSES));
     assert_int_equal(found.effect, RULESET_POLICY_DROP);
     assert_string_equal(found.command, "nft insert rule ip6 six input iif lo accept");
 }
 
 static void a_change_of_the_mark_is_found_and_the_same_mark_is_none(void **state)
 {
-    struct ruleset_found found;
-
     (void)state;
-    assert_true(
-        find("output", "127.0.0.1:22", "192.0.2.1:40000", false, 123, RULESET_SET_MARK, &found));
+    assert_true(find("output", "127.0.0.1:22", "192.0.2.1:40000", false, 123, RULESET_SET_MARK));
     assert_string_equal(found.command, "nft delete rule inet wall marks handle 21");
-    assert_false(
-        find("output", "127.0.0.1:22", "192.0.2.1:40000", false, 5, RULESET_SET_MARK, &found));
-    assert_false(
-        find("output", "127.0.0.1:25", "192.0.2.1:40000", false, 123, RULESET_SET_MARK, &found));
+    assert_false(find("output", "127.0.0.1:22", "192.0.2.1:40000", false, 5, RULESET_SET_MARK));
+    assert_false(find("output", "127.0.0.1:25", "192.0.2.1:40000", false, 123, RULESET_SET_MARK));
 }
 
 static void conntrack_that_is_switched_off_is_found(void **state)
 {
-    struct ruleset_found found;
-
     (void)state;
-    assert_true(
-        find("prerouting", "192.0.2.1:40000", "127.0.0.1:22", true, 0, RULESET_NOTRACK, &found));
+    assert_true(find("prerouting", "192.0.2.1:40000", "127.0.0.1:22", true, 0, RULESET_NOTRACK));
     assert_int_equal(found.effect, RULESET_NOTRACK);
-    assert_false(
-        find("prerouting", "192.0.2.1:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES, &found));
+    assert_false(find("prerouting", "192.0.2.1:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES));
 }
 
 static void every_rule_in_the_way_is_found_once(void **state)

@@ -282,7 +282,7 @@ static int supervisor_open(struct supervisor *supervisor)
     supervisor->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     supervisor->counters = counters_new(COUNTERS_WORKERS, COUNTERS_LISTENERS);
     if (!supervisor->peers)
-        (void)peers_new(&supervisor->peers);
+        (void)peers_new(&supervisor->peers, PEERS_SETS);
     if (!supervisor->loop || !supervisor->counters || !supervisor->peers) {
         log_error("start", "mmproxy: no event loop or no memory to start with");
         return EX_OSERR;

@@ -125,7 +125,7 @@ static int set_up(void **state)
     world.first = getpid();
     world.loop = ev_loop_new(EVBACKEND_EPOLL);
     world.counters = counters_new(COUNTERS, LISTENERS);
-    if (peers_new(&world.peers) < 0)
+    if (peers_new(&world.peers, 1) < 0)
         return -1;
     int listening = support_listen(0);
     struct addr addr = support_name(listening);

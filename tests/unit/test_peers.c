@@ -6,7 +6,7 @@
 
 #include "mmproxy/worker/datagram/peers.h"
 
-enum { IDLE = 1000, LISTENER = 7 };
+enum { IDLE = 1000, LISTENER = 7, SETS = 16 };
 
 static struct worker {
     struct peers *peers; /* a mapping of its own: each is limited to its region */
@@ -24,7 +24,7 @@ static int set_up(void **state)
     client_a = support_addr("198.51.100.1:1000");
     client_b = support_addr("198.51.100.2:2000");
     peer = support_addr("192.0.2.1:3000");
-    if (peers_new(&supervisor) < 0)
+    if (peers_new(&supervisor, SETS) < 0)
         return -1;
     for (unsigned i = 0; i < COUNT(workers); i++) {
         int region = peers_claim(supervisor);
@@ -128,7 +128,7 @@ static void an_older_header_does_not_count_where_a_newer_one_had_to_go(void **st
     (void)state;
     note(0, &peer, &client_a, 100);
     note(1, &peer, &client_b, 101);
-    for (unsigned i = 0; i < 200 * 1000; i++) {
+    for (unsigned i = 0; i < 50 * SETS * PEERS_WAYS; i++) {
         each.in.sin_addr.s_addr = htonl(0x0a000000 + i);
         note(1, &each, &client_b, 102);
     }

@@ -65,11 +65,12 @@ void runtime_dir_name(char out[RUNTIME_DIR_NAME_LEN])
 int runtime_dir_open(bool create)
 {
     char name[RUNTIME_DIR_NAME_LEN];
-    int parent = open_parent(create);
 
+    /* First: without a descriptor it is another name. */
+    runtime_dir_name(name);
+    int parent = open_parent(create);
     if (parent < 0)
         return parent;
-    runtime_dir_name(name);
     int fd = open_folder(parent, name, create, 0700);
     close(parent);
     return fd;
@@ -78,11 +79,11 @@ int runtime_dir_open(bool create)
 void runtime_dir_remove(void)
 {
     char name[RUNTIME_DIR_NAME_LEN];
-    int parent = open_parent(false);
 
+    runtime_dir_name(name);
+    int parent = open_parent(false);
     if (parent < 0)
         return;
-    runtime_dir_name(name);
     (void)unlinkat(parent, name, AT_REMOVEDIR);
     close(parent);
 }

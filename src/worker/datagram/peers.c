@@ -13,14 +13,13 @@
 #include "mmproxy/base/shared.h"
 
 /*
- * This takes address space; memory is taken only for pages in use. A region has room for 32,768
- * peers; a 32-bit process has less. LAYOUT changes with whatever is in the mapping.
+ * This takes address space; memory is taken only for pages in use. LAYOUT changes with whatever is
+ * in the mapping.
  */
 enum {
-    LAYOUT = 1,
+    LAYOUT = 2,
     REGIONS = sizeof(void *) > 4 ? 4096 : 64,
-    SETS = sizeof(void *) > 4 ? 4096 : 512,
-    WAYS = 8,
+    WAYS = PEERS_WAYS,
     TRIES = 1000, /* at a place that is being written, which takes nanoseconds */
 };
 
@@ -50,14 +49,14 @@ struct set {
 
 struct region {
     _Atomic uint32_t reading; /* the epoch of the worker that reads sockets; 0 = none */
-    struct set sets[SETS];
+    struct set sets[];
 };
 
 /* The first pages, which supervisors alone write. */
 struct head {
     char magic[sizeof magic];
     uint32_t layout;
-    uint32_t region_size;
+    uint32_t n_sets; /* of each region */
     struct hash_secret secret;
     _Atomic uint32_t epoch;
     _Atomic uint32_t n_regions; /* those that anybody has had have numbers below that */
@@ -67,6 +66,7 @@ struct head {
 struct peers {
     struct head *head;
     int fd;
+    uint32_t n_sets;    /* as in the head */
     struct region *own; /* a worker's */
 };
 
@@ -75,37 +75,38 @@ static size_t head_size(void)
     return shared_whole_pages(sizeof(struct head));
 }
 
-static size_t region_size(void)
+static size_t region_size(uint32_t n_sets)
 {
-    return shared_whole_pages(sizeof(struct region));
+    return shared_whole_pages(sizeof(struct region) + n_sets * sizeof(struct set));
 }
 
-static size_t size_of_all(void)
+static size_t size_of_all(uint32_t n_sets)
 {
-    return head_size() + REGIONS * region_size();
+    return head_size() + REGIONS * region_size(n_sets);
 }
 
 static struct region *region_at(const struct peers *peers, unsigned number)
 {
     uint8_t *first = (uint8_t *)peers->head + head_size();
 
-    return (struct region *)(void *)(first + number * region_size());
+    return (struct region *)(void *)(first + number * region_size(peers->n_sets));
 }
 
-int peers_new(struct peers **out)
+int peers_new(struct peers **out, uint32_t n_sets)
 {
     struct peers *peers = calloc(1, sizeof *peers);
     if (!peers)
         return -ENOMEM;
 
-    peers->head = shared_new_file(size_of_all(), &peers->fd);
+    peers->n_sets = n_sets;
+    peers->head = shared_new_file(size_of_all(n_sets), &peers->fd);
     if (!peers->head) {
         peers_free(peers);
         return -ENOMEM;
     }
     memcpy(peers->head->magic, magic, sizeof magic);
     peers->head->layout = LAYOUT;
-    peers->head->region_size = (uint32_t)region_size();
+    peers->head->n_sets = n_sets;
     int err = hash_secret_make(&peers->head->secret);
     if (err < 0)
         peers_free(peers);
@@ -114,10 +115,10 @@ int peers_new(struct peers **out)
     return err;
 }
 
-static bool is_layout(const struct head *head)
+static bool is_layout(const struct head *head, off_t size)
 {
     return memcmp(head->magic, magic, sizeof magic) == 0 && head->layout == LAYOUT &&
-           head->region_size == region_size();
+           head->n_sets > 0 && size == (off_t)size_of_all(head->n_sets);
 }
 
 int peers_adopt(struct peers **out, int fd)
@@ -127,14 +128,15 @@ int peers_adopt(struct peers **out, int fd)
 
     if (fstat(fd, &status) < 0)
         return -errno;
-    if (!S_ISREG(status.st_mode) || status.st_size != (off_t)size_of_all() ||
-        pread(fd, &head, sizeof head, 0) != (ssize_t)sizeof head || !is_layout(&head))
+    if (!S_ISREG(status.st_mode) || pread(fd, &head, sizeof head, 0) != (ssize_t)sizeof head ||
+        !is_layout(&head, status.st_size))
         return -EINVAL;
     struct peers *peers = calloc(1, sizeof *peers);
     if (!peers)
         return -ENOMEM;
     peers->fd = -1;
-    peers->head = shared_map(fd, size_of_all());
+    peers->n_sets = head.n_sets;
+    peers->head = shared_map(fd, size_of_all(head.n_sets));
     if (!peers->head) {
         peers_free(peers);
         return -ENOMEM;
@@ -149,7 +151,7 @@ void peers_free(struct peers *peers)
     if (!peers)
         return;
     peers_leave(peers);
-    shared_free(peers->head, size_of_all());
+    shared_free(peers->head, size_of_all(peers->n_sets));
     free(peers);
 }
 
@@ -208,7 +210,8 @@ uint32_t peers_next_epoch(struct peers *peers)
 int peers_own(struct peers *peers, unsigned region)
 {
     peers->own = region_at(peers, region);
-    return shared_own(peers->head, size_of_all(), peers->own, region_size());
+    return shared_own(peers->head, size_of_all(peers->n_sets), peers->own,
+                      region_size(peers->n_sets));
 }
 
 void peers_start_reading(struct peers *peers, uint32_t epoch)
@@ -252,7 +255,7 @@ static unsigned set_of(const struct peers *peers, uint64_t listener, const struc
 {
     uint64_t number = listener ^ (uint64_t)addr_port(peer) << 48;
 
-    return hash_host(&peers->head->secret, peer, number) % SETS;
+    return (unsigned)(hash_host(&peers->head->secret, peer, number) % peers->n_sets);
 }
 
 static uint64_t stale_us(const struct peers_entry *entry)

@@ -26,6 +26,12 @@
 
 #include "mmproxy/base/addr.h"
 
+/*
+ * A worker has room for n_sets * PEERS_WAYS peers: here 32,768, and less in a 32-bit process, whose
+ * address space is small.
+ */
+enum { PEERS_WAYS = 8, PEERS_SETS = sizeof(void *) > 4 ? 4096 : 512 };
+
 struct peers;
 struct peers_entry;
 
@@ -38,8 +44,8 @@ struct peers_client {
 
 /* ---- the supervisor -------------------------------------------------------------------- */
 
-/* returns: 0 with *out, or -errno. */
-int peers_new(struct peers **out);
+/* n_sets: for each worker, such as PEERS_SETS. returns: 0 with *out, or -errno. */
+int peers_new(struct peers **out, uint32_t n_sets);
 
 /*
  * The same with what another process has handed over. It takes fd over, if it is of use.

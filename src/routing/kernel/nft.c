@@ -10,9 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mmproxy/routing/kernel/apart.h"
 #include "mmproxy/routing/wanted/flows.h"
 
-enum { ANSWER_MAX = 8192 };
+enum {
+    ANSWER_MAX = 8192,
+    LIMIT_MS = 10000, /* the caller serves nobody meanwhile */
+};
 
 #define OWN_TABLE "inet " NFTLIST_OWN_TABLE
 
@@ -67,34 +71,43 @@ static int probe(void)
     return err;
 }
 
-/* flags: of libnftables' output. Runs commands; *output (may be NULL) is what they print, owned by
- * the caller. */
-static int run(const char *commands, unsigned flags, char **output)
+struct request {
+    const char *commands;
+    unsigned flags; /* of libnftables' output */
+};
+
+static int run_here(const void *context, FILE *out)
 {
-    struct nft_ctx *context;
+    const struct request *request = context;
+    struct nft_ctx *nft;
     int err = probe();
 
     if (err < 0)
         return err;
-    context = nft_ctx_new(NFT_CTX_DEFAULT);
-    if (!context)
+    nft = nft_ctx_new(NFT_CTX_DEFAULT);
+    if (!nft)
         return -ENOMEM;
-    nft_ctx_output_set_flags(context, flags);
-    nft_ctx_buffer_output(context);
-    nft_ctx_buffer_error(context);
-    if (nft_run_cmd_from_buffer(context, commands) != 0)
-        err = error_of(context);
-    if (err == 0 && output) {
-        *output = strdup(nft_ctx_get_output_buffer(context));
-        err = *output ? 0 : -ENOMEM;
-    }
-    nft_ctx_free(context);
-    return err;
+    nft_ctx_output_set_flags(nft, request->flags);
+    nft_ctx_set_output(nft, out);
+    nft_ctx_buffer_error(nft);
+    return nft_run_cmd_from_buffer(nft, request->commands) == 0 ? 0 : error_of(nft);
+}
+
+/*
+ * libnftables loses some memory for each rule of iptables-nft's that it reads, 20 kB for one with
+ * MASQUERADE: it has a process of its own, which ends. *output: what the commands print, owned by
+ * the caller.
+ */
+static int run(const char *commands, unsigned flags, char **output)
+{
+    const struct request request = { .commands = commands, .flags = flags };
+
+    return apart_run(run_here, &request, LIMIT_MS, output);
 }
 
 int nft_read(struct nftlist *list, bool own_only)
 {
-    char *text = NULL;
+    char *text;
     int err =
         run(own_only ? "list table " OWN_TABLE : "list ruleset",
             NFT_CTX_OUTPUT_NUMERIC_ALL | NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_TERSE, &text);
@@ -109,11 +122,20 @@ int nft_read(struct nftlist *list, bool own_only)
 
 char *nft_text(void)
 {
-    char *text = NULL;
+    char *text;
 
     (void)run("list ruleset",
               NFT_CTX_OUTPUT_HANDLE | NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_TERSE, &text);
     return text;
+}
+
+static int write_commands(const char *commands)
+{
+    char *output;
+    int err = run(commands, 0, &output);
+
+    free(output);
+    return err;
 }
 
 static void print_rules(FILE *out, const struct wanted *wanted, enum wanted_kind kind)
@@ -228,7 +250,7 @@ int nft_write(const struct wanted *wanted, const struct nftlist *old)
         print_rules(out, wanted, WANTED_MARK_FLOWS);
         fputs("}\n}\n", out);
     }
-    err = fclose(out) == 0 ? run(commands, 0, NULL) : -errno;
+    err = fclose(out) == 0 ? write_commands(commands) : -errno;
     free(commands);
     return err;
 }

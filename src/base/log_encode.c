@@ -113,7 +113,7 @@ static void put_escaped(struct out *out, size_t limit, const char *text, enum es
     assert(limit <= out->end && cut + DOTS <= limit);
 
     while (*text != '\0') {
-        char room[8];
+        char room[8] = "";
         struct out unit = { .bytes = room, .end = sizeof room };
         text += escape_next(&unit, text, escape);
         if (unit.len > limit - out->len) {
@@ -132,7 +132,7 @@ static size_t escape_bytes(struct out *out, const struct log_field *field, enum 
     size_t len = 0;
 
     for (size_t at = 0; at < field->len;) {
-        char room[8];
+        char room[8] = "";
         struct out unit = { .bytes = room, .end = sizeof room };
         at += escape_next(&unit, field->text + at, escape);
         len += unit.len;

@@ -54,7 +54,9 @@ void *shared_map(int fd, size_t size)
 {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
-    return memory == MAP_FAILED ? NULL : memory;
+    if (memory == MAP_FAILED)
+        memory = NULL;
+    return memory;
 }
 
 void shared_free(void *memory, size_t size)

@@ -256,6 +256,7 @@ void peers_load(struct config *config, struct draft *drafts, size_t n_drafts,
         .config = config,
         .is_lenient = is_lenient,
         .mistakes = mistakes,
+        /* cppcheck-suppress pointerSize ; a list of pointers */
         .drafts = calloc(n_drafts + 1, sizeof(struct draft *)),
         .wishes = calloc(2 * (n_drafts + 1), sizeof *loading.wishes),
         .lists = calloc(2 * (n_drafts + 1), sizeof *loading.lists),

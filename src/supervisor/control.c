@@ -155,6 +155,7 @@ static void take_client(struct supervisor *supervisor, int fd)
 static void on_connection(void *context)
 {
     struct supervisor *supervisor = context;
+    /* cppcheck-suppress nullPointer ; accept4 takes it */
     int fd = accept4(supervisor->control.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd >= 0)

@@ -105,6 +105,7 @@ def unrouted_echo(plain_net):
     service.close()
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("method", ("loopback", "fwmark", "connmark"))
 @pytest.mark.usefixtures("unrouted_echo")
 def test_50_kills_at_random_times_under_load(plain_net, launch, directory, method):

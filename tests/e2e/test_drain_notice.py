@@ -10,6 +10,8 @@ from lib.chatter import next_client
 from lib.conn import FIN
 from lib.reloading import Reloader, client_sessions, drained
 
+pytestmark = pytest.mark.release
+
 NOTICE = r"\[ \] generation ([0-9]+) has been draining for ([0-9]+) s: ([0-9]+) sessions are left"
 HOUR_S = 3600
 LOOK_EVERY_S = 10  # how often the supervisor looks whether there is something to tell

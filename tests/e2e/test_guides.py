@@ -16,6 +16,8 @@ from lib import daemon, routing
 from lib.daemon import ROOT
 from lib.topology import Topology
 
+pytestmark = pytest.mark.release
+
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")

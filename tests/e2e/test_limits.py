@@ -24,20 +24,6 @@ def _sockets(gateway):
             for pid in gateway.workers()]
 
 
-def test_ten_thousand_listeners_load_and_serve(net, launch, echo, dial, directory):
-    """From 4,097 on -n said fine, and the start failed."""
-    echo()
-    listeners = [conf.listener(name=f"n{port}", listen=f"0.0.0.0:{port}", target_v6=None, backlog=16)
-                 for port in range(20000, 30000)]
-    gateway = launch(net.origin, "-c", conf.write(directory, listeners, workers=1))
-    gateway.wait_listening("0.0.0.0:29999", name="n29999")
-    for port in (20000, 24096, 29999):
-        peer = dial(port=port)
-        peer.send(head() + b"x")
-        assert peer.recv(1) == b"x"
-        peer.close()
-
-
 def test_200_sessions_at_once(serve, echo, dial):
     gateway = serve(settings={"workers": 4})
     service = echo()

@@ -80,6 +80,7 @@ def _reload(reloader, generator, number):
     reloader.hup_only()
 
 
+@pytest.mark.release
 def test_200_reloads_under_load_lose_nothing(net, launch, directory, echo):
     echo()
     echo(port=23)

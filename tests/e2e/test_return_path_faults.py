@@ -283,6 +283,7 @@ END""",
 
 
 @pytest.mark.usefixtures("services")
+@pytest.mark.release
 @pytest.mark.parametrize("method", ["loopback", "fwmark", "connmark"])
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_healthy_host_is_silent(name, method, origin, config, directory):

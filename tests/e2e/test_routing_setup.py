@@ -14,6 +14,8 @@ from lib.target import EchoTarget
 from lib.topology import CLIENT_OF, LOOPBACK_OF, ORIGIN_OF
 from lib.wait import until
 
+pytestmark = pytest.mark.release
+
 PLACES = {"loopback": LOOPBACK_OF, "veth": ORIGIN_OF}
 
 CASES = [(method, version, place)

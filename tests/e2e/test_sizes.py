@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The largest configuration that a file may ask for is served, and can be replaced by another."""
 
+import pytest
+
 from lib import conf, header
 from lib.reloading import RELOADED, Reloader
 from lib.topology import CLIENT4
+
+pytestmark = pytest.mark.release
 
 LISTENERS = 10000
 FIRST_PORT = 10000

@@ -209,7 +209,7 @@ class Daemon:
         workers = self.workers()
         self.signal(signal.SIGTERM)
         try:
-            status = self.wait_exit(1)
+            status = self.wait_exit(0.1)
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGTERM)
             status = self.wait_exit()

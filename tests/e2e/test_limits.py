@@ -6,7 +6,7 @@ import itertools
 import random
 import time
 
-from lib import conf, header, lines, proc
+from lib import header, lines, proc
 from lib.conn import RST, connect
 from lib.topology import CLIENT4, ORIGIN4, STRANGER4
 from lib.wait import together, until

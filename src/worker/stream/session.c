@@ -144,8 +144,8 @@ enum reason session_start(struct listener *listener, const struct addr *local, i
                           const struct addr *peer)
 {
     struct session *session = calloc(1, sizeof *session);
-    enum reason reason = admission_enter(
-        &listener->admission, session ? &session->admitted : NULL, peer, clock_now_us());
+    enum reason reason = admission_enter(&listener->admission, session ? &session->admitted : NULL,
+                                         peer, clock_now_us());
 
     if (!session || reason != REASON_NONE) {
         close(fd); /* a reset: see sock_listen */

@@ -79,7 +79,8 @@ static void be_worker_at(struct admission *admission, const char *name, unsigned
 
 static enum reason enter(struct admission *admission, struct admitted *session)
 {
-    memset(session, 0, sizeof *session);
+    if (session)
+        memset(session, 0, sizeof *session);
     return admission_enter(admission, session, &world.peer, world.now_us++);
 }
 

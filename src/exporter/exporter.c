@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -14,6 +13,7 @@
 #include "http.h"
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
+#include "mmproxy/jail/leftovers.h"
 
 enum {
     TICK_MS = 1000,
@@ -32,19 +32,6 @@ struct exporter {
 static void sum(const void *context, unsigned number, struct counters_sums *out)
 {
     counters_sum(context, number, out);
-}
-
-/* The end comes by the channel, not by a signal for the whole group. */
-static void set_signals(void)
-{
-    static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE };
-    sigset_t none;
-
-    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
-        (void)signal(ignored[i], SIG_IGN);
-    (void)signal(SIGCHLD, SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static int close_jail(const struct exporter_spec *spec)
@@ -132,7 +119,7 @@ int exporter_run(const struct exporter_spec *spec)
                     .context = spec->counters },
     };
 
-    set_signals();
+    leftovers_set_signals(); /* the end comes by the channel */
     (void)prctl(PR_SET_NAME, "mmproxy-metrics", 0L, 0L, 0L);
     exporter.http = http_new(spec->listen_fd, &exporter.source);
     if (!exporter.http) {

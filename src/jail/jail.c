@@ -191,7 +191,8 @@ static int deny_on_given(void)
 
 static int close_exporters_filter(_Atomic uint32_t *tell)
 {
-    struct filter_table tables[] = { filter_exporter_calls(), filter_instrument_calls() };
+    struct filter_table tables[] = { filter_common_calls(), filter_exporter_calls(),
+                                     filter_instrument_calls() };
 
     int err = trap_set(tell);
     return err < 0 ? err : filter_allow(tables, sizeof tables / sizeof *tables);
@@ -199,8 +200,8 @@ static int close_exporters_filter(_Atomic uint32_t *tell)
 
 static int close_filter(const struct jail *jail, _Atomic uint32_t *tell)
 {
-    struct filter_table tables[] = { filter_worker_calls(), filter_instrument_calls(),
-                                     filter_worker_udp_calls() };
+    struct filter_table tables[] = { filter_common_calls(), filter_worker_calls(),
+                                     filter_instrument_calls(), filter_worker_udp_calls() };
     size_t n = sizeof tables / sizeof *tables;
 
     int err = trap_set(tell);

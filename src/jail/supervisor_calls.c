@@ -13,29 +13,13 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "mmproxy/jail/filter.h"
+#include "filter_args.h"
 
 /* Of Linux 6.3. */
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
-#define IS(i, v)                                                \
-    {                                                           \
-        .index = (i), .test = FILTER_IS, .value = (uint32_t)(v) \
-    }
-#define HAS(i, v)                                                \
-    {                                                            \
-        .index = (i), .test = FILTER_HAS, .value = (uint32_t)(v) \
-    }
-#define LACKS(i, v)                                                \
-    {                                                              \
-        .index = (i), .test = FILTER_LACKS, .value = (uint32_t)(v) \
-    }
-#define ABOVE(i, v)                                                \
-    {                                                              \
-        .index = (i), .test = FILTER_ABOVE, .value = (uint32_t)(v) \
-    }
 #define NO_FAMILY(f)                                                               \
     {                                                                              \
         .call = "socket", .why = "not a family that we use", .args = { IS(0, f) }, \

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
+#include "mmproxy/jail/leftovers.h"
 #include "mmproxy/net/congestion.h"
 #include "mmproxy/net/datagram.h"
 #include "mmproxy/net/loopmem.h"
@@ -368,24 +368,11 @@ static int tell_ready(struct worker *worker)
     return err == -EPIPE || err == -ECONNRESET ? 0 : err;
 }
 
-/* The channel alone gives orders: a terminal's or a service manager's signal goes to all. */
-static void set_signals(void)
-{
-    static const int ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGPIPE };
-    sigset_t none;
-
-    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
-        (void)signal(ignored[i], SIG_IGN);
-    (void)signal(SIGCHLD, SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 int worker_run(const struct worker_spec *spec, int (*prepare)(const struct worker_spec *spec))
 {
     struct worker worker = { 0 };
 
-    set_signals();
+    leftovers_set_signals(); /* the channel alone gives orders */
     int err = log_open(&spec->config->log);
     if (err == 0)
         err = worker_open(&worker, spec);

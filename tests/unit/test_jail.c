@@ -37,7 +37,8 @@ static bool names(struct filter_table table, const char *call)
 
 static void every_line_of_every_table_names_a_call_and_a_reason(void **state)
 {
-    struct filter_table tables[] = { filter_worker_calls(), filter_exporter_calls(),
+    struct filter_table tables[] = { filter_common_calls(),     filter_worker_calls(),
+                                     filter_worker_udp_calls(), filter_exporter_calls(),
                                      filter_supervisor_calls(), filter_instrument_calls() };
 
     (void)state;
@@ -76,7 +77,8 @@ static void every_call_that_is_not_in_the_table_ends_a_worker(void **state)
         struct deed deed = { .act = act_call, .call = call };
         char expected[TRAP_NAME_MAX];
         trap_name((uint32_t)call + 1, expected);
-        if (names(filter_worker_calls(), expected) || is_seen_by_no_filter(call))
+        if (names(filter_common_calls(), expected) || names(filter_worker_calls(), expected) ||
+            is_seen_by_no_filter(call))
             continue;
         if (names(filter_instrument_calls(), expected)) {
             wider++;

@@ -2,10 +2,9 @@
 /*
  * filter: system call filters (seccomp) from tables that have a reason on every line.
  *
- * What a filter does not let through ends the process with SIGSYS, and the call's number is
- * told before (trap.h): the kernel's own KILL_PROCESS would leave nobody who knows it. The
- * call is not carried out in either case. A call of another architecture than the program's
- * is KILL_PROCESS at once.
+ * A call that a filter does not allow ends the process with SIGSYS, and trap.h notes its number: the
+ * kernel's own KILL_PROCESS would not. The call is not carried out in either case. A call of another
+ * architecture than the program's is KILL_PROCESS at once.
  */
 #ifndef MMPROXY_JAIL_FILTER_H
 #define MMPROXY_JAIL_FILTER_H
@@ -45,21 +44,24 @@ struct filter_table {
     size_t n;
 };
 
-/* What a worker may do, once everything is open. */
+/* The calls of workers and of the exporter. */
+struct filter_table filter_common_calls(void);
+
+/* Further calls of a worker, once everything is open. */
 struct filter_table filter_worker_calls(void);
 
-/* What it may do besides where it has UDP listeners. */
+/* Further calls of a worker with UDP listeners. */
 struct filter_table filter_worker_udp_calls(void);
 
-/* What the exporter may do, once it serves. */
+/* Further calls of the exporter, once it serves. */
 struct filter_table filter_exporter_calls(void);
 
-/* What no process of ours may do, nor any program that it runs. */
+/* Calls that are denied to every process of mmproxy, and to programs that it runs. */
 struct filter_table filter_supervisor_calls(void);
 
 /*
- * What sanitizers and gcov need on top, in a build that has them in; n is 0 in every other.
- * It opens files: such a build is for tests.
+ * Further calls of sanitizers and gcov in a build that has them in; n is 0 in every other.
+ * They open files: such a build is for tests.
  */
 struct filter_table filter_instrument_calls(void);
 

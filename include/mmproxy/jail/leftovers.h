@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* leftovers: what a process inherited from the one that started mmproxy, and does not need. */
+/* leftovers: gives up what a worker or the exporter inherited and does not need. */
 #ifndef MMPROXY_JAIL_LEFTOVERS_H
 #define MMPROXY_JAIL_LEFTOVERS_H
 
 /*
- * Lets go of it in a worker, once the log is open: standard input and output, descriptors that
- * the starter left open, what standard error can do beyond taking lines, the environment.
- * Whatever mmproxy opens or adopts is closed on exec, so an open descriptor that is not is none
- * of ours. returns: 0 or -errno.
+ * Call it once the log is open. Closes or narrows standard input and output, the starter's
+ * descriptors and standard error, and clears the environment. mmproxy's own descriptors are closed on
+ * exec, so a descriptor without that flag is the starter's. returns: 0 or -errno.
  */
 int leftovers_leave(void);
+
+/*
+ * For a child that takes orders by its channel. A terminal or service manager sends signals to the
+ * whole group, but means the supervisor.
+ */
+void leftovers_set_signals(void);
 
 #endif

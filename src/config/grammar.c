@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Long enough for every word that means something. */
+/* Longer words are cut. */
 #define WORD           "\"%.*s\""
 #define WORD_OF(token) word_len(token), grammar->text + (token)->at
 
@@ -39,6 +39,11 @@ void grammar_start(struct grammar *grammar)
     grammar->levels[0].n_keys = 0;
 }
 
+static char closer_of(char opener)
+{
+    return opener == '(' ? ')' : opener == '[' ? ']' : '}';
+}
+
 /* ---- brackets ------------------------------------------------------------------------- */
 
 static bool open_bracket(struct grammar *grammar, const struct token *token)
@@ -67,7 +72,7 @@ static bool close_bracket(struct grammar *grammar, const struct token *token)
 {
     const struct grammar_level *level = level_of(grammar);
     char closer = first_of(grammar, token);
-    char wanted = level->opener == '(' ? ')' : level->opener == '[' ? ']' : '}';
+    char wanted = closer_of(level->opener);
     struct place place;
 
     if (grammar->depth == 0)
@@ -139,10 +144,15 @@ static bool accept_before_key(struct grammar *grammar, const struct token *token
     return lack_key(grammar, token);
 }
 
+static bool lack_equals(struct grammar *grammar)
+{
+    return FAIL(grammar->last.line, "\"=\" is missing behind " WORD, WORD_OF(&grammar->last));
+}
+
 static bool accept_before_equals(struct grammar *grammar, const struct token *token)
 {
     if (token->kind != TOKEN_EQUALS)
-        return FAIL(grammar->last.line, "\"=\" is missing behind " WORD, WORD_OF(&grammar->last));
+        return lack_equals(grammar);
     grammar->state = GRAMMAR_BEFORE_VALUE;
     return true;
 }
@@ -193,9 +203,9 @@ static bool accept_behind_setting(struct grammar *grammar, const struct token *t
 
 /* ---- lists and arrays ----------------------------------------------------------------- */
 
-static bool is_in_listeners(const struct grammar *grammar)
+static bool is_in_listeners(struct grammar *grammar)
 {
-    const struct grammar_level *level = &grammar->levels[grammar->depth];
+    const struct grammar_level *level = level_of(grammar);
 
     return grammar->depth == 1 && level->key.len == strlen("listeners") &&
            memcmp(grammar->text + level->key.at, "listeners", level->key.len) == 0;
@@ -250,7 +260,7 @@ static bool accept_behind_element(struct grammar *grammar, const struct token *t
         return FAIL(token->line,
                     "\";\" can't stand in \"%c\": a comma stands between elements, and \"%c\" "
                     "behind the last one",
-                    level_of(grammar)->opener, level_of(grammar)->opener == '(' ? ')' : ']');
+                    level_of(grammar)->opener, closer_of(level_of(grammar)->opener));
     case TOKEN_EQUALS:
         return FAIL(token->line, "unexpected " WORD, WORD_OF(token));
     default:
@@ -258,7 +268,7 @@ static bool accept_behind_element(struct grammar *grammar, const struct token *t
     }
 }
 
-/* Only what follows the name tells what it was meant for: NULL at the end of the file. */
+/* The token behind a name shows its purpose; NULL: the file ends there. */
 static bool accept_behind_name(struct grammar *grammar, const struct token *token)
 {
     const struct grammar_level *level = level_of(grammar);
@@ -269,7 +279,7 @@ static bool accept_behind_name(struct grammar *grammar, const struct token *toke
         return FAIL(name->line, "\"{\" is missing in front of " WORD, WORD_OF(name));
     if (is_key) /* at the line in front of the name */
         return FAIL(grammar->before_last.line, "\"%c\" is missing in front of " WORD,
-                    level->opener == '(' ? ')' : ']', WORD_OF(name));
+                    closer_of(level->opener), WORD_OF(name));
     return lack_quotes(grammar, name);
 }
 
@@ -308,7 +318,7 @@ bool grammar_finish(struct grammar *grammar)
     const struct grammar_level *level = level_of(grammar);
 
     if (grammar->state == GRAMMAR_BEFORE_EQUALS)
-        return FAIL(grammar->last.line, "\"=\" is missing behind " WORD, WORD_OF(&grammar->last));
+        return lack_equals(grammar);
     if (grammar->state == GRAMMAR_BEFORE_VALUE && grammar_is_in_group(grammar))
         return lack_value(grammar);
     if (grammar->state == GRAMMAR_AFTER_NAME)

@@ -58,7 +58,7 @@ enum { LOG_BYTES_MAX = 256 }; /* of the text of LOG_BYTES, before it is escaped 
 /*
  * Opens the target; before the first call lines go to stderr as text at level info. May be
  * called again (reload): what the old target held open is closed. A syslog daemon or journal
- * that is not there is no error: stderr is told, and lines are lost until it comes.
+ * that is not there is no error: stderr says so, and lines are lost until it comes.
  * returns: 0, or -errno with the old target still in place.
  * owns: up to two descriptors above 2, closed on exec: one for stderr, one for the target.
  */
@@ -73,7 +73,7 @@ void log_hold(void);
 
 /*
  * The descriptors that it owns, for a jail that wants to know them: out[0] is stderr's, out[1]
- * the target's; -1 for one that there is not.
+ * the target's; -1 where there is none.
  */
 void log_descriptors(int out[2]);
 

@@ -18,7 +18,7 @@ void *shared_new(size_t size);
 void *shared_new_file(size_t size, int *fd);
 void shared_free(void *memory, size_t size);
 
-/* What another process has made so. returns: NULL when memory is short. */
+/* Maps what another process has shared. returns: NULL when memory is short. */
 void *shared_map(int fd, size_t size);
 
 /* The size rounded up to whole pages of this machine. */

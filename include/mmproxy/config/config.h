@@ -20,7 +20,7 @@
 
 enum { LISTENER_NAME_MAX = 63 }; /* characters, without the NUL */
 
-/* What one configuration may ask for. The workers' counters have room for several of them. */
+/* Limits of one configuration. The workers' counters have room for several of them. */
 enum { CONFIG_LISTENERS_MAX = 10000, CONFIG_WORKERS_MAX = 1024 };
 
 enum return_path {
@@ -82,7 +82,7 @@ struct config {
     char *include_dir;   /* as written; NULL where there is none */
     char *user;          /* never NULL: an existing user, or "nobody"'s name */
     char *control;       /* path of the control socket; "" = none; without a file meaningless */
-    char *control_group; /* who may look there; NULL = nobody else */
+    char *control_group; /* members may look there; NULL = the process's own group */
     unsigned workers;    /* never 0: the number to start */
     enum routing_mode routing;
     unsigned drain_timeout_ms;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * json: writes one line of JSON into a buffer of fixed size. What does not fit makes the whole line
- * invalid, never half of it.
+ * json: writes one line of JSON into a buffer of fixed size. A value that does not fit makes the
+ * whole line invalid, never half of it.
  */
 #ifndef MMPROXY_CONTROL_JSON_H
 #define MMPROXY_CONTROL_JSON_H

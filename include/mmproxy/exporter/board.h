@@ -28,14 +28,14 @@ struct board_listener {
 };
 
 struct board {
-    size_t n_listeners;                 /* of the generation that serves and of those that drain */
-    size_t n_serving;                   /* the first so many are those of the one that serves */
-    _Atomic int64_t started_s;          /* wall clock */
-    _Atomic int64_t loaded_s;           /* the same: when the last load ended */
-    _Atomic uint32_t generation;        /* that serves; 0 = none */
-    _Atomic uint32_t draining;          /* generations */
-    _Atomic uint32_t workers;           /* that serve */
-    atomic_bool has_failed;             /* the last load */
+    size_t n_listeners;          /* of the generation that serves and of those that drain */
+    size_t n_serving;            /* the first so many are those of the current configuration */
+    _Atomic int64_t started_s;   /* wall clock */
+    _Atomic int64_t loaded_s;    /* the same: when the last load ended */
+    _Atomic uint32_t generation; /* that serves; 0 = none */
+    _Atomic uint32_t draining;   /* generations */
+    _Atomic uint32_t workers;    /* that serve */
+    atomic_bool has_failed;      /* the last load */
     _Atomic uint64_t descriptors_limit; /* of each worker */
     struct board_listener listeners[];
 };

@@ -11,7 +11,8 @@
 #include "mmproxy/jail/jail.h"
 #include "mmproxy/worker/counters.h"
 
-/* What an exporter writes, in shared memory: for the next one, and what its jail ended it for. */
+/* Written by an exporter, in shared memory: its history, and the call that its jail ended it for.
+ */
 struct exporter_notes {
     _Atomic uint32_t forbidden; /* see jail/trap.h */
     struct history history;

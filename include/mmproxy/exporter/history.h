@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * history: the sums of all listeners over the last minutes, for the page's chart. In memory that
- * outlives an exporter: the next one goes on with it.
+ * outlives an exporter: the next one continues it.
  */
 #ifndef MMPROXY_EXPORTER_HISTORY_H
 #define MMPROXY_EXPORTER_HISTORY_H

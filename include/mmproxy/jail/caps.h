@@ -20,7 +20,7 @@ struct caps_line {
 /* The table of what the supervisor may keep, each with its reason; static. */
 const struct caps_line *caps_supervisor_lines(size_t *n);
 
-/* What this process has permitted. */
+/* The permitted set of this process. */
 uint64_t caps_permitted(void);
 
 /*
@@ -40,7 +40,7 @@ int caps_lower(uint64_t set);
 
 /*
  * The supervisor's: gives up for ever what its table does not name, for programs that it runs
- * too; what was handed down as ambient and stays goes on to them. CAP_NET_ADMIN is kept but
+ * too; ambient ones that stay are passed on to them. CAP_NET_ADMIN is kept but
  * lowered. returns: 0 or -errno.
  */
 int caps_confine_supervisor(void);

@@ -2,9 +2,9 @@
 /*
  * filter: system call filters (seccomp) from tables that have a reason on every line.
  *
- * A call that a filter does not allow ends the process with SIGSYS, and trap.h notes its number: the
- * kernel's own KILL_PROCESS would not. The call is not carried out in either case. A call of another
- * architecture than the program's is KILL_PROCESS at once.
+ * A call that a filter does not allow ends the process with SIGSYS, and trap.h notes its number:
+ * the kernel's own KILL_PROCESS would not. The call is not carried out in either case. A call of
+ * another architecture than the program's is KILL_PROCESS at once.
  */
 #ifndef MMPROXY_JAIL_FILTER_H
 #define MMPROXY_JAIL_FILTER_H

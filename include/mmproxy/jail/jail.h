@@ -23,7 +23,7 @@ struct jail {
     bool is_exporter; /* it is no worker, but serves the metrics */
 };
 
-/* What could not be had; static text to go between "can't" and strerror. NULL: nothing failed. */
+/* The step that failed; static text to go between "can't" and strerror. NULL: nothing failed. */
 struct jail_failure {
     const char *what;
 };

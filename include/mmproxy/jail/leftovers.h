@@ -5,8 +5,8 @@
 
 /*
  * Call it once the log is open. Closes or narrows standard input and output, the starter's
- * descriptors and standard error, and clears the environment. mmproxy's own descriptors are closed on
- * exec, so a descriptor without that flag is the starter's. returns: 0 or -errno.
+ * descriptors and standard error, and clears the environment. mmproxy's own descriptors are closed
+ * on exec, so a descriptor without that flag is the starter's. returns: 0 or -errno.
  */
 int leftovers_leave(void);
 

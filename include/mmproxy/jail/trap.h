@@ -11,7 +11,7 @@ enum { TRAP_NAME_MAX = 48 };
 /*
  * To be called before a filter is loaded, in each process anew.
  * tell: gets the call's number plus 1 before the process dies; it must stay where it is. NULL:
- * stderr is told the name, or the number of a call that no table of ours has.
+ * stderr gets the name, or the number of a call that no table of ours has.
  * returns: 0 or -errno.
  */
 int trap_set(_Atomic uint32_t *tell);

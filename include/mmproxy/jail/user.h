@@ -9,7 +9,7 @@
 struct user {
     uid_t uid;
     gid_t gid;
-    bool is_switched;  /* workers become it; else they stay who the supervisor is */
+    bool is_switched;  /* workers become it; else they stay the supervisor's user */
     bool is_unmapped;  /* not switched because this user namespace does not have it */
     bool drops_groups; /* supplementary groups can be given up here */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * congestion: which algorithm decides how fast TCP may send. One that paces, such as BBR, waits on
- * a timer between packets. That is of use on a network. On the way to a service on this host it
+ * a timer between packets, which is useful on a network. On the way to a service on this host it
  * only costs processor time.
  */
 #ifndef MMPROXY_NET_CONGESTION_H
@@ -15,7 +15,7 @@
 /* Is the default of this network namespace an algorithm that paces? false where nothing tells. */
 bool congestion_is_paced(void);
 
-/* Before connect: a socket that has been paced once goes on being so. Failure costs speed only. */
+/* Before connect: a socket that was paced once stays so. Failure costs speed only. */
 void congestion_avoid_pacing(int fd);
 
 #endif

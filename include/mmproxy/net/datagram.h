@@ -24,7 +24,7 @@ struct datagram {
     struct addr local; /* the address that it was sent to, without a port; not set: unknown */
 };
 
-/* What was received last. */
+/* The datagrams that were received last. */
 struct datagrams;
 
 /* Takes address space; memory follows what is received. returns: NULL when memory is short. */
@@ -49,7 +49,7 @@ struct datagram_way {
     size_t prefix_len;
 };
 
-/* What became of them. */
+/* The outcome. */
 struct datagram_sent {
     unsigned n;   /* that the kernel took */
     uint64_t len; /* their payloads' bytes, prefixes not counted */

@@ -20,7 +20,7 @@ struct listening {
 /* Reads them all; needs no privilege. returns: 0 with *out to be freed, or -errno. */
 int listening_read(struct listening **out, size_t *n);
 
-/* The same for UDP sockets that receive from anybody. */
+/* The same for UDP sockets that are not connected. */
 int listening_read_udp(struct listening **out, size_t *n);
 
 /* Would the socket keep another one from listening on that address (IPv6 alone for [::])? */

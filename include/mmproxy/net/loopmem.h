@@ -11,7 +11,7 @@
 
 /*
  * For good; to be called while no loop exists, once RLIMIT_NOFILE is what it will be. Where
- * address space is short libev goes on with the heap.
+ * address space is short libev uses the heap.
  */
 void loopmem_open(void);
 

@@ -28,7 +28,7 @@ void pump_pool_free(struct pump_pool *pool);
  */
 uint8_t *pump_pool_buffer(struct pump_pool *pool, size_t *size);
 
-/* What a direction waits for: always exactly one thing. */
+/* The event that a direction waits for: always exactly one. */
 enum pump_wait {
     PUMP_READ,       /* `from` to become readable */
     PUMP_WRITE,      /* `to` to become writable */

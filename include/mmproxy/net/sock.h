@@ -8,7 +8,7 @@
 #include "mmproxy/base/addr.h"
 
 /*
- * Opens a non-blocking listening TCP socket. What accepted sockets inherit from it is set
+ * Opens a non-blocking listening TCP socket. Options that accepted sockets inherit from it are set
  * here once instead of at each of them: TCP_NODELAY, keepalive (seconds; 0 = off), urgent
  * bytes kept in line, late acknowledgements. An IPv6 wildcard takes IPv6 only. shares_port: as
  * sock_share_port.
@@ -19,13 +19,13 @@ int sock_listen(const struct addr *addr, unsigned backlog, unsigned keepalive_s,
 
 /*
  * Lets a wildcard and one of its addresses listen on the same port, where both sockets have
- * it; both go on listening when it is taken away again. returns: 0 or -errno.
+ * it; both still listen when it is taken away again. returns: 0 or -errno.
  */
 int sock_share_port(int fd, bool on);
 
 /* Beside whom a UDP socket may be bound. */
 enum sock_beside {
-    SOCK_ALONE,        /* nobody: EADDRINUSE where any socket has the port */
+    SOCK_ALONE,        /* no other socket: EADDRINUSE where any has the port */
     SOCK_IN_GROUP,     /* those of this function with the same address: it joins their group */
     SOCK_BESIDE_FREED, /* those of sock_free_port, and others that have SO_REUSEADDR */
 };
@@ -38,7 +38,7 @@ enum sock_beside {
  */
 int sock_receive(const struct addr *addr, enum sock_beside beside);
 
-/* That last thing alone, for a UDP socket from elsewhere. returns: 0 or -errno. */
+/* The last step alone, for a UDP socket from elsewhere. returns: 0 or -errno. */
 int sock_tell_local(int fd, const struct addr *addr);
 
 /*

@@ -8,7 +8,7 @@
 /*
  * A UDP socket that is bound to the source, with the same fallback for its port; avoids_pacing and
  * sends_at_once do not matter. Several may have one source: the latest gets what comes for it.
- * is_connected: to the target; else errors are told by spoof_datagram_error.
+ * is_connected: to the target; else spoof_datagram_error reports errors.
  * returns: a non-blocking descriptor (caller owns it) or -errno.
  */
 int spoof_datagram(const struct spoof *spoof, bool is_connected);

@@ -62,7 +62,7 @@ struct proxyproto_text {
     size_t len;
 };
 
-/* What the TLVs of a header say of the client (sections 2.2.1 to 2.2.8). */
+/* Facts about the client from the TLVs of a header (sections 2.2.1 to 2.2.8). */
 struct proxyproto_facts {
     struct proxyproto_text unique_id;
     struct proxyproto_text authority;     /* the name that the client asked for: SNI */
@@ -75,13 +75,13 @@ struct proxyproto_facts {
 
 /*
  * header: the bytes that proxyproto_parse or proxyproto_parse_datagram found OK, with *parsed its
- * result. What is found points into them. Of a type that is repeated the first one counts.
+ * result. The result points into them. If a type is repeated, the first one counts.
  */
 void proxyproto_facts(const uint8_t *header, const struct proxyproto *parsed,
                       struct proxyproto_facts *out);
 
 /*
- * What do bytes that are no header look like? For the log line only.
+ * The likely protocol of bytes that are no header. For the log line only.
  * returns: a static phrase such as "looks like a TLS ClientHello (is the PROXY protocol
  * switched on at the load balancer?)", or NULL where they look like nothing known. len 0
  * diagnoses silence.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * control: the control socket: who may connect, requests in, answers out. Never blocks. A client
- * that is slow or silent costs a bounded buffer for a bounded time, and nobody waits for it.
+ * control: the control socket: which users may connect, requests, answers. Never blocks. A client
+ * that is slow or silent costs a bounded buffer for a bounded time, and nothing waits for it.
  * commands.h answers.
  */
 #ifndef MMPROXY_SUPERVISOR_CONTROL_H
@@ -24,13 +24,13 @@ void control_withdraw(struct supervisor *supervisor);
 /* A load has ended; commands that wait for it are answered. */
 void control_load_ended(struct supervisor *supervisor, bool is_good);
 
-/* A child was reaped. returns: whether it was one that answers a command. */
+/* A child was reaped. returns: did it answer a command? */
 bool control_reaped(struct supervisor *supervisor, pid_t pid, int status);
 
 /* In a forked child. */
 void control_leave(struct supervisor *supervisor);
 
-/* Is this listener closed until somebody resumes it? */
+/* Is this listener closed until it is resumed? */
 bool control_is_drained(const struct supervisor *supervisor, const char *listener);
 
 /* returns: 0 or -ENOMEM. The next load makes it so. */

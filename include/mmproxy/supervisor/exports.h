@@ -22,7 +22,7 @@ bool exports_reaped(struct supervisor *supervisor, pid_t pid, int status);
 /* A check of the targets has come to its end. */
 void exports_take_checks(struct supervisor *supervisor);
 
-/* What an exporter would be told now. returns: for board_free, or NULL: memory is short. */
+/* The board of an exporter that starts now. returns: for board_free, or NULL: memory is short. */
 struct board *exports_board(struct supervisor *supervisor);
 
 /* In a forked child: closes what only the supervisor may hold. */

@@ -21,7 +21,7 @@ enum generation_state {
     GENERATION_DRAINING, /* told to drain: workers that exit are not replaced */
 };
 
-/* What the owner wants to hear. Neither may free the generation. */
+/* Calls to the owner. They may not free the generation. */
 struct generation_events {
     /* STARTING only: all workers are READY. */
     void (*on_ready)(struct generation *generation);
@@ -44,7 +44,8 @@ struct generation {
     unsigned n_processes;
     uint64_t began_ms;
     uint64_t draining_since_ms;
-    uint64_t next_notice_ms; /* for the owner: age at which its draining is told of next */
+    uint64_t
+        next_notice_ms; /* for the owner: age at which the next log line about draining is due */
     bool is_killed;
     enum worker_message serve_message; /* for workers that become ready later */
     unsigned deaths_in_a_row; /* of workers that did not live long: the measure of back-off */
@@ -71,8 +72,8 @@ int generation_new(struct generation **out, struct config *config, const struct 
 void generation_free(struct generation *generation);
 
 /*
- * After on_ready: it may accept connections now. May be called again. is_alone: nobody else has
- * the listening sockets, so that its workers may shut them down where the supervisor dies.
+ * After on_ready: it may accept connections now. May be called again. is_alone: no other process
+ * has the listening sockets, so that its workers may shut them down where the supervisor dies.
  */
 void generation_serve(struct generation *generation, bool is_alone);
 
@@ -83,7 +84,7 @@ void generation_drain(struct generation *generation);
 void generation_stop(struct generation *generation);
 
 /*
- * No more connections, and the supervisor is about to exit: its workers go on alone. Frees the
+ * No more connections, and the supervisor is about to exit: its workers live on alone. Frees the
  * generation.
  */
 void generation_leave_alone(struct generation *generation);

@@ -7,7 +7,7 @@
  * in it says to all of them that sessions are to be reset now. The writing end is with the
  * supervisor, with its successor (SIGUSR2), and in the service manager's store for the next start.
  * An old process makes the leash of its successor, so that it is in the store before the successor
- * has workers. When nobody has the reading end any more, none of those processes is left.
+ * has workers. When no process has the reading end any more, all of them have ended.
  */
 #ifndef MMPROXY_SUPERVISOR_LEASH_H
 #define MMPROXY_SUPERVISOR_LEASH_H
@@ -73,7 +73,7 @@ void leash_drop_all(struct leashes *leashes);
 /* In a forked worker: only the reading end stays. */
 void leash_leave(struct leashes *leashes);
 
-/* For the end. Harmless on one that could not be opened. */
+/* For the end. Harmless if it could not be opened. */
 void leash_close(struct leashes *leashes);
 
 #endif

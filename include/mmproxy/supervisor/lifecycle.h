@@ -14,8 +14,8 @@
 
 enum life_state {
     LIFE_STARTING,    /* the first load is under way; nothing serves */
-    LIFE_TAKING_OVER, /* the same, started by an old process (SIGUSR2), which goes on serving */
-    LIFE_ANNOUNCED,   /* serves beside the old process, which has been told and has yet to answer */
+    LIFE_TAKING_OVER, /* the same, started by an old process (SIGUSR2), which still serves */
+    LIFE_ANNOUNCED,   /* serves beside the old process, which knows and has yet to answer */
     LIFE_SERVING,     /* a generation serves, and nothing else is under way */
     LIFE_LOADING,     /* a generation serves, and another load is under way */
     LIFE_REPLACING,   /* a generation serves, and a new binary starts */
@@ -34,7 +34,7 @@ enum life_event {
     ON_USR2,       /* SIGUSR2 */
     ON_TERM,       /* SIGTERM, SIGINT */
     ON_PREPARED,   /* a load: the configuration is good, its addresses are open */
-    ON_UNCHANGED,  /* a load: the configuration is the one that serves */
+    ON_UNCHANGED,  /* a load: the configuration is the same as before */
     ON_READY,      /* a load: all new workers are ready */
     ON_FAILED,     /* a load: it can't take effect; why has been logged */
     ON_NEW_READY,  /* the new binary serves */
@@ -57,7 +57,7 @@ enum life_step {
     DO_OPEN_LOG,      /* at a start: log as the configuration says; at a reload PROMOTE does */
     DO_SET_UP_RETURN, /* the return path: what all living generations and the next one need */
     DO_FORK,          /* start the next generation's workers: READY, FAILED */
-    DO_PROMOTE,       /* the next generation's configuration is the one that counts */
+    DO_PROMOTE,       /* the next generation's configuration becomes the current one */
     DO_COMMIT_PORTS,  /* listening sockets as it says; those that it does not name are shut down */
     DO_SERVE,         /* the generation accepts connections; its ports are its own */
     DO_SERVE_BESIDE,  /* the same; they are another process's too */
@@ -81,7 +81,7 @@ enum life_step {
     DO_REFUSE_USR2,
     DO_TELL_UPGRADED,
     DO_TELL_UPGRADE_FAILED,
-    DO_ANNOUNCE, /* in the new process: tells the old one that it serves: ANSWERED, OLD_GONE */
+    DO_ANNOUNCE, /* in the new process: tells the old process that it serves: ANSWERED, OLD_GONE */
     DO_BE_MAIN,  /* in the new process: from now on the service manager hears of this one */
     DO_LET_GO,   /* in the new process: sockets and earlier sessions stay the old one's business */
     /* The end. */
@@ -93,7 +93,7 @@ enum life_step {
     DO_GRANT_TIME,       /* drain_timeout begins: TIMER */
     DO_RESET,            /* the sessions that are left: TIMER */
     DO_KILL,         /* the workers that are left; earlier processes are not waited for any more */
-    DO_ABANDON,      /* sessions go on without this process; ports, where a manager keeps them */
+    DO_ABANDON,      /* sessions live on without this process; ports, where a manager keeps them */
     DO_END_IF_ALONE, /* ALONE, where no generation and no earlier process is left */
     DO_END,
     LIFE_STEPS

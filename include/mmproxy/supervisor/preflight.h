@@ -26,7 +26,7 @@ pid_t preflight_fork(struct supervisor *supervisor, const struct config *config,
 /* Once, before the first check: CHECK_DUE is reported from now on. */
 void preflight_init(struct supervisor *supervisor);
 
-/* Starts the process for the current configuration; an older one that still runs is ended. */
+/* Starts the process for the current configuration, and ends an older one. */
 void preflight_start(struct supervisor *supervisor);
 
 /*

@@ -59,15 +59,15 @@ int process_new(struct process **out, const struct process_start *start, unsigne
 /* The process has been reaped, or is of no concern any more. Takes NULL. */
 void process_free(struct process *process, const struct process_start *start);
 
-/* The same, of one that lives on: what it counts in its place stays. */
+/* The same while the process lives on: its counters stay. */
 void process_forget(struct process *process);
 
 /* fork(2), with all signals blocked in the child, which is to set handlers of its own. */
 pid_t process_fork(void);
 
 /*
- * The same for a process that is to outlive this one: it is a child of whoever started this
- * one, as a service manager waits for no process that is not its own. For exec only.
+ * The same for a process that is to outlive this one: it is a child of the process that started
+ * this one, as a service manager waits for no process that is not its own. For exec only.
  */
 pid_t process_fork_beside(void);
 
@@ -83,7 +83,7 @@ int process_inspect(struct process *process, const struct inspection *question,
 /* inspected is not called any more; the worker may still be at work on the question. */
 void process_forget_question(struct process *process);
 
-/* Never blocks. What can't be sent at once is sent later; a PING is not worth that. */
+/* Never blocks. A message that can't be sent at once is sent later; a PING is dropped. */
 void process_send(struct process *process, enum worker_message message);
 
 #endif

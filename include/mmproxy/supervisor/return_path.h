@@ -10,11 +10,11 @@ int return_path_open(struct supervisor *supervisor);
 
 /*
  * A step of the lifecycle: the return path becomes what all living generations and the one that
- * is being loaded need on this host as it is now. What fails is logged; the service goes on.
+ * is being loaded need on this host as it is now. Failures are logged and do not stop the service.
  */
 void return_path_update(struct supervisor *supervisor);
 
-/* Takes down what this process has set up and nobody else needs. */
+/* Removes what this process has set up and no other needs. */
 void return_path_close(struct supervisor *supervisor);
 
 /* In a forked child: closes what is the supervisor's and leaves the return path as it is. */

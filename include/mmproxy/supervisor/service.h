@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * service: what the service manager is told, and what it hands over. Every call does nothing
+ * service: notices to the service manager, and sockets from it. Every call does nothing
  * where there is no service manager that listens, or none was built in.
  */
 #ifndef MMPROXY_SUPERVISOR_SERVICE_H
@@ -13,7 +13,7 @@
 #include "mmproxy/base/addr.h"
 #include "mmproxy/config/config.h"
 
-/* Is there one that listens at all? */
+/* Is there a service manager? */
 bool service_has_manager(void);
 
 void service_ready(void);
@@ -32,7 +32,7 @@ uint64_t service_watchdog_interval_ms(void);
  */
 int service_sockets(int *first);
 
-/* Is the i-th of them one that service_keep_socket has put there? */
+/* Did service_keep_socket put the i-th of them there? */
 bool service_is_stored(size_t i);
 
 /* Frees what service_sockets has learnt; for the end. */
@@ -42,7 +42,7 @@ void service_close(void);
 void service_main_pid(pid_t pid);
 
 /*
- * Nothing is told while this is on: it is another process that is the main one, and a manager
+ * No notice is sent while this is on: another process is the main one, and a manager
  * logs what it hears from others.
  */
 void service_mute(bool on);

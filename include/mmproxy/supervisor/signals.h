@@ -11,7 +11,7 @@ struct signals {
     int fd; /* of signalfd(2); -1 = not open */
     struct reader reader;
     void (*on_signal)(void *context, int number);           /* none of SIGCHLD */
-    void (*on_child)(void *context, pid_t pid, int status); /* one that has been reaped */
+    void (*on_child)(void *context, pid_t pid, int status); /* has been reaped */
     void *context;
 };
 
@@ -24,7 +24,7 @@ int signals_open(struct signals *signals, struct ev_loop *loop);
 /* In a forked child: they are the parent's to hear of. The mask stays. */
 void signals_leave(struct signals *signals);
 
-/* For the end. Harmless on one that could not be opened, and a second time. */
+/* For the end. Harmless if it could not be opened, and a second time. */
 void signals_close(struct signals *signals, struct ev_loop *loop);
 
 #endif

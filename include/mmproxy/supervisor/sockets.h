@@ -22,7 +22,7 @@ struct listen_socket {
     bool is_new;          /* opened for a configuration that has not been committed */
     bool is_closed;       /* bound, but it refuses connections: see sockets_close_some */
     bool is_adopted;      /* came from outside, and no commit has had a use for it yet */
-    bool is_kept_outside; /* a service manager has a copy: it goes on listening without us */
+    bool is_kept_outside; /* a service manager has a copy, which still listens without us */
     bool is_stored;       /* ... and it has it from us: shut down when no listener wants it */
 };
 
@@ -69,7 +69,7 @@ void sockets_commit(struct sockets *sockets, const struct config *config);
 /* Like sockets_commit with a configuration that listens nowhere; for the end. */
 void sockets_shut_down(struct sockets *sockets);
 
-/* Instead, where another start follows: what a service manager has goes on listening. */
+/* Instead, where another start follows: sockets that a service manager has still listen. */
 void sockets_abandon(struct sockets *sockets);
 
 /* Before sockets_commit: the service manager would not take the new ones before. */
@@ -77,8 +77,8 @@ void sockets_store(struct sockets *sockets);
 
 /*
  * TCP: closes the ports of the listeners that is_closed says so of, and opens those of the others.
- * The sockets stay bound, so that nobody else can have the port. Workers give a closed one up: they
- * are to be told to serve again. returns: was one opened?
+ * The sockets stay bound, so that no other program can have the port. Workers give closed ones up:
+ * they need a new order to serve. returns: was a socket opened?
  */
 bool sockets_close_some(struct sockets *sockets, const struct config *config,
                         bool (*is_closed)(const void *context,

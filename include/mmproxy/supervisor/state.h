@@ -41,7 +41,7 @@ struct upgrade {
     const char *failure; /* of the latest; NULL: it has been logged */
     struct reader reader;
     struct reader end;
-    ev_timer timeout; /* until it is ready; then: the number of sessions here is told */
+    ev_timer timeout; /* until it is ready; then: sends the number of sessions here */
 };
 
 /* The new process's side; see takeover.h. */
@@ -49,7 +49,7 @@ struct takeover {
     int channel; /* to the old process; -1 = there is none, or none any more */
     struct reader reader;
     bool is_done;      /* it has handed over */
-    unsigned sessions; /* that the old process says go on there */
+    unsigned sessions; /* open there, as the old process says */
 };
 
 /* The checks of targets; see preflight.h. */
@@ -107,7 +107,7 @@ struct control {
     time_t started; /* this process */
 };
 
-/* A listener that somebody has closed. */
+/* A listener that mmproxyctl drain has closed. */
 struct drained {
     LIST_ENTRY(drained) link;
     char name[LISTENER_NAME_MAX + 1];

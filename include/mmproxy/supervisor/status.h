@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * status: the one line that the service manager shows of us: who serves, how many sessions
+ * status: the line that the service manager shows: which generation serves, how many sessions
  * there are, and how the last load ended. Told when it changes, soon if not at once.
  */
 #ifndef MMPROXY_SUPERVISOR_STATUS_H
@@ -16,10 +16,10 @@ void status_close(struct supervisor *supervisor);
 /* A load begins, and has no mistakes yet. */
 void status_load_begins(struct supervisor *supervisor);
 
-/* One of the reasons for which the load under way will fail; the first one is told. */
+/* A reason for which the load under way will fail. The line has the first. */
 void status_mistake(struct supervisor *supervisor, const char *line);
 
-/* It has ended, and is told. */
+/* The load has ended; the line says how. */
 void status_load_ended(struct supervisor *supervisor, bool is_good);
 
 /* Another binary begins to take over, and that has come to nothing. */

@@ -10,7 +10,7 @@ void stop_init(struct supervisor *supervisor);
 /* Has the generation that was replaced drain, and tells of it from time to time while it does. */
 void stop_retire(struct supervisor *supervisor);
 
-/* The same with the one that serves; none does afterwards. */
+/* The same with the generation that serves; none serves afterwards. */
 void stop_retire_all(struct supervisor *supervisor);
 
 /* Tells how long the sessions that are left may take. Reports TIMER when that is over. */

@@ -9,7 +9,7 @@
 #include "mmproxy/config/cmdline.h"
 
 /*
- * Serves what cmdline asks for until it is told to end. argv: for a new binary (SIGUSR2).
+ * Serves what cmdline asks for until a signal ends it. argv: for a new binary (SIGUSR2).
  * returns: the exit status (0, 64, 71, 77, 78: mmproxy(8)); what went wrong has been logged.
  */
 int supervisor_run(const struct cmdline *cmdline, char *const argv[]);

@@ -31,10 +31,10 @@ const struct target_state *targets_find(const struct targets *targets,
                                         const struct listener_config *listener,
                                         const struct addr *target);
 
-/* returns: what is known of the one that state is about, to be replaced by it; or NULL. */
+/* returns: the known state of the same target, to be replaced; or NULL. */
 struct target_state *targets_get(const struct targets *targets, const struct target_state *state);
 
-/* What is not known yet. returns: 0 or -ENOMEM. */
+/* Adds the state of a target that is not known yet. returns: 0 or -ENOMEM. */
 int targets_add(struct targets *targets, const struct target_state *state);
 
 void targets_clear(struct targets *targets);

@@ -24,14 +24,14 @@
 
 enum { ADMISSION_TEXT_MAX = 96 };
 
-/* What a peer's address says of it, before a byte is read. */
+/* The kind of a peer by its address, before a byte is read. */
 enum admission_peer {
     ADMISSION_REFUSED, /* it is in no list */
     ADMISSION_HEADER,  /* a load balancer: a header comes first */
     ADMISSION_DIRECT,  /* the client itself: every byte is payload */
 };
 
-/* What a session holds while it is in. The session's own; all zero before it enters. */
+/* The counts that a session holds while it is in. The session's own; all zero before it enters. */
 struct admitted {
     TAILQ_ENTRY(admitted) link; /* while it is pending */
     uint64_t since_us;          /* when it was accepted */
@@ -71,7 +71,7 @@ bool admission_ends_silent(struct admission *admission, uint64_t used_us);
 /* Shows used_us to other workers, which is to be done whenever it changes. */
 void admission_show_silent(struct admission *admission, uint64_t used_us);
 
-/* The client is counted no longer (max_sessions_per_client), though the session goes on. */
+/* The client is counted no longer (max_sessions_per_client), though the session stays. */
 void admission_release_client(const struct admission *admission, struct admitted *admitted);
 
 /*
@@ -97,7 +97,7 @@ enum reason admission_identify(struct admission *admission, struct admitted *adm
                                const struct addr *local, const struct target_facts *facts,
                                struct target_choice *choice);
 
-/* The session has ended. Harmless for one that did not come in. */
+/* The session has ended. Harmless if it did not come in. */
 void admission_leave(struct admission *admission, struct admitted *admitted);
 
 /* Has this worker sessions whose header is not complete? */

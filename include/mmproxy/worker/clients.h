@@ -22,7 +22,7 @@ struct clients {
     _Atomic uint64_t entries[1 << CLIENTS_BITS];
 };
 
-/* What stands for a client at a listener. Its port does not matter. returns: never 0. */
+/* The key of a client at a listener, without its port. returns: never 0. */
 uint64_t clients_hash(const struct hash_secret *secret, unsigned listener,
                       const struct addr *client);
 

@@ -28,7 +28,7 @@
 #include "mmproxy/worker/reason.h"
 
 /*
- * What the supervisor has room for: two generations can have entirely different listeners, and four
+ * Room of the supervisor: two generations can have entirely different listeners, and four
  * can have all the workers that there may be. This takes 18 GB of address space; memory is taken
  * only for what is in use. A 32-bit process has less: 64 workers take a quarter of a GiB of it.
  */
@@ -40,7 +40,7 @@ enum {
 /* Of connect times; see counters_bucket_us. */
 enum { COUNTERS_BUCKETS = 17 };
 
-/* What only grows. */
+/* Figures that only grow. */
 enum counters_count {
     COUNT_ACCEPTED,      /* connections; over UDP sessions that were asked for */
     COUNT_SERVED,        /* those of them that reached their target */
@@ -84,7 +84,7 @@ struct counters_sums {
     uint64_t counts[COUNTS];
 };
 
-/* What an errno of the functions below means, as a sentence. */
+/* The meaning of an errno of the functions below, as a sentence. */
 const char *counters_strerror(int error);
 
 /*
@@ -121,14 +121,14 @@ void counters_leave(struct counters *counters);
 bool counters_is(int fd);
 
 /*
- * What an earlier process counts, and its workers go on counting, is in the sums from now on. fd
+ * Includes the counts of an earlier process, and of its workers, in the sums from now on. fd
  * stays the caller's. returns: the number of that process, for counters_end_earlier, or -errno.
  */
 int counters_adopt(struct counters *counters, int fd);
 
 /*
  * The process and its workers are gone: its sums become totals here with the next call of
- * counters_take_ended. That waits while another process starts that adopts the same ones: it would
+ * counters_take_ended, which waits while another process starts that adopts the same ones: it would
  * count them twice.
  */
 void counters_end_earlier(struct counters *counters, unsigned earlier);
@@ -160,7 +160,7 @@ uint64_t counters_bucket_us(unsigned bucket);
 
 /*
  * When a session last found a target out of reach, of all listeners or of one. It is for the
- * supervisor to find out whether that is so for everybody.
+ * supervisor to find out whether other clients have the same trouble.
  */
 uint64_t counters_doubted_us(const struct counters *counters);
 uint64_t counters_listener_doubted_us(const struct counters *counters, unsigned listener);
@@ -172,7 +172,7 @@ bool counters_has_oldest(const struct counters *counters, unsigned worker, unsig
 bool counters_has_silent_longest(const struct counters *counters, unsigned worker,
                                  unsigned listener);
 
-/* What stands for a client at a listener, and its sessions there in all workers. */
+/* A client's key at a listener, and its sessions there in all workers. */
 uint64_t counters_client(const struct counters *counters, unsigned listener,
                          const struct addr *client);
 uint64_t counters_client_sessions(const struct counters *counters, uint64_t client);

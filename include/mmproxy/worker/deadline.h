@@ -38,7 +38,7 @@ struct deadline *deadline_queue_first(const struct deadline_queue *queue);
 /* (Re)starts the deadline: due in the queue's timeout from now. It may be in another queue. */
 void deadline_set(struct deadline *deadline, struct deadline_queue *queue);
 
-/* Harmless on one that is not set. */
+/* Harmless if it is not set. */
 void deadline_clear(struct deadline *deadline);
 
 #endif

@@ -46,19 +46,19 @@ enum reason listener_judge_header(const struct listener *listener, const uint8_t
                                   const struct proxyproto *parsed);
 
 /*
- * What the lines of its session will say of the header's TLVs.
+ * Keeps facts of the header's TLVs for the log lines of the session.
  * returns: for free; NULL where they say nothing.
  */
 struct notes *listener_take_notes(const struct listener *listener, const uint8_t *header,
                                   const struct proxyproto *parsed);
 
-/* Stops accepting, for good; sessions go on. The worker closes the sockets. */
+/* Stops accepting, for good; sessions live on. The worker closes the sockets. */
 void listener_stop(struct listener *listener);
 
 /* Ends the sessions of a UDP listener; those of TCP are the worker's to end. */
 void listener_end_datagrams(struct listener *listener);
 
-/* The worker has no session left. Harmless on one that was never opened. */
+/* The worker has no session left. Harmless if it was never opened. */
 void listener_close(struct listener *listener);
 
 #endif

@@ -12,7 +12,7 @@
 #include "mmproxy/config/config.h"
 #include "mmproxy/worker/reason.h"
 
-/* What is known of the client. */
+/* The known facts about the client. */
 struct target_facts {
     struct addr client; /* unmapped; the peer's own address where no header names another */
     bool is_named;      /* a header names it */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* worker: a process that serves sessions, one event loop, until it is told to drain. */
+/* worker: a process that serves sessions in one event loop until it has drained. */
 #ifndef MMPROXY_WORKER_WORKER_H
 #define MMPROXY_WORKER_WORKER_H
 
@@ -35,10 +35,10 @@ struct worker_socket {
     unsigned listener;       /* index in the configuration */
     const struct addr *addr; /* the configuration's */
     unsigned member;         /* UDP: its number among the sockets with its address; else 0 */
-    bool is_kept_outside;    /* a service manager has a copy: it goes on listening without us */
+    bool is_kept_outside;    /* a service manager has a copy, which still listens without us */
 };
 
-/* What a worker inherits. Everything in it outlives the call of worker_run. */
+/* The inheritance of a worker. Everything in it outlives the call of worker_run. */
 struct worker_spec {
     const struct config *config;
     const struct worker_socket *sockets;
@@ -98,7 +98,7 @@ struct worker {
     ev_io leash_io;
     ev_io locals_io;
     ev_timer locals_timer;    /* active: the addresses are to be read again then */
-    bool locals_failed;       /* they could not be read, and that has been told */
+    bool locals_failed;       /* they could not be read, and that has been logged */
     ev_timer held_back_timer; /* tells how many log lines were held back */
 };
 

@@ -18,7 +18,7 @@ struct dockerproxy {
     size_t n_inodes;
 };
 
-/* Looks at every process once. What this process may not see is taken for not there. */
+/* Looks at every process once. Processes that this one may not see count as absent. */
 void dockerproxy_open(struct dockerproxy *dockerproxy);
 void dockerproxy_close(struct dockerproxy *dockerproxy);
 

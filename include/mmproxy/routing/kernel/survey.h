@@ -11,7 +11,7 @@
 #include "mmproxy/routing/wanted/nftlist.h"
 #include "mmproxy/routing/wanted/wanted.h"
 
-/* What was seen. All zero is nothing. */
+/* The findings. All zero is nothing. */
 struct survey_sight {
     struct rtnl_rules rules[2]; /* [0] is IPv4, [1] IPv6 */
     struct rtnl_routes routes[2];
@@ -20,7 +20,7 @@ struct survey_sight {
     int nft_error; /* why it could not be read, -errno; 0 = it could */
     /*
      * Owned, one for each wanted item. Sysctls: the value, or -errno. Save and restore items: what
-     * xtables_has said; 0 for one that nftables has.
+     * xtables_has said; 0 if nftables has it.
      */
     int *answers;
     uint32_t *uids; /* owned, one for each reply: of the socket that listens there, else root's */
@@ -37,7 +37,7 @@ struct survey {
     bool no_iptables; /* there was reason to ask iptables, and it is not installed */
 };
 
-/* What wanted_add wants to know. returns: 0 or -errno. */
+/* Finds the facts that wanted_add needs. returns: 0 or -errno. */
 int survey_host(struct rtnl *rtnl, struct wanted_host *out);
 
 /*

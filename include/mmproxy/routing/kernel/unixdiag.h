@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* unixdiag: the abstract Unix sockets of this network namespace, and who owns them. */
+/* unixdiag: the abstract Unix sockets of this network namespace, and their owners. */
 #ifndef MMPROXY_ROUTING_KERNEL_UNIXDIAG_H
 #define MMPROXY_ROUTING_KERNEL_UNIXDIAG_H
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * claims: what each instance of mmproxy in a network namespace needs of the return path, and
- * whether anybody still needs it.
+ * whether any still needs it.
  *
  * A claim lives as long as its socket: an abstract Unix socket of this network namespace that
- * all workers inherit. What the claim says is a file in the runtime directory. There is no lock:
- * an instance claims first and then looks at what is there, so that whoever removes something
- * either sees the claim or is seen to have removed it.
+ * all workers inherit. A file in the runtime directory says what the claim needs. There is no lock:
+ * an instance claims first and then looks at what is there, so that an instance that removes
+ * something either sees the claim or is seen to have removed it.
  */
 #ifndef MMPROXY_ROUTING_MANAGED_CLAIMS_H
 #define MMPROXY_ROUTING_MANAGED_CLAIMS_H
@@ -24,7 +24,7 @@ struct claim {
     char id[CLAIMS_ID_LEN];
 };
 
-/* What claims_read finds; all zero is empty. */
+/* The result of claims_read; all zero is empty. */
 struct claims_view {
     struct wanted others; /* what living claims need, own ones apart */
     /*
@@ -39,7 +39,7 @@ struct claims_view {
 
 /*
  * Says what this instance needs, in place of what it said before; makes the claim at the first
- * call. What is said already is not written again. Where it can't be written the claim lives
+ * call. An unchanged claim is not written again. Where it can't be written the claim lives
  * without a file, and others leave alone what may be ours. returns: 0 or -errno.
  */
 int claims_say(struct claim *claim, const struct wanted *wanted);

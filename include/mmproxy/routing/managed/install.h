@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * install: adds what is missing of the return path and removes what is ours and no longer
- * needed. What others put there is never touched: ours bears our rtnetlink protocol number,
+ * needed. Rules of others are never touched: ours bear our rtnetlink protocol number,
  * or stands in our own nftables table, or is remembered as a changed sysctl.
  */
 #ifndef MMPROXY_ROUTING_MANAGED_INSTALL_H
@@ -22,8 +22,8 @@ struct install {
     struct rtnl *rtnl;           /* the caller's, as is originals */
     struct originals *originals; /* of sysctls that are not in a file yet */
     const char *added;           /* how lines about what is added begin: "[+] Return path:" */
-    const char *moved;           /* the same about a rule that was there, behind one that hid it */
-    bool hush_failures;          /* they were told before */
+    const char *moved;   /* the same about a rule that was there, behind another that hid it */
+    bool hush_failures;  /* they were told before */
     unsigned n_lines;    /* of log lines so far; more than INSTALL_LINES_MAX are counted only */
     bool failed;         /* something wanted is not there now */
     int originals_error; /* the first -errno of keeping what a sysctl was; 0 = none */

@@ -3,7 +3,7 @@
  * managed: routing = "managed": the return path set up, kept up and taken down again.
  *
  * For the supervisor (and for --check): it needs CAP_NET_ADMIN, and root where sysctls are to
- * be changed. It logs what it changes and what fails. What several instances of mmproxy in
+ * be changed. It logs its changes and its failures. What several instances of mmproxy in
  * one network namespace need in common stays until the last of them is gone.
  *
  * spec: mmproxy(8), "RETURN PATH"
@@ -26,17 +26,17 @@ struct managed *managed_new(void);
 
 /*
  * Makes the return path what these configurations need together; those with routing
- * "manual" need nothing. What only former calls, or an instance that crashed, needed is
+ * "manual" need nothing. Whatever only former calls, or an instance that crashed, needed is
  * removed. To be called before workers are forked for a configuration (it and those of all
  * living generations), since each worker inherits the claim of what its sessions need; and when a
  * generation is gone.
- * returns: is everything there now? What is not was logged; the service can go on.
+ * returns: is everything there now? Missing pieces were logged; the service can serve without them.
  */
 bool managed_apply(struct managed *managed, const struct config *const *configs, size_t n_configs);
 
 /*
  * Removes all of it, as managed_apply without a configuration: what an instance that crashed
- * left too, so a start that came to nothing leaves no more than one that did not.
+ * left too, so a failed start leaves nothing behind.
  */
 void managed_remove(struct managed *managed);
 
@@ -44,7 +44,7 @@ void managed_remove(struct managed *managed);
 int managed_fd(const struct managed *managed);
 
 /*
- * Puts back what somebody took away, not more often than ten times at once and once a second
+ * Puts back what another program removed, not more often than ten times at once and once a second
  * after that, and looks after everything, sysctls too, every ten seconds. Waits for nothing.
  */
 void managed_on_readable(struct managed *managed);

@@ -11,7 +11,7 @@ struct causes;
 
 /*
  * config and rtnl stay the caller's and must outlive it. The host is looked at when the
- * first failure is told, once. returns: NULL when memory is short.
+ * first failure is reported, once. returns: NULL when memory is short.
  */
 struct causes *causes_new(const struct config *config, struct rtnl *rtnl);
 void causes_free(struct causes *causes);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * check_udp: a UDP target can't be tried by connecting, and what a service would make of a stray
- * datagram nobody knows. So nothing is sent: is there a socket, and would its replies come back?
+ * datagram is unknown. So nothing is sent: is there a socket, and would its replies come back?
  *
  * spec: mmproxy(8), "RETURN PATH"
  */

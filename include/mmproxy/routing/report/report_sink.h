@@ -17,7 +17,7 @@ struct report_told {
 
 struct listener_config;
 
-/* What the check of a target came to. */
+/* The result of the check of a target. */
 struct report_verdict {
     const struct listener_config *listener;
     const struct addr *target;
@@ -45,7 +45,7 @@ struct report_sink {
 void report_sink_line(const struct report_sink *sink, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* A command on a line of its own, unless it has been told. */
+/* A command on a line of its own, unless the report has it already. */
 void report_sink_command(const struct report_sink *sink, const char *command);
 
 /* The command was told in another way, or is not to be. */

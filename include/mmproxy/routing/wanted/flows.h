@@ -16,16 +16,16 @@ enum {
     FLOWS_GRACE_S = 5,
 };
 
-/* What is before mangle, where the replies are marked: a reply must not be taken for a datagram. */
+/* Before mangle, where replies are marked: a reply must not be taken for a datagram. */
 #define FLOWS_RECORD_HOOK "type filter hook output priority mangle - 10"
 
 /* The name of the item's set; mark and timeout stand in it. All return buf. */
 const char *flows_set(const struct wanted_item *item, char buf[FLOWS_SET_MAX]);
 
-/* What stands between the braces of the set. */
+/* The text between the braces of the set. */
 const char *flows_definition(const struct wanted_item *item, char buf[FLOWS_TEXT_MAX]);
 
-/* The two rules, for a chain with FLOWS_RECORD_HOOK and for one that routes output anew. */
+/* The two rules, for a chain with FLOWS_RECORD_HOOK and for a chain that routes output anew. */
 const char *flows_record_rule(const struct wanted_item *item, char buf[FLOWS_TEXT_MAX]);
 const char *flows_mark_rule(const struct wanted_item *item, char buf[FLOWS_TEXT_MAX]);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * judge: does what the kernel has do what is wanted? Pure: rules and routes come in, verdicts
- * and the commands that mend come out. What counts is the effect, not the spelling.
+ * and the commands that mend come out. The effect counts, not the spelling.
  *
  * It follows the kernel's way through all rules for the replies to every client at once, as a
  * set of addresses. Three kinds of clients are looked at in turn:
@@ -37,7 +37,7 @@ struct judgement {
     size_t n_commands;
 };
 
-/* What the kernel has, of the item's family. */
+/* The kernel's rules and routes of the item's family. */
 struct judge_kernel {
     const struct rtnl_rules *rules;   /* in the order of evaluation */
     const struct rtnl_routes *routes; /* of every table that rules up to the item's lead to */

@@ -2,7 +2,7 @@
 /*
  * ruleset: what would the nftables rules do to a packet? Pure: it follows the text of `nft -a list
  * ruleset`, iptables-nft's rules included, through the base chains of a hook and the chains that
- * they jump to. A rule with a condition that is not understood is taken for one that does not
+ * they jump to. A rule with a condition that is not understood counts as one that does not
  * match: what is found is certain, what is not found may be there all the same.
  */
 #ifndef MMPROXY_ROUTING_WANTED_RULESET_H

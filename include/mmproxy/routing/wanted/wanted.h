@@ -48,7 +48,7 @@ struct wanted_item {
     unsigned timeout_s; /* WANTED_MARK_FLOWS: of a flow that is silent; else 0 */
 };
 
-/* What comes back from a target: which rules apply to it? */
+/* A target's reply: which rules apply to it? */
 struct wanted_reply {
     struct addr source; /* the target */
     uint32_t mark;      /* as the item of its rule has it */
@@ -64,7 +64,7 @@ struct wanted {
     size_t n_replies;
 };
 
-/* What the wanted state depends on besides the configuration. */
+/* Facts of the host on which the wanted state depends. */
 struct wanted_host {
     bool has_ipv6;
     bool is_paced; /* its TCP, by default; false for reports: any algorithm will do there */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * receiver: takes datagrams from load balancers for one UDP listener in one worker, and finds or
- * starts the session that each belongs to. What is refused is dropped and counted under one reason;
- * nothing is ever answered.
+ * starts the session that each belongs to. Refused datagrams are dropped and counted under one
+ * reason; nothing is ever answered.
  */
 #ifndef MMPROXY_WORKER_DATAGRAM_RECEIVER_H
 #define MMPROXY_WORKER_DATAGRAM_RECEIVER_H
@@ -38,7 +38,7 @@ int receiver_open(struct receiver *receiver, struct listener *listener, unsigned
 /* Receives, as soon as workers of earlier generations do not. */
 void receiver_serve(struct receiver *receiver);
 
-/* Takes no more datagrams; replies go on. Clients' sessions are counted by those who follow. */
+/* Takes no more datagrams, but still replies. Later workers count the clients' sessions. */
 void receiver_stop(struct receiver *receiver);
 
 /* max_sessions may be exceeded: ends the session silent longest, where it is this worker's. */

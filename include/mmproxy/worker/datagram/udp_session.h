@@ -4,7 +4,7 @@
  * datagrams reach the target. It starts with the client's first datagram and ends after
  * idle_timeout without one in either direction.
  *
- * What must never happen is that a datagram leaves in the name of another client:
+ * No datagram may ever leave in the name of another client:
  *
  * - A session's socket is bound to its client's address when the session starts. Neither changes.
  * - A session is found by the client that the datagram's own header names (every, spp), or by
@@ -54,7 +54,7 @@ struct udp_session {
     uint64_t bytes_out;
 };
 
-/* What a datagram says of where it comes from. */
+/* The origin of a datagram. */
 struct udp_origin {
     struct addr client;
     struct addr proxy;        /* spp; else not set */
@@ -73,7 +73,7 @@ struct udp_failure {
     struct addr target; /* that it was meant for; not set: it did not come so far */
 };
 
-/* What the functions of proxyproto need to know of its header, where there is one. */
+/* The header's facts for the functions of proxyproto, where there is a header. */
 struct proxyproto udp_origin_header(const struct udp_origin *origin);
 
 /* The address and port that the session is found by: the client's, or the peer's (first). */

@@ -27,7 +27,7 @@ enum session_state {
     SESSION_STATES
 };
 
-/* What has become ready; several may be at once. */
+/* Events; several may come at once. */
 enum session_ready {
     READY_PEER_READ = 1 << 0,
     READY_PEER_WRITE = 1 << 1,
@@ -91,7 +91,7 @@ void session_drive(struct session *session, unsigned ready);
 /* The client for a line of a refusal; NULL where the peer itself is the client, and says it all. */
 const struct addr *session_named_client(const struct session *session);
 
-/* What the log lines about it say. */
+/* The facts for its log lines. */
 struct report_session session_facts(const struct session *session);
 
 /*

@@ -28,6 +28,9 @@ class Manager:
         self.environment = {"NOTIFY_SOCKET": str(self._path)}
         self.store = []  # (descriptor, name) of those that wait() has passed over
 
+    def fileno(self):
+        return self._sock.fileno()
+
     def next(self, deadline=None):
         self._sock.settimeout(deadline or DEADLINE)
         text, ancillary, _, _ = self._sock.recvmsg(

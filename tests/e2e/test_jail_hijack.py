@@ -16,13 +16,16 @@ import sys
 import pytest
 
 from lib import conf, header, inject, proc
+from lib.conn import RST
 from lib.reloading import RELOADED, client_sessions
 from lib.topology import CLIENT4
 from lib.wait import DEADLINE, until
 
 pytestmark = pytest.mark.skipif(not inject.IS_POSSIBLE, reason="knows x86-64's registers only")
 
-WRITE, SOCKET, CONNECT, SENDTO, SHUTDOWN, BIND, SETSOCKOPT, PIPE2 = 1, 41, 42, 44, 48, 49, 54, 293
+WRITE, SOCKET, CONNECT, SENDTO, RECVFROM, SHUTDOWN, BIND, SETSOCKOPT = 1, 41, 42, 44, 45, 48, 49, 54
+EPOLL_CTL, ACCEPT4, PIPE2 = 233, 288, 293
+EPOLL_CTL_DEL = 2
 IP_TRANSPARENT = 19
 TCP_TYPE = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 DIED = r"\[!\] worker [0-9]+ of generation 1 died: .*"
@@ -75,6 +78,14 @@ def _descriptors(pid, family):
                 found += [number] if sock.family == family else []
     os.close(pidfd)
     return sorted(found)
+
+
+def _stop_watching(worker, fd):
+    """From now on its loop does not hear of this descriptor."""
+    loops = [int(number) for number in os.listdir(f"/proc/{worker}/fd")
+             if "eventpoll" in os.readlink(f"/proc/{worker}/fd/{number}")]
+    results = [inject.result(worker, EPOLL_CTL, loop, EPOLL_CTL_DEL, fd, 0) for loop in loops]
+    assert sorted(results) == [-errno.ENOENT, 0], results
 
 
 def _kinds(pid):
@@ -243,3 +254,64 @@ def test_log_takes_false_lines(hijacked):
     gateway, worker = hijacked()
     assert inject.result(worker, WRITE, 2, inject.DATA, 6, data=b"false\n") == 6
     gateway.wait_line("false")
+
+
+@pytest.mark.parametrize("log", ("syslog", "stderr"))
+def test_datagrams_to_any_unix_socket_with_a_log_of_datagrams_alone(net, launch, directory, log):
+    """Also of a manager of services, which should hear the main process alone."""
+    config = conf.write(directory, [conf.listener()], workers=1, log={"target": log})
+    gateway = launch(net.origin, "-c", config)
+    gateway.settle()
+    worker, = gateway.wait_workers(1)
+    inject.wait_blocked(worker)
+    name = directory / "of-a-service"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
+        service.bind(str(name))
+        name.chmod(0o666)
+        pidfd = os.pidfd_open(worker)
+        kinds = {fd: proc.copy(pidfd, fd).type for fd in _descriptors(worker, socket.AF_UNIX)}
+        os.close(pidfd)
+        datagram = [fd for fd, kind in kinds.items() if kind == socket.SOCK_DGRAM]
+        assert bool(datagram) == (log == "syslog"), kinds
+        address = struct.pack("=H", socket.AF_UNIX) + os.fsencode(name) + b"\0"
+        for fd in datagram:
+            assert inject.result(worker, SENDTO, fd, inject.DATA, len(address), 0, inject.DATA,
+                                 len(address), data=address) == len(address)
+            assert service.recv(1000) == address
+
+
+def test_connections_taken_away_and_those_left_to_others(hijacked, net, target, dial, session):
+    """It gets what the load balancer sends there, and no other worker ever sees it."""
+    gateway, worker = hijacked(settings={"workers": 2})
+    listening, = _descriptors(worker, socket.AF_INET)
+    others = [pid for pid in gateway.workers() if pid != worker]
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    _stop_watching(worker, listening)
+    taken = dial()
+    taken.send(b"PROXY ")
+    until(lambda: net.origin.ss("-ltn", "sport", f"= :{conf.PORT}")[0].split()[1] == "1",
+          "the connection to wait")
+    fd = inject.result(worker, ACCEPT4, listening, 0, 0, os.O_NONBLOCK | os.O_CLOEXEC)
+    assert fd >= 0
+    until(lambda: inject.result(worker, RECVFROM, fd, inject.DATA, 6, 0, 0, 0) == 6, "its bytes")
+    for pid in others:
+        os.kill(pid, signal.SIGCONT)
+    peer, conn = session(target(), header.v1(CLIENT4, 51234))
+    peer.trip(conn)
+
+
+def test_orders_that_are_ignored_and_the_end_of_patience(hijacked, directory, target, session):
+    """After a reload it serves on; a stop ends it."""
+    gateway, worker = hijacked()
+    service = target()
+    peer, conn = session(service, header.v1(CLIENT4, 51234))
+    _stop_watching(worker, _descriptors(worker, socket.AF_UNIX)[0])
+    conf.write(directory, [conf.listener()], workers=1, drain_timeout=0)
+    gateway.signal(signal.SIGHUP)
+    gateway.wait_line(RELOADED)
+    peer.trip(conn)
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit() == 0
+    assert not proc.is_alive(worker)
+    peer.expect_end(RST)

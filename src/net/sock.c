@@ -208,6 +208,21 @@ void sock_set_up_again(int fd, unsigned backlog, unsigned keepalive_s)
     (void)start_listening(fd, backlog);
 }
 
+struct addr sock_source_for(const struct addr *target)
+{
+    int fd = socket(addr_family(target), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct addr own = { 0 };
+    socklen_t len = sizeof own;
+
+    /* Of a datagram socket nothing is sent. */
+    if (fd >= 0 && (connect(fd, &target->sa, addr_len(target)) < 0 ||
+                    getsockname(fd, &own.sa, &len) < 0))
+        own = (struct addr){ 0 };
+    if (fd >= 0)
+        close(fd);
+    return own;
+}
+
 void sock_reset(int fd)
 {
     (void)set_linger(fd, true);

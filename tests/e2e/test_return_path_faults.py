@@ -6,13 +6,15 @@ A fault is injected into a working host. The commands are run as they are printe
 one shell that ends at the first failure; then sessions of real clients must work.
 """
 
-import dataclasses
+import pathlib
 import re
 import subprocess
 
 import pytest
 
-from lib import conf, daemon, netns, routing
+from lib import conf, daemon, netns, routing, udp
+from lib import return_path_faults as faults
+from lib.box import BOX_OF, Box
 from lib.target import EchoTarget
 from lib.topology import CLIENT_OF, LB4, ORIGIN_OF
 from lib.wait import DEADLINE
@@ -49,108 +51,6 @@ def services(origin):
         each.close()
 
 
-@dataclasses.dataclass
-class Fault:
-    """How it comes to be, what the report says, and whether its commands mend it."""
-    inject: tuple
-    named: str
-    method: str = "fwmark"
-    mended: bool = True
-
-
-NFT = "nft add table inet x; nft 'add chain inet x c {{ type {} hook {} priority {}; {} }}'; "
-RULE = "nft add rule inet x c "
-
-
-def nft(rule, kind="filter", hook="input", priority=0, policy=""):
-    return NFT.format(kind, hook, priority, policy) + (f"{RULE}'{rule}'" if rule else "true")
-
-
-FAULTS = {
-    "rule missing": Fault(("ip rule del fwmark 123",), r"ip rule add fwmark 123 .*CHECK FAILED"),
-    "route missing": Fault(("ip route flush table 100",), r"ip route add local .*CHECK FAILED"),
-    "both of IPv6 missing": Fault(("ip -6 rule del fwmark 123", "ip -6 route flush table 100"),
-                                  r"ip -6 route add local .*CHECK FAILED"),
-    "sysctl off": Fault(("sysctl -w net.ipv4.tcp_fwmark_accept=0",), r"tcp_fwmark_accept=1"),
-    "wrong default in its place": Fault(
-        ("ip route flush table 100", f"ip route add default via {LB4} table 100"),
-        r"a wrong route is in its place: default via"),
-    "wrong default before ours": Fault(
-        ("ip route flush table 100", f"ip route add default via {LB4} table 100 metric 5",
-         "ip route add local 0.0.0.0/0 dev lo table 100 metric 10"),
-        r"a wrong route is in its place"),
-    "blackhole in its place": Fault(
-        ("ip route flush table 100", "ip route add blackhole default table 100"),
-        r"a wrong route is in its place: blackhole"),
-    "unreachable in its place, IPv6": Fault(
-        ("ip -6 route flush table 100", "ip -6 route add unreachable default table 100"),
-        r"a wrong route is in its place: unreachable default dev lo table 100 metric 1024"),
-    "unicast over lo in its place, IPv6": Fault(
-        ("ip -6 route flush table 100", "ip -6 route add default dev lo table 100"),
-        r"a wrong route is in its place: default dev lo table 100 metric 1024"),
-    "narrower route beside ours": Fault(
-        (f"ip route add 198.51.0.0/16 via {LB4} table 100",), r"a wrong route .*198\.51\.0\.0/16"),
-    "many narrower routes": Fault(
-        tuple(f"ip route add 198.51.{i}.0/24 via {LB4} table 100" for i in range(90, 110)),
-        r"a wrong route"),
-    "wg-quick in front": Fault(
-        ("ip rule add not fwmark 0xca6c lookup 51820", "ip route add default dev eth0 table 51820",
-         "ip rule add from all lookup main suppress_prefixlength 0"),
-        r"\(not from all fwmark 0xca6c lookup 51820\) comes before it"),
-    "the ninth of many rules": Fault(
-        (*(f"ip rule add priority {50 + i} to 203.0.{i}.0/24 lookup 52" for i in range(9)),
-         "ip rule add priority 70 to 198.51.100.0/24 lookup 53",
-         "ip route add default dev eth0 table 53"), r"rule 70 .* comes before it"),
-    "halves of the world": Fault(
-        ("ip rule add priority 50 from all lookup 53", "ip route add 0.0.0.0/1 dev eth0 table 53",
-         "ip route add 128.0.0.0/1 dev eth0 table 53"), r"rule 50 .* comes before it"),
-    "a goto over ours": Fault(("ip rule add priority 40 from all goto 32766",),
-                              r"\(from all goto 32766\) comes before it"),
-    "a rule by port": Fault(
-        (f"ip rule add priority 50 ipproto tcp sport {PORT} lookup 53",
-         "ip route add default dev eth0 table 53"), rf"sport {PORT} lookup 53\) comes before it"),
-    "prohibit, priority 0": Fault(
-        ("ip rule add priority 0 fwmark 123 prohibit",), r"rule 0 .*prohibit\) comes before it"),
-    "firewall drops foreign sources": Fault(
-        (nft("iif lo ip saddr != 127.0.0.0/8 drop"),),
-        r"This firewall rule drops its packets: inet x, chain c: .*drop"),
-    "firewall rejects foreign sources": Fault(
-        (nft(f"iifname lo ip saddr 192.0.0.0/4 tcp dport {PORT} reject with tcp reset"),),
-        r"This firewall rule rejects its packets"),
-    "firewall rejects the port": Fault(
-        (nft(f"tcp dport {{ 80, {PORT} }} reject with tcp reset"),),
-        r"refused, although something listens there"),
-    "firewall of iptables drops": Fault(
-        ("iptables -I INPUT -i lo -s 192.0.2.0/24 -j DROP",), r"This firewall rule drops"),
-    "a chain that drops by policy": Fault(
-        (nft("iif lo ip saddr 127.0.0.0/8 accept", policy="policy drop;"),),
-        r"This firewall chain drops its packets: inet x, chain c: policy drop"),
-    "a chain that another jumps to": Fault(
-        (nft("", hook="output") + "; nft add chain inet x d; "
-         "nft add rule inet x d ip daddr 192.0.2.0/24 counter drop; nft add rule inet x c jump d",),
-        r"This firewall rule drops its packets: inet x, chain d"),
-    "another mark, output": Fault(
-        (nft("ip daddr 192.0.2.0/24 meta mark set 0x5", "route", "output", "-140"),),
-        r"This rule changes the mark of its packets"),
-    "another mark, prerouting": Fault(
-        (nft("iif lo tcp dport 22 meta mark set 0x0", "filter", "prerouting", "-140"),),
-        r"This rule changes the mark of its packets"),
-    "connmark: notrack on lo": Fault(
-        (nft("iif lo notrack", "filter", "prerouting", "-300") + "; "
-         "nft 'add chain inet x o { type filter hook output priority -300; }'; "
-         "nft add rule inet x o oif lo notrack",),
-        r"Return path connmark needs conntrack, and this rule switches it off", "connmark"),
-    "two rules of a firewall and its policy": Fault(
-        (nft("iif lo ip saddr != 127.0.0.0/8 drop", policy="policy drop;") + "; "
-         "nft add rule inet x c ip saddr 192.0.0.0/8 drop; "
-         "nft add rule inet x c ip saddr 127.0.0.0/8 accept; "
-         "nft add rule inet x c ip6 nexthdr tcp accept",), r"chain c: policy drop"),
-    "connmark: no default route": Fault(
-        ("ip route del default", "ip route add 192.0.2.0/24 dev eth0"),
-        r"there is no IPv4 default route", "connmark", False),
-}
-
-
 @pytest.fixture
 def config(directory):
     def make(method, **keys):
@@ -158,32 +58,98 @@ def config(directory):
     return make
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_named_and_the_printed_commands_mend_it(name, origin, config, directory):
-    fault = FAULTS[name]
-    path = config(fault.method)
-    routing.shell(origin, routing.run(origin, "rules", path, directory).text)
-    services = [EchoTarget(origin, address, PORT) for address in ("127.0.0.1", "::1")]
+class Host:
+    """A host with one listener and its target, all of it well."""
+
+    def __init__(self, origin, directory, listener):
+        self.origin, self.directory = origin, directory
+        self.path = conf.write(directory, [listener])
+        routing.shell(origin, routing.run(origin, "rules", self.path, directory).text)
+
+    def run_inside(self, command):
+        raise NotImplementedError
+
+    def check(self):
+        return check(self.origin, self.path, self.directory)
+
+
+class Local(Host):
+    def __init__(self, origin, directory, method):
+        super().__init__(origin, directory, conf.listener(return_path=method))
+        self.services = [EchoTarget(origin, address, PORT) for address in ("127.0.0.1", "::1")]
+
+    def serve_client(self):
+        self.close()
+        sessions(self.origin)
+
+    def close(self):
+        for service in self.services:
+            service.close()
+        self.services = []
+
+
+class Flows(Host):
+    def __init__(self, origin, directory, _):
+        super().__init__(origin, directory, udp.listener(target_v6=None, return_path="flows"))
+        self.service = udp.Echo(origin, "0.0.0.0", udp.SERVICE_PORT)
+
+    def serve_client(self):
+        routing.ask_spoofed(self.origin, CLIENT_OF[4], "127.0.0.1", udp.SERVICE_PORT)
+        assert (b"question", CLIENT_OF[4]) in [(data, host) for data, (host, _) in self.service.seen]
+
+    def close(self):
+        self.service.close()
+
+
+class Routed(Host):
+    def __init__(self, origin, directory, _):
+        self.box = Box(origin, is_bridged=True)
+        super().__init__(origin, directory, conf.listener(
+            target_v4=f"{BOX_OF[4]}:25", target_v6=None, return_path="routed"))
+
+    def run_inside(self, command):
+        routing.shell(self.box.namespace, command)
+
+    def serve_client(self):
+        connection = routing.spoofed(self.origin, CLIENT_OF[4], BOX_OF[4], 25, mark=0)
+        routing.talk(connection, self.box.services[4])
+        connection.close()
+
+    def close(self):
+        self.box.close()
+
+
+@pytest.mark.parametrize("kind, name", [
+    pytest.param(kind, name, id=name)
+    for kind, table in ((Local, faults.LOCAL), (Flows, faults.FLOWS), (Routed, faults.ROUTED))
+    for name in table])
+def test_a_fault_is_named_and_the_printed_commands_mend_it(kind, name, origin, directory):
+    fault = (faults.LOCAL | faults.FLOWS | faults.ROUTED)[name]
+    host = kind(origin, directory, fault.method)
     try:
-        healthy = check(origin, path, directory)
+        healthy = host.check()
         assert healthy.status == 0 and not healthy.commands, healthy.text
         for command in fault.inject:
             routing.shell(origin, command)
+        for command in fault.inside:
+            host.run_inside(command)
 
-        report = check(origin, path, directory)
+        report = host.check()
         assert report.status == 1, report.text
         assert re.search(fault.named, report.text), report.text
         assert len(set(report.commands)) == len(report.commands), report.text
         if not fault.mended:
             return
-        assert report.commands, report.text
+        there = re.findall(r"there: (ip .*? via [0-9.]+)\. ", report.text)
+        assert report.commands or there, report.text
         routing.shell(origin, "\n".join(report.commands))
-        mended = check(origin, path, directory)
+        for command in there:
+            host.run_inside(command)
+        mended = host.check()
         assert mended.status == 0 and not mended.commands, report.text + mended.text
+        host.serve_client()
     finally:
-        for service in services:
-            service.close()
-    sessions(origin)
+        host.close()
 
 
 # --- the service itself
@@ -305,6 +271,8 @@ def test_legacy_iptables_is_seen(origin, config, directory):
     except AssertionError as error:
         assert "legacy" in str(error), error
         return  # this kernel has none of the old tables
+    finally:
+        pathlib.Path("/run/xtables.lock").unlink(missing_ok=True)
     service = EchoTarget(origin, "127.0.0.1", PORT)
     report = check(origin, path, directory)
     service.close()

@@ -50,8 +50,7 @@ def test_without_a_return_path_replies_do_not_come_back(plain_net, directory):
     target.close()
     assert status == 1
     assert SOCKET.format("127.0.0.1:53") in lines
-    assert ("[!] FAILED: Replies of 127.0.0.1:53 do not come back to this machine. To set the "
-            "return path up: mmproxy --rules | sh") in lines
+    assert "[!] FAILED: Replies of 127.0.0.1:53 do not come back to this machine." in lines
 
 
 def test_replies_from_an_own_address_bear_no_mark(net, directory):

@@ -49,6 +49,7 @@ static bool find(const char *hook, const char *src, const char *dst, bool is_new
                  unsigned effects)
 {
     struct ruleset_packet packet = { .hook = hook,
+                                     .device = "lo",
                                      .src = support_addr(src),
                                      .dst = support_addr(dst),
                                      .mark = mark,
@@ -126,6 +127,7 @@ static void every_rule_in_the_way_is_found_once(void **state)
                                 "\t}\n"
                                 "}\n";
     struct ruleset_packet packet = { .hook = "input",
+                                     .device = "lo",
                                      .src = support_addr("192.0.2.1:40000"),
                                      .dst = support_addr("127.0.0.1:22") };
     struct ruleset_list list = { .n_items = 0 };
@@ -142,6 +144,7 @@ static void every_rule_in_the_way_is_found_once(void **state)
 static void text_that_ends_anywhere_is_no_harm(void **state)
 {
     struct ruleset_packet packet = { .hook = "input",
+                                     .device = "lo",
                                      .src = support_addr("198.51.100.7:40000"),
                                      .dst = support_addr("127.0.0.1:22") };
     struct ruleset_list list = { .n_items = 0 };

@@ -108,7 +108,7 @@ static void nftables_is_enough_without_iptables(void **state)
 
     (void)state;
     open_world(&world);
-    world.sight.nft = (struct nftlist){ &mark, 1 };
+    world.sight.nft = (struct nftlist){ .items = &mark, .n_items = 1 };
     world.answers[find(&world, WANTED_SAVE_MARK)] = 0;
     assert_int_equal(judge(&world, WANTED_SAVE_MARK, true)->verdict, JUDGE_HOLDS);
     mark.mark = 124;

@@ -96,4 +96,7 @@ bool sock_takes_reset(int fd);
 /* Closes with FIN, after all that was sent: for a session that has come to its regular end. */
 void sock_finish(int fd);
 
+/* This host's own address that packets to target come from; not set without a route there. */
+struct addr sock_source_for(const struct addr *target);
+
 #endif

@@ -270,13 +270,36 @@ static void judge_sysctl(struct judgement *out, const struct wanted_item *item, 
     snprintf(out->reason, sizeof out->reason, "it can't be read: %s", strerror(-answer));
 }
 
-/* nft_error: why nftables could not be read. */
-static void judge_replies(struct judgement *out, int nft_error)
+/* The table that --rules made is there and does not do what it did: it goes, and comes back. */
+static void judge_table(struct judgement *out, const struct wanted_item *item,
+                        const struct nftlist *nft)
 {
-    out->verdict = nft_error < 0 ? JUDGE_UNKNOWN : JUDGE_MISSING;
-    if (nft_error < 0)
-        snprintf(out->reason, sizeof out->reason, "nftables can't be read: %s",
-                 strerror(-nft_error));
+    char undo[WANTED_COMMAND_MAX];
+    const char *table = wanted_undo(item, undo) + strlen("nft delete table ");
+
+    if (!nftlist_has_table(nft, table))
+        return;
+    out->verdict = JUDGE_WRONG;
+    snprintf(out->reason, sizeof out->reason, "table %.200s is there, but it was changed", table);
+    snprintf(out->mends[0], sizeof out->mends[0], "%s", undo);
+    wanted_command(item, out->mends[1]);
+    out->n_mends = 2;
+}
+
+static void judge_nft(struct judgement *out, const struct wanted_item *item,
+                      const struct survey_sight *sight)
+{
+    int error = sight->nft_error;
+    const char *cure = error == -EPERM || error == -EACCES
+                           ? "run this as root"
+                           : "to load its module: modprobe nf_tables";
+
+    out->verdict = error < 0 ? JUDGE_UNKNOWN : JUDGE_MISSING;
+    if (error < 0)
+        snprintf(out->reason, sizeof out->reason, "nftables can't be read: %s; %s",
+                 strerror(-error), cure);
+    else
+        judge_table(out, item, &sight->nft);
 }
 
 static void judge_mark(struct survey *survey, struct judgement *out, const struct wanted_item *item,
@@ -288,7 +311,7 @@ static void judge_mark(struct survey *survey, struct judgement *out, const struc
     if (answer == 1 || nftlist_has(&sight->nft, item))
         return;
     if (is_nft_alone(item)) {
-        judge_replies(out, sight->nft_error);
+        judge_nft(out, item, sight);
         return;
     }
     out->verdict = answer == 0 || answer == -ENOENT ? JUDGE_MISSING : JUDGE_UNKNOWN;

@@ -8,11 +8,12 @@
 #include <string.h>
 
 #include "mmproxy/net/listening.h"
-#include "mmproxy/routing/kernel/nft.h"
+#include "mmproxy/net/sock.h"
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/kernel/sysctl.h"
 #include "mmproxy/routing/report/check.h"
-#include "mmproxy/routing/wanted/ruleset.h"
+#include "mmproxy/routing/report/elsewhere.h"
+#include "mmproxy/routing/report/firewall.h"
 
 struct causes {
     const struct config *config;
@@ -25,8 +26,7 @@ struct causes {
     bool has_listening;
     struct listening *listening; /* owned */
     size_t n_listening;
-    bool has_ruleset;
-    char *ruleset; /* NULL where it can't be read */
+    struct firewall firewall;
 };
 
 enum { CLIENT_PORT = 40000 }; /* any that clients have */
@@ -49,7 +49,7 @@ void causes_free(struct causes *causes)
     survey_close(&causes->survey);
     wanted_close(&causes->wanted);
     free(causes->listening);
-    free(causes->ruleset);
+    firewall_close(&causes->firewall);
     free(causes);
 }
 
@@ -97,93 +97,40 @@ static bool is_taken(struct causes *causes, const struct addr *target)
     return false;
 }
 
-/* A segment between client and target, there or back. */
-static struct ruleset_packet segment(const struct listener_config *listener,
-                                     const struct addr *client, const struct addr *target,
-                                     const char *hook, bool is_reply)
+/* How packets between this host, or a client of another one, and the target go. */
+static struct firewall_way find_way(struct causes *causes, const struct listener_config *listener,
+                                    const struct addr *target, bool is_spoofed)
 {
-    struct ruleset_packet packet = {
-        .hook = hook,
-        .src = is_reply ? *target : *client,
-        .dst = is_reply ? *client : *target,
-        .mark = listener->mark,
-        .is_new = !is_reply,
-        .is_dst_local = !is_reply,
-    };
+    struct firewall_way way = { .listener = listener, .target = *target, .is_local = true };
+    struct rtnl_route route;
 
-    return packet;
-}
-
-static const char *what_it_does(enum ruleset_effect effect)
-{
-    switch (effect) {
-    case RULESET_REJECT:
-        return "This firewall rule rejects its packets";
-    case RULESET_NOTRACK:
-        return "Return path connmark needs conntrack, and this rule switches it off for its "
-               "packets";
-    case RULESET_SET_MARK:
-        return "This rule changes the mark of its packets";
-    case RULESET_POLICY_DROP:
-        return "This firewall chain drops its packets";
-    default:
-        return "This firewall rule drops its packets";
+    if (rtnl_lookup(causes->rtnl, target, NULL, 0, &route) == 0 && route.type != RTN_LOCAL) {
+        way.is_local = false;
+        (void)if_indextoname(route.oif, way.device);
     }
+    way.client = is_spoofed     ? survey_client(addr_family(target))
+                 : way.is_local ? *target
+                                : sock_source_for(target);
+    addr_set_port(&way.client, CLIENT_PORT);
+    return way;
 }
 
-/*
- * What nftables does to a connection of client, there and back, and the commands that mend it.
- * returns: was anything found?
- */
-static bool report_rules(struct causes *causes, const struct listener_config *listener,
-                         const struct addr *client, const struct addr *target, unsigned effects,
-                         const struct report_sink *sink)
+static void report_rejected(struct causes *causes, const struct firewall_way *way,
+                            const struct report_sink *sink)
 {
-    static const char *const hooks[] = { "output", "prerouting", "input" };
-    struct ruleset_list list = { .n_items = 0 };
-
-    if (!causes->has_ruleset)
-        causes->ruleset = nft_text();
-    causes->has_ruleset = true;
-    for (size_t i = 0; causes->ruleset && effects != 0 && i < 6; i++) {
-        struct ruleset_packet packet = segment(listener, client, target, hooks[i % 3], i >= 3);
-
-        ruleset_find(causes->ruleset, &packet, effects, &list);
-    }
-    for (size_t i = 0; i < list.n_items; i++) {
-        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: %s: %s. This command mends it:",
-                         what_it_does(list.items[i].effect), list.items[i].rule);
-        report_sink_command(sink, list.items[i].command);
-    }
-    return list.n_items > 0;
-}
-
-/* A client for the conventional connection: this host. */
-static struct addr own_client(const struct addr *target)
-{
-    struct addr client = *target;
-
-    addr_set_port(&client, CLIENT_PORT);
-    return client;
-}
-
-static void report_rejected(struct causes *causes, const struct listener_config *listener,
-                            const struct addr *target, const struct report_sink *sink)
-{
-    struct addr client = own_client(target);
     char text[ADDR_STRLEN];
 
     report_sink_line(sink, LOG_LEVEL_WARNING,
                      "[!] FAILED: Unable to connect() to target server %s: connection refused, "
                      "although something listens there. A firewall rejects it.",
-                     addr_format(target, text));
-    if (!report_rules(causes, listener, &client, target, RULESET_REFUSES, sink))
+                     addr_format(&way->target, text));
+    if (!firewall_report(&causes->firewall, way, RULESET_REFUSES, sink))
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: To see its rules: nft list ruleset; iptables-save");
 }
 
-static void report_elsewhere(const struct listener_config *listener, const struct addr *target,
-                             const struct addr *service, const struct report_sink *sink)
+static void report_other_address(const struct listener_config *listener, const struct addr *target,
+                                 const struct addr *service, const struct report_sink *sink)
 {
     const char *key = addr_family(target) == AF_INET6 ? "target_v6" : "target_v4";
     char text[ADDR_STRLEN];
@@ -207,16 +154,17 @@ static void report_elsewhere(const struct listener_config *listener, const struc
                          listener->name[0] ? " in listener " : "", listener->name);
 }
 
-static void report_down(struct causes *causes, const struct listener_config *listener,
-                        const struct addr *target, const struct report_sink *sink)
+static void report_down(struct causes *causes, const struct firewall_way *way,
+                        const struct report_sink *sink)
 {
+    const struct addr *target = &way->target;
     const struct listening *service = find_service(causes, target);
     char text[ADDR_STRLEN];
 
     if (is_taken(causes, target))
-        report_rejected(causes, listener, target, sink);
+        report_rejected(causes, way, sink);
     else if (service)
-        report_elsewhere(listener, target, &service->addr, sink);
+        report_other_address(way->listener, target, &service->addr, sink);
     else
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: Target server %s seems to be down: connection refused. "
@@ -225,42 +173,47 @@ static void report_down(struct causes *causes, const struct listener_config *lis
                          addr_format(target, text), addr_port(target), addr_port(target));
 }
 
-void causes_plain(struct causes *causes, const struct listener_config *listener,
-                  const struct addr *target, int error, const struct report_sink *sink)
+static void report_silence(struct causes *causes, const struct firewall_way *way,
+                           const struct report_sink *sink)
 {
-    struct addr client = own_client(target);
     char text[ADDR_STRLEN];
 
-    addr_format(target, text);
-    if (error == -ECONNREFUSED) {
-        report_down(causes, listener, target, sink);
-        return;
-    }
-    if (error != -ETIMEDOUT) {
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: Unable to connect() to target server %s: %s.", text,
-                         strerror(-error));
-        return;
-    }
     report_sink_line(sink, LOG_LEVEL_WARNING,
                      "[!] FAILED: Unable to connect() to target server %s: no answer within %d ms.",
-                     text, CHECK_TIMEOUT_MS);
-    if (!report_rules(causes, listener, &client, target, RULESET_REFUSES, sink))
+                     addr_format(&way->target, text), CHECK_TIMEOUT_MS);
+    if (firewall_report(&causes->firewall, way, RULESET_REFUSES, sink))
+        return;
+    if (!way->is_local)
+        elsewhere_silent(way, sink);
+    else
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: A firewall may drop the packets. To see its rules: nft list "
                          "ruleset; iptables-save");
 }
 
-/* Where would the target's reply to a client go? "leaves by eth0", "has no route (...)". */
+void causes_plain(struct causes *causes, const struct listener_config *listener,
+                  const struct addr *target, int error, const struct report_sink *sink)
+{
+    struct firewall_way way = find_way(causes, listener, target, false);
+    char text[ADDR_STRLEN];
+
+    if (error == -ECONNREFUSED && way.is_local)
+        report_down(causes, &way, sink);
+    else if (error == -ECONNREFUSED)
+        elsewhere_down(&causes->firewall, &way, sink);
+    else if (error == -ETIMEDOUT)
+        report_silence(causes, &way, sink);
+    else
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: Unable to connect() to target server %s: %s.",
+                         addr_format(target, text), strerror(-error));
+}
+
+/* Where would the reply of a target on this host go? ", its reply leaves by eth0 (...)". */
 static void describe_reply(struct rtnl *rtnl, const struct listener_config *listener,
                            const struct addr *target, char out[128])
 {
     enum return_path path = listener_config_return_path(listener, addr_family(target));
-
-    if (path == RETURN_PATH_ROUTED) {
-        snprintf(out, 128, "its reply has not come back through this host");
-        return;
-    }
     uint32_t mark = path == RETURN_PATH_LOOPBACK ? 0 : listener->mark;
     struct addr client = survey_client(addr_family(target));
     struct rtnl_route route;
@@ -270,12 +223,12 @@ static void describe_reply(struct rtnl *rtnl, const struct listener_config *list
     if (err == -EINVAL) /* a loopback source that would leave this host */
         err = rtnl_lookup(rtnl, &client, NULL, mark, &route);
     if (err < 0) {
-        snprintf(out, 128, "its reply has no route (%s)", strerror(-err));
+        snprintf(out, 128, ", its reply has no route (%s)", strerror(-err));
     } else if (route.type == RTN_LOCAL) {
-        snprintf(out, 128, "although its reply has a route back");
+        snprintf(out, 128, ", although its reply has a route back");
     } else {
         if_indextoname(route.oif, name);
-        snprintf(out, 128, "its reply leaves by %s (table %u)", name, route.table);
+        snprintf(out, 128, ", its reply leaves by %s (table %u)", name, route.table);
     }
 }
 
@@ -305,23 +258,27 @@ static void report_missing(const struct wanted_item *item, const struct judgemen
         report_sink_command(sink, judgement->commands[i]);
 }
 
-static void report_no_route(const struct addr *target, const struct report_sink *sink)
+static void report_no_route(const struct listener_config *listener, const struct addr *target,
+                            const struct report_sink *sink)
 {
+    bool is_connmark =
+        listener_config_return_path(listener, addr_family(target)) == RETURN_PATH_CONNMARK;
     bool is_v6 = addr_family(target) == AF_INET6;
 
     report_sink_line(sink, LOG_LEVEL_WARNING,
-                     "[!] FAILED: Return path connmark needs a default route for %s, and there is "
-                     "none: add one (ip %sroute add default via GATEWAY), or use return path "
-                     "fwmark, which needs none.",
-                     is_v6 ? "IPv6" : "IPv4", is_v6 ? "-6 " : "");
+                     "[!] FAILED: Return path %s needs a default route for %s, and there is none: "
+                     "add one (ip %sroute add default via GATEWAY)%s.",
+                     is_connmark ? "connmark" : "flows", is_v6 ? "IPv6" : "IPv4",
+                     is_v6 ? "-6 " : "",
+                     is_connmark ? ", or use return path fwmark, which needs none" : "");
 }
 
 /* returns: was something of the listener's return path found missing? */
 static bool report_pieces(struct causes *causes, const struct listener_config *listener,
                           const struct addr *target, const struct report_sink *sink)
 {
-    bool connmark =
-        listener_config_return_path(listener, addr_family(target)) == RETURN_PATH_CONNMARK;
+    enum return_path path = listener_config_return_path(listener, addr_family(target));
+    bool needs_route = path == RETURN_PATH_CONNMARK || path == RETURN_PATH_FLOWS;
     bool found = false;
 
     for (size_t i = 0; i < causes->wanted.n_items; i++) {
@@ -335,8 +292,8 @@ static bool report_pieces(struct causes *causes, const struct listener_config *l
         report_missing(item, &causes->survey.items[i], sink);
         found = true;
     }
-    if (connmark && causes->survey.no_route[addr_family(target) == AF_INET6]) {
-        report_no_route(target, sink);
+    if (needs_route && causes->survey.no_route[addr_family(target) == AF_INET6]) {
+        report_no_route(listener, target, sink);
         found = true;
     }
     return found;
@@ -365,35 +322,54 @@ static bool report_filters(const struct addr *target, const struct report_sink *
 }
 
 /* Nothing of ours is missing: what else is in the way of packets from foreign addresses? */
-static void report_suspects(struct causes *causes, const struct listener_config *listener,
-                            const struct addr *target, const struct report_sink *sink)
+static void report_suspects(struct causes *causes, const struct firewall_way *way,
+                            const struct report_sink *sink)
 {
-    enum return_path path = listener_config_return_path(listener, addr_family(target));
-    struct addr client = survey_client(addr_family(target));
-    unsigned effects = 0;
+    enum return_path path = listener_config_return_path(way->listener, addr_family(&way->target));
+    unsigned effects = path == RETURN_PATH_LOOPBACK ? 0 : RULESET_SET_MARK;
 
-    addr_set_port(&client, CLIENT_PORT);
-    report_sink_line(sink, LOG_LEVEL_WARNING,
-                     "[!] FAILED: Every piece of the return path is there.");
-    if (path == RETURN_PATH_ROUTED) {
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: The target must send its replies to clients through this "
-                         "host, the gateway of its default route, and this host's INPUT chain must "
-                         "let them in. To see its rules: nft list ruleset; iptables-save");
-        return;
-    }
-    if (path != RETURN_PATH_LOOPBACK)
-        effects |= RULESET_SET_MARK;
     if (path == RETURN_PATH_CONNMARK)
         effects |= RULESET_NOTRACK;
-    if (report_rules(causes, listener, &client, target, RULESET_REFUSES, sink))
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] FAILED: Every piece of the return path is there.");
+    if (firewall_report(&causes->firewall, way, RULESET_REFUSES, sink) ||
+        (effects != 0 && firewall_report(&causes->firewall, way, effects, sink)))
         return;
-    if (report_rules(causes, listener, &client, target, effects, sink))
-        return;
-    if (!report_filters(target, sink))
+    if (path == RETURN_PATH_ROUTED)
+        elsewhere_lost(causes->rtnl, way, sink);
+    else if (way->is_local && !report_filters(&way->target, sink))
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: A firewall may drop packets from foreign addresses on lo. To "
                          "see its rules: nft list ruleset; iptables-save");
+}
+
+/*
+ * A port of a container that docker or podman publishes: its replies would not come back, or not
+ * to the client. returns: is it?
+ */
+static bool report_published(struct causes *causes, const struct firewall_way *way,
+                             const struct report_sink *sink)
+{
+    const char *key = addr_family(&way->target) == AF_INET6 ? "target_v6" : "target_v4";
+    struct ruleset_list list = { .n_items = 0 };
+    char text[ADDR_STRLEN];
+    char inner[ADDR_STRLEN];
+    struct addr to;
+
+    if (!way->is_local || !firewall_find(&causes->firewall, way, RULESET_DNAT, &list))
+        return false;
+    to = list.items[0].to;
+    if (!addr_is_set(&to))
+        return false;
+    if (addr_port(&to) == 0)
+        addr_set_port(&to, addr_port(&way->target));
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] FAILED: Target server %s is a published port of %s: %s. Use that "
+                     "address: %s = \"%s\"%s%s.",
+                     addr_format(&way->target, text), addr_format(&to, inner), list.items[0].rule,
+                     key, inner, way->listener->name[0] ? " in listener " : "",
+                     way->listener->name);
+    return true;
 }
 
 static void report_privilege(const struct addr *target, const struct report_sink *sink)
@@ -409,39 +385,40 @@ static void report_privilege(const struct addr *target, const struct report_sink
         addr_format(target, text));
 }
 
-static void report_timeout(struct causes *causes, const struct listener_config *listener,
-                           const struct addr *target, const struct report_sink *sink)
+static void report_timeout(struct causes *causes, const struct firewall_way *way,
+                           const struct report_sink *sink)
 {
     char text[ADDR_STRLEN];
-    char reply[128];
+    char reply[128] = "";
     int err = look(causes);
 
-    describe_reply(causes->rtnl, listener, target, reply);
+    if (way->is_local)
+        describe_reply(causes->rtnl, way->listener, &way->target, reply);
     report_sink_line(
         sink, LOG_LEVEL_WARNING,
         "[!] FAILED: Unable to do spoofed connect() to target server %s: no answer within "
-        "%d ms, %s.",
-        addr_format(target, text), CHECK_TIMEOUT_MS, reply);
+        "%d ms%s.",
+        addr_format(&way->target, text), CHECK_TIMEOUT_MS, reply);
+    if (report_published(causes, way, sink))
+        return;
     if (err < 0)
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: The return path can't be looked at: %s.", strerror(-err));
-    else if (!report_pieces(causes, listener, target, sink))
-        report_suspects(causes, listener, target, sink);
+    else if (!report_pieces(causes, way->listener, &way->target, sink))
+        report_suspects(causes, way, sink);
 }
 
-static void report_refused(struct causes *causes, const struct listener_config *listener,
-                           const struct addr *target, const struct report_sink *sink)
+static void report_refused(struct causes *causes, const struct firewall_way *way,
+                           const struct report_sink *sink)
 {
-    struct addr client = survey_client(addr_family(target));
     char text[ADDR_STRLEN];
 
-    addr_set_port(&client, CLIENT_PORT);
     report_sink_line(sink, LOG_LEVEL_WARNING,
                      "[!] FAILED: Unable to do spoofed connect() to target server %s: connection "
                      "refused, although a conventional connection is not. A firewall rejects "
                      "foreign addresses.",
-                     addr_format(target, text));
-    if (!report_rules(causes, listener, &client, target, RULESET_REFUSES, sink))
+                     addr_format(&way->target, text));
+    if (!firewall_report(&causes->firewall, way, RULESET_REFUSES, sink))
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: To see its rules: nft list ruleset; iptables-save");
 }
@@ -449,16 +426,36 @@ static void report_refused(struct causes *causes, const struct listener_config *
 void causes_spoofed(struct causes *causes, const struct listener_config *listener,
                     const struct addr *target, int error, const struct report_sink *sink)
 {
+    struct firewall_way way = find_way(causes, listener, target, true);
     char text[ADDR_STRLEN];
 
     if (error == -EPERM)
         report_privilege(target, sink);
     else if (error == -ETIMEDOUT)
-        report_timeout(causes, listener, target, sink);
+        report_timeout(causes, &way, sink);
     else if (error == -ECONNREFUSED)
-        report_refused(causes, listener, target, sink);
+        report_refused(causes, &way, sink);
     else
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: Unable to do spoofed connect() to target server %s: %s.",
                          addr_format(target, text), strerror(-error));
+}
+
+bool causes_translation(struct causes *causes, const struct listener_config *listener,
+                        const struct addr *target, const struct report_sink *sink)
+{
+    struct firewall_way way = find_way(causes, listener, target, true);
+
+    return firewall_report(&causes->firewall, &way, RULESET_SNAT, sink);
+}
+
+bool causes_datagrams(struct causes *causes, const struct listener_config *listener,
+                      const struct addr *target, const struct report_sink *sink)
+{
+    bool is_flows = listener_config_return_path(listener, addr_family(target)) == RETURN_PATH_FLOWS;
+    struct firewall_way way = find_way(causes, listener, target, true);
+    unsigned effects = RULESET_REFUSES | (is_flows ? RULESET_SET_MARK : 0);
+    bool found = look(causes) == 0 && report_pieces(causes, listener, target, sink);
+
+    return firewall_report(&causes->firewall, &way, effects, sink) || found;
 }

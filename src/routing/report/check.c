@@ -38,6 +38,7 @@ struct target {
     bool lacks_ipv6;          /* nothing to try */
     struct attempt plain;     /* of UDP the results alone: has it a socket, do replies come back */
     struct attempt spoofed;
+    bool is_translated; /* it is reached, but not from the client's address */
 };
 
 struct targets {
@@ -141,34 +142,54 @@ static void look_up(struct target *target, struct rtnl *rtnl, const struct wante
 
 /* Of a target on another machine nothing can be seen. */
 static void look_at_udp(struct target *target, const struct listening *sockets, size_t n_sockets,
-                        struct rtnl *rtnl)
+                        struct rtnl *rtnl, struct causes *causes)
 {
-    if (!is_udp(target) || target->lacks_ipv6 || !target->is_local)
+    struct check_udp check = { .has_socket = true, .comes_back = true };
+
+    if (!is_udp(target) || target->lacks_ipv6)
         return;
-    struct check_udp check =
-        check_udp_look(target->listener, target->addr, sockets, n_sockets, rtnl);
+    if (target->is_local)
+        check = check_udp_look(target->listener, target->addr, sockets, n_sockets, rtnl);
+    if (causes_datagrams(causes, target->listener, target->addr, &report_sink_silent))
+        check.comes_back = false;
     target->plain.result = check.has_socket ? 0 : -ECONNREFUSED;
     target->spoofed.result = check.comes_back ? 0 : -EHOSTUNREACH;
 }
 
-static void look_at_all_udp(struct targets *targets, struct rtnl *rtnl)
+static void look_at_all_udp(struct targets *targets, struct rtnl *rtnl, struct causes *causes)
 {
     struct listening *sockets = NULL;
     size_t n_sockets = 0;
 
     (void)listening_read_udp(&sockets, &n_sockets);
     for (size_t i = 0; i < targets->n_items; i++)
-        look_at_udp(&targets->items[i], sockets, n_sockets, rtnl);
+        look_at_udp(&targets->items[i], sockets, n_sockets, rtnl, causes);
     free(sockets);
 }
 
-static void report_udp(const struct target *target, const struct report_sink *sink)
+static void look_for_translation(struct targets *targets, struct causes *causes)
+{
+    for (size_t i = 0; i < targets->n_items; i++) {
+        struct target *target = &targets->items[i];
+
+        target->is_translated =
+            !target->lacks_ipv6 && target->spoofed.result == 0 &&
+            causes_translation(causes, target->listener, target->addr, &report_sink_silent);
+    }
+}
+
+static void report_udp(const struct target *target, struct causes *causes,
+                       const struct report_sink *sink)
 {
     const struct check_udp check = { .has_socket = target->plain.result == 0,
                                      .comes_back = target->spoofed.result == 0 };
 
     if (target->is_local)
-        check_udp_report(&check, target->listener, target->addr, sink);
+        check_udp_report(&check, target->listener, target->addr, causes, sink);
+    else if (!check.comes_back)
+        check_udp_lost(causes, target->listener, target->addr, sink);
+    if (target->is_translated)
+        (void)causes_translation(causes, target->listener, target->addr, sink);
 }
 
 static void continue_attempt(struct attempt *attempt, const struct addr *addr, short ready)
@@ -371,7 +392,7 @@ static void report_target(const struct target *target, struct causes *causes,
     }
     report_local(target, sink);
     if (is_udp(target)) {
-        report_udp(target, sink);
+        report_udp(target, causes, sink);
         return;
     }
     if (target->plain.result == 0)
@@ -383,6 +404,8 @@ static void report_target(const struct target *target, struct causes *causes,
     else if (target->spoofed.result != target->plain.result)
         causes_spoofed(causes, target->listener, target->addr, target->spoofed.result, sink);
     /* else there is one cause, which has been told */
+    if (target->is_translated)
+        (void)causes_translation(causes, target->listener, target->addr, sink);
     if (is_docker(target, docker))
         report_docker(target, sink);
 }
@@ -395,9 +418,9 @@ static bool report_one(const struct target *target, struct causes *causes,
     const struct report_verdict verdict = {
         .listener = target->listener,
         .target = target->addr,
-        .holds =
-            target->lacks_ipv6 || (is_reached && is_in_place(target) && target->plain.result == 0 &&
-                                   (is_udp(target) || !is_docker(target, docker))),
+        .holds = target->lacks_ipv6 ||
+                 (is_reached && is_in_place(target) && target->plain.result == 0 &&
+                  !target->is_translated && (is_udp(target) || !is_docker(target, docker))),
         .is_reached = is_reached,
         .answers = !target->lacks_ipv6 && target->plain.result == 0,
     };
@@ -442,8 +465,10 @@ bool check_run(const struct config *config, const struct report_sink *sink)
         look_up(&targets.items[i], rtnl, &host);
     if (err == 0)
         err = try_all(&targets);
-    if (err == 0)
-        look_at_all_udp(&targets, rtnl);
+    if (err == 0) {
+        look_at_all_udp(&targets, rtnl, causes);
+        look_for_translation(&targets, causes);
+    }
     if (err == 0)
         all = report_all(&targets, causes, sink);
     else

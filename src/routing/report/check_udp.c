@@ -33,37 +33,40 @@ static void report_no_socket(const struct addr *target, const struct report_sink
                      addr_format(target, text), addr_port(target));
 }
 
-static void report_lost(const struct listener_config *listener, const struct addr *target,
-                        const struct report_sink *sink)
+void check_udp_lost(struct causes *causes, const struct listener_config *listener,
+                    const struct addr *target, const struct report_sink *sink)
 {
     enum return_path path = listener_config_return_path(listener, addr_family(target));
+    const char *cure = "";
     char text[ADDR_STRLEN];
-    const char *cure = "To set the return path up: mmproxy --rules | sh";
 
-    bool is_flows = path == RETURN_PATH_FLOWS;
-
-    if (!is_flows && !addr_is_loopback(target))
-        cure = "Use return_path flows.";
-    else if (!is_flows && path != RETURN_PATH_LOOPBACK)
-        cure = "Use return_path loopback: replies over UDP bear no mark.";
+    if (path != RETURN_PATH_FLOWS && path != RETURN_PATH_ROUTED) {
+        if (!addr_is_loopback(target))
+            cure = " Use return_path flows.";
+        else if (path != RETURN_PATH_LOOPBACK)
+            cure = " Use return_path loopback: replies over UDP bear no mark.";
+    }
     report_sink_line(sink, LOG_LEVEL_WARNING,
-                     "[!] FAILED: Replies of %s do not come back to this machine. %s",
+                     "[!] FAILED: Replies of %s do not come back to this machine.%s",
                      addr_format(target, text), cure);
+    if (cure[0] == '\0')
+        (void)causes_datagrams(causes, listener, target, sink);
 }
 
 void check_udp_report(const struct check_udp *check, const struct listener_config *listener,
-                      const struct addr *target, const struct report_sink *sink)
+                      const struct addr *target, struct causes *causes,
+                      const struct report_sink *sink)
 {
     char text[ADDR_STRLEN];
 
     addr_format(target, text);
-    if (check->has_socket)
-        report_sink_line(sink, LOG_LEVEL_INFO, "[+] OK. Target server %s has a UDP socket.", text);
-    else
+    if (!check->has_socket)
         report_no_socket(target, sink);
+    else
+        report_sink_line(sink, LOG_LEVEL_INFO, "[+] OK. Target server %s has a UDP socket.", text);
     if (check->comes_back)
         report_sink_line(sink, LOG_LEVEL_INFO, "[+] OK. Replies of %s come back to this machine.",
                          text);
     else
-        report_lost(listener, target, sink);
+        check_udp_lost(causes, listener, target, sink);
 }

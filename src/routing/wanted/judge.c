@@ -107,7 +107,8 @@ static enum match match_selectors(const struct walk *walk, const struct rtnl_rul
 
     if (!may_come_in_by(rule->iif, reply) || rule->oif[0] != '\0' || rule->is_tunnel ||
         rule->is_l3mdev || !mark_matches(rule, reply->mark) ||
-        (rule->ip_protocol != 0 && rule->ip_protocol != IPPROTO_TCP) ||
+        (rule->ip_protocol != 0 &&
+         rule->ip_protocol != (reply->is_udp ? IPPROTO_UDP : IPPROTO_TCP)) ||
         !in_prefix(addr_bytes(&reply->source), rule->src, rule->src_len) ||
         (rule->has_uids &&
          (reply->is_routed || walk->uid < rule->first_uid || walk->uid > rule->last_uid)) ||

@@ -8,6 +8,9 @@
 
 enum { LINE_MAX_LEN = 512, CONNTRACK_PRIORITY = -200, MANGLE_PRIORITY = -150 };
 
+/* What the tables' names begin with that --rules prints. */
+#define MANUAL_TABLES "inet " NFTLIST_OWN_TABLE "-"
+
 /* Where the line stands: its table's families and its chain's hook. */
 struct context {
     unsigned table; /* its number */
@@ -22,6 +25,9 @@ struct context {
 
 void nftlist_close(struct nftlist *list)
 {
+    for (size_t i = 0; i < list->n_tables; i++)
+        free(list->tables[i]);
+    free(list->tables);
     free(list->items);
     *list = (struct nftlist){ 0 };
 }
@@ -73,6 +79,29 @@ bool nftlist_has_of(const struct nftlist *list, bool own, const struct wanted_it
 bool nftlist_has(const struct nftlist *list, const struct wanted_item *item)
 {
     return nftlist_has_of(list, true, item) || nftlist_has_of(list, false, item);
+}
+
+bool nftlist_has_table(const struct nftlist *list, const char *table)
+{
+    for (size_t i = 0; i < list->n_tables; i++) {
+        if (strcmp(list->tables[i], table) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int add_table(struct nftlist *list, const char *name, size_t len)
+{
+    char **tables = reallocarray(list->tables, list->n_tables + 1, sizeof *tables);
+
+    if (!tables)
+        return -ENOMEM;
+    list->tables = tables;
+    tables[list->n_tables] = strndup(name, len);
+    if (!tables[list->n_tables])
+        return -ENOMEM;
+    list->n_tables++;
+    return 0;
 }
 
 static int add(struct nftlist *list, const struct nftlist_mark *item)
@@ -386,8 +415,14 @@ static int take_line(struct nftlist *list, struct context *context, const char *
 {
     struct nftlist_mark item = { 0 };
 
-    if (take(&line, "table"))
+    if (take(&line, "table")) {
         enter_table(context, line);
+        return strncmp(line, MANUAL_TABLES, strlen(MANUAL_TABLES)) == 0
+                   ? add_table(list, line, strcspn(line, "{") - 1)
+                   : 0;
+    }
+    if (take(&line, "flags dormant")) /* the table does nothing */
+        context->is_v4 = context->is_v6 = false;
     else if (strncmp(line, "chain ", 6) == 0)
         leave_chain(context);
     else if (strncmp(line, "type ", 5) == 0)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmproxy/routing/wanted/ruleset.h"
 
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "mmproxy/base/shell.h"
 #include "mmproxy/base/subnets.h"
 
 enum { WORD_MAX = 64, NAME_MAX_LEN = 128, JUMPS_MAX = 16 };
@@ -88,14 +90,13 @@ static enum match match_values(const char **at, const struct ruleset_packet *pac
 }
 
 /* "eth0", or "docker*" for all that begin so. */
-static bool is_lo(const char *value, const struct ruleset_packet *packet)
+static bool is_device(const char *value, const struct ruleset_packet *packet)
 {
     size_t len = strlen(value);
 
-    (void)packet;
     if (len > 0 && value[len - 1] == '*')
-        return strncmp("lo", value, len - 1) == 0;
-    return strcmp(value, "lo") == 0;
+        return strncmp(packet->device, value, len - 1) == 0;
+    return strcmp(value, packet->device) == 0;
 }
 
 /* An address, a prefix, or a range of addresses; the last is told by two of them. */
@@ -144,10 +145,10 @@ static bool is_destination_port(const char *value, const struct ruleset_packet *
     return has_port(value, addr_port(&packet->dst));
 }
 
-static bool is_tcp(const char *value, const struct ruleset_packet *packet)
+static bool is_protocol(const char *value, const struct ruleset_packet *packet)
 {
-    (void)packet;
-    return strcmp(value, "tcp") == 0 || strcmp(value, "6") == 0;
+    return strcmp(value, packet->is_udp ? "udp" : "tcp") == 0 ||
+           strcmp(value, packet->is_udp ? "17" : "6") == 0;
 }
 
 static bool is_family(const char *value, const struct ruleset_packet *packet)
@@ -172,31 +173,43 @@ static bool is_type(const char *value, const struct ruleset_packet *packet)
     return packet->is_dst_local && strcmp(value, "local") == 0;
 }
 
+/* Whom a condition is about; others don't match, whatever the value. */
+enum whom { ALL, V4, V6, TCP, UDP };
+
 static const struct {
     const char *words;
     compare *is;
-    sa_family_t family; /* 0: both; packets of the other one don't match, whatever the value */
+    enum whom whom;
 } conditions[] = {
-    { "iif", is_lo, 0 },
-    { "iifname", is_lo, 0 },
-    { "oif", is_lo, 0 },
-    { "oifname", is_lo, 0 },
-    { "ip saddr", is_source, AF_INET },
-    { "ip daddr", is_destination, AF_INET },
-    { "ip6 saddr", is_source, AF_INET6 },
-    { "ip6 daddr", is_destination, AF_INET6 },
-    { "tcp sport", is_source_port, 0 },
-    { "tcp dport", is_destination_port, 0 },
-    { "th sport", is_source_port, 0 },
-    { "th dport", is_destination_port, 0 },
-    { "meta l4proto", is_tcp, 0 },
-    { "ip protocol", is_tcp, AF_INET },
-    { "ip6 nexthdr", is_tcp, AF_INET6 },
-    { "meta nfproto", is_family, 0 },
-    { "meta protocol", is_family, 0 },
-    { "ct state", is_state, 0 },
-    { "fib daddr type", is_type, 0 },
+    { "iif", is_device, ALL },
+    { "iifname", is_device, ALL },
+    { "oif", is_device, ALL },
+    { "oifname", is_device, ALL },
+    { "ip saddr", is_source, V4 },
+    { "ip daddr", is_destination, V4 },
+    { "ip6 saddr", is_source, V6 },
+    { "ip6 daddr", is_destination, V6 },
+    { "tcp sport", is_source_port, TCP },
+    { "tcp dport", is_destination_port, TCP },
+    { "udp sport", is_source_port, UDP },
+    { "udp dport", is_destination_port, UDP },
+    { "th sport", is_source_port, ALL },
+    { "th dport", is_destination_port, ALL },
+    { "meta l4proto", is_protocol, ALL },
+    { "ip protocol", is_protocol, V4 },
+    { "ip6 nexthdr", is_protocol, V6 },
+    { "meta nfproto", is_family, ALL },
+    { "meta protocol", is_family, ALL },
+    { "ct state", is_state, ALL },
+    { "fib daddr type", is_type, ALL },
 };
+
+static bool is_about(enum whom whom, const struct ruleset_packet *packet)
+{
+    bool is_v6 = addr_family(&packet->src) == AF_INET6;
+
+    return whom == ALL || whom == (is_v6 ? V6 : V4) || whom == (packet->is_udp ? UDP : TCP);
+}
 
 static void skip_counter(const char **at)
 {
@@ -231,7 +244,7 @@ static enum match match_condition(const char **at, const struct ruleset_packet *
     for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++) {
         if (!take(at, conditions[i].words))
             continue;
-        if (conditions[i].family != 0 && conditions[i].family != addr_family(&packet->src))
+        if (!is_about(conditions[i].whom, packet))
             return NO;
         return match_values(at, packet, conditions[i].is);
     }
@@ -253,6 +266,23 @@ static void add(struct ruleset_list *list, const struct ruleset_found *found)
         list->items[list->n_items++] = *found;
 }
 
+/* "dnat to 172.17.0.2:80", "dnat ip to [fd00::2]:80": not set where it is anything else. */
+static struct addr destination_of(const char *line)
+{
+    const char *at = strstr(line, "dnat ");
+    const char *end = line + strcspn(line, "\n");
+    struct addr to = { 0 };
+    char text[WORD_MAX];
+
+    at = at && at < end ? strstr(at, "to ") : NULL;
+    if (!at || at >= end)
+        return to;
+    at += strlen("to ");
+    if (addr_parse(&to, word(&at, text)) && addr_parse_host(&to, text))
+        to = (struct addr){ 0 };
+    return to;
+}
+
 static void tell(const struct walk *walk, enum ruleset_effect effect, const char *line)
 {
     const char *handle = strstr(line, "# handle ");
@@ -268,20 +298,34 @@ static void tell(const struct walk *walk, enum ruleset_effect effect, const char
     }
     snprintf(found.rule, sizeof found.rule, "%.64s, chain %.64s: %.*s", walk->table, walk->chain,
              (int)len, line);
+    if (effect == RULESET_DNAT)
+        found.to = destination_of(line);
     add(walk->list, &found);
 }
 
+/* On lo everything is let in; of another device what this target sends, or is sent, alone. */
 static void tell_policy(const struct walk *walk)
 {
+    const struct ruleset_packet *packet = walk->packet;
     struct ruleset_found found = { .effect = RULESET_POLICY_DROP };
-    const char *interface = strcmp(walk->packet->hook, "output") == 0 ? "oif" : "iif";
+    bool is_out = strcmp(packet->hook, "output") == 0;
+    const struct addr *target = is_out ? &packet->dst : &packet->src;
+    char device[SHELL_QUOTED_MAX(IFNAMSIZ)];
+    char which[96] = "";
+    char host[ADDR_STRLEN];
 
     if (!(walk->effects & RULESET_POLICY_DROP))
         return;
+    if (strcmp(packet->device, "lo") != 0)
+        snprintf(which, sizeof which, " %s %s %s %s %s %u",
+                 addr_family(target) == AF_INET6 ? "ip6" : "ip", is_out ? "daddr" : "saddr",
+                 addr_format_host(target, host), packet->is_udp ? "udp" : "tcp",
+                 is_out ? "dport" : "sport", addr_port(target));
     snprintf(found.rule, sizeof found.rule, "%.64s, chain %.64s: policy drop", walk->table,
              walk->chain);
-    snprintf(found.command, sizeof found.command, "nft insert rule %.100s %.100s %s lo accept",
-             walk->table, walk->chain, interface);
+    snprintf(found.command, sizeof found.command,
+             "nft insert rule %.64s %.64s %s %s%s accept", walk->table, walk->chain,
+             is_out ? "oif" : "iif", shell_quote(packet->device, device, sizeof device), which);
     add(walk->list, &found);
 }
 
@@ -297,6 +341,13 @@ static enum end jump(struct walk *walk, const char *at)
     snprintf(inner.chain, sizeof inner.chain, "%s", word(&at, name));
     chain = ++inner.jumps < JUMPS_MAX ? find_chain(walk, inner.chain) : NULL;
     return chain ? walk_chain(&inner, chain) : GOES_ON;
+}
+
+/* Another address in place of one of the packet's. */
+static bool is_translation(const char *at)
+{
+    return take(&at, "dnat") || take(&at, "redirect") || take(&at, "snat") ||
+           take(&at, "masquerade");
 }
 
 /* The statement at the end of a rule that matches. */
@@ -320,6 +371,10 @@ static enum end apply(struct walk *walk, const char *at, const char *line, bool 
         *returns = true;
     if (take(&at, "notrack"))
         tell(walk, RULESET_NOTRACK, line);
+    if (is_translation(at)) {
+        tell(walk, strcmp(walk->packet->hook, "output") == 0 ? RULESET_DNAT : RULESET_SNAT, line);
+        return ACCEPTED;
+    }
     return GOES_ON;
 }
 
@@ -334,7 +389,7 @@ static bool is_statement(const char *at)
         if (take(&copy, words[i]))
             return true;
     }
-    return *at == '\n' || *at == '\0' || *at == '#';
+    return is_translation(at) || *at == '\n' || *at == '\0' || *at == '#';
 }
 
 static enum end walk_rule(struct walk *walk, const char *line, bool *returns)
@@ -431,6 +486,8 @@ void ruleset_find(const char *text, const struct ruleset_packet *packet, unsigne
 
         if (take(&line, "table"))
             is_in_table = enter_table(&walk, line);
+        else if (take(&line, "flags dormant"))
+            is_in_table = false;
         else if (is_in_table && take(&line, "chain"))
             snprintf(walk.chain, sizeof walk.chain, "%s", word(&line, name));
         else if (is_in_table && strncmp(line, "type ", 5) == 0)

@@ -215,7 +215,8 @@ static bool has_reply(const struct wanted *wanted, const struct wanted_reply *re
         const struct wanted_reply *other = &wanted->replies[i];
 
         if (other->mark == reply->mark && other->table == reply->table &&
-            other->is_routed == reply->is_routed && addr_equal(&other->source, &reply->source))
+            other->is_routed == reply->is_routed && other->is_udp == reply->is_udp &&
+            addr_equal(&other->source, &reply->source))
             return true;
     }
     return false;
@@ -235,6 +236,15 @@ static int add_reply(struct wanted *wanted, const struct wanted_reply *reply)
     return 0;
 }
 
+static struct addr any_address(const struct addr *target)
+{
+    static const uint8_t bytes[16];
+    struct addr any;
+
+    addr_from_bytes(&any, addr_family(target), bytes, addr_port(target));
+    return any;
+}
+
 static int add_replies(struct wanted *wanted, const struct listener_config *listener,
                        sa_family_t family, const struct wanted_host *host)
 {
@@ -244,17 +254,21 @@ static int add_replies(struct wanted *wanted, const struct listener_config *list
         .mark = path == RETURN_PATH_LOOPBACK ? 0 : listener->mark,
         .table = listener->table,
         .is_routed = path == RETURN_PATH_ROUTED,
+        .is_udp = listener->protocol == PROTOCOL_UDP,
     };
     int err;
 
     if (!target || (family == AF_INET6 && !host->has_ipv6))
         return 0;
     reply.source = *target;
+    if (!needs_prefix_rule(listener, target))
+        return add_reply(wanted, &reply);
+    /* Which address the service takes depends on what it is bound to. */
+    reply.source = any_address(target);
     err = add_reply(wanted, &reply);
-    if (err < 0 || !needs_prefix_rule(listener, target))
-        return err;
+    reply.source = *target;
     reply.mark = 0;
-    return add_reply(wanted, &reply);
+    return err < 0 ? err : add_reply(wanted, &reply);
 }
 
 /* The original tells all rules of a firewall first, then the routing, then (ours) sysctls. */

@@ -185,6 +185,17 @@ def spoofed(namespace, source, address, port, mark=123, timeout=DEADLINE):
     return Conn(sock, (address, port))
 
 
+def ask_spoofed(namespace, source, address, port, mark=123):
+    """A datagram from an address that is not the namespace's, and the answer to it."""
+    with namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        sock.settimeout(DEADLINE)
+        sock.bind((source, 0))
+        sock.sendto(b"question", (address, port))
+        assert sock.recv(100) == b"question"
+
+
 def talk(connection, echo):
     """Bytes there and back; echo is the service, and must have seen where they came from."""
     connection.send(b"hello")

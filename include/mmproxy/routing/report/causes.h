@@ -24,4 +24,18 @@ void causes_plain(struct causes *causes, const struct listener_config *listener,
 void causes_spoofed(struct causes *causes, const struct listener_config *listener,
                     const struct addr *target, int error, const struct report_sink *sink);
 
+/*
+ * Does a rule replace clients' addresses on their way to the target? Then connections succeed, and
+ * the service sees another client. It tells the rule.
+ */
+bool causes_translation(struct causes *causes, const struct listener_config *listener,
+                        const struct addr *target, const struct report_sink *sink);
+
+/*
+ * Is a piece of the return path missing, or does a rule drop or mark datagrams or their replies?
+ * It tells all of it.
+ */
+bool causes_datagrams(struct causes *causes, const struct listener_config *listener,
+                      const struct addr *target, const struct report_sink *sink);
+
 #endif

@@ -13,6 +13,7 @@
 #include "mmproxy/config/config.h"
 #include "mmproxy/net/listening.h"
 #include "mmproxy/net/rtnl.h"
+#include "mmproxy/routing/report/causes.h"
 #include "mmproxy/routing/report/report_sink.h"
 
 /* Of a target on this machine. */
@@ -26,6 +27,11 @@ struct check_udp check_udp_look(const struct listener_config *listener, const st
                                 struct rtnl *rtnl);
 
 void check_udp_report(const struct check_udp *check, const struct listener_config *listener,
-                      const struct addr *target, const struct report_sink *sink);
+                      const struct addr *target, struct causes *causes,
+                      const struct report_sink *sink);
+
+/* Replies do not come back: why? Of a target elsewhere, too. */
+void check_udp_lost(struct causes *causes, const struct listener_config *listener,
+                    const struct addr *target, const struct report_sink *sink);
 
 #endif

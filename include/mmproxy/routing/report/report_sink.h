@@ -42,6 +42,9 @@ struct report_sink {
     struct report_told *told;
 };
 
+/* For a caller that asks whether there is anything to tell. */
+extern const struct report_sink report_sink_silent;
+
 void report_sink_line(const struct report_sink *sink, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -37,6 +37,8 @@ struct nftlist_mark {
 struct nftlist {
     struct nftlist_mark *items; /* owned */
     size_t n_items;
+    char **tables; /* owned: "inet mmproxy-...", those that --rules has made */
+    size_t n_tables;
 };
 
 /*
@@ -51,5 +53,8 @@ bool nftlist_has(const struct nftlist *list, const struct wanted_item *item);
 
 /* The same, but rules in our own table (own true), or in others' tables (own false), alone. */
 bool nftlist_has_of(const struct nftlist *list, bool own, const struct wanted_item *item);
+
+/* Is there a table of --rules with that family and name? */
+bool nftlist_has_table(const struct nftlist *list, const char *table);
 
 #endif

@@ -19,25 +19,30 @@ enum ruleset_effect {
     RULESET_POLICY_DROP = 4, /* no rule accepts it, and the chain drops the rest */
     RULESET_NOTRACK = 8,
     RULESET_SET_MARK = 16,
+    RULESET_DNAT = 32, /* in output: it goes elsewhere */
+    RULESET_SNAT = 64, /* in postrouting: it comes from elsewhere */
     RULESET_REFUSES = RULESET_DROP | RULESET_REJECT | RULESET_POLICY_DROP,
 };
 
-/* A TCP segment within this host, over lo. */
+/* A segment or datagram between a client's socket on this host and its target. */
 struct ruleset_packet {
-    const char *hook; /* "output", "prerouting" or "input" */
+    const char *hook;   /* "output", "postrouting", "prerouting" or "input" */
+    const char *device; /* that it leaves or comes in by */
     struct addr src;  /* with ports */
     struct addr dst;
     uint32_t mark;
+    bool is_udp;
     bool is_new;       /* the first of its connection */
     bool is_dst_local; /* an address of this host */
 };
 
-enum { RULESET_TEXT_MAX = 256, RULESET_FOUND_MAX = 16 };
+enum { RULESET_TEXT_MAX = 384, RULESET_FOUND_MAX = 16 };
 
 struct ruleset_found {
     enum ruleset_effect effect;
     char rule[RULESET_TEXT_MAX];    /* as nft writes it; a policy's chain */
     char command[RULESET_TEXT_MAX]; /* that mends it */
+    struct addr to;                 /* DNAT: where to, as far as known; port 0: the same */
 };
 
 /* All zero is empty. */

@@ -50,9 +50,10 @@ struct wanted_item {
 
 /* A target's reply: which rules apply to it? */
 struct wanted_reply {
-    struct addr source; /* the target */
+    struct addr source; /* the target; 0.0.0.0 or ::, with its port, for any address */
     uint32_t mark;      /* as the item of its rule has it */
     uint32_t table;
+    bool is_udp;
     bool is_routed; /* it comes in by some device, and not from a socket of this host */
 };
 

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * firewall: what nftables does to the connections between clients and a target, told with the
+ * commands that mend it. The rules are read when they are first asked for, once.
+ */
+#ifndef MMPROXY_ROUTING_REPORT_FIREWALL_H
+#define MMPROXY_ROUTING_REPORT_FIREWALL_H
+
+#include <net/if.h>
+
+#include "mmproxy/config/config.h"
+#include "mmproxy/routing/report/report_sink.h"
+#include "mmproxy/routing/wanted/ruleset.h"
+
+/* All zero is nothing read. */
+struct firewall {
+    bool is_read;
+    char *text; /* owned; NULL where it can't be read */
+};
+
+/* The way of a connection, there and back. */
+struct firewall_way {
+    const struct listener_config *listener;
+    struct addr client; /* with a port */
+    struct addr target;
+    bool is_local;            /* the target is on this host: all goes over lo */
+    char device[IF_NAMESIZE]; /* else: that leads to it */
+};
+
+void firewall_close(struct firewall *firewall);
+
+/* Adds what has one of these effects (or-ed) on the way. returns: list->n_items > 0 */
+bool firewall_find(struct firewall *firewall, const struct firewall_way *way, unsigned effects,
+                   struct ruleset_list *list);
+
+/* Tells all of it. returns: was anything found? */
+bool firewall_report(struct firewall *firewall, const struct firewall_way *way, unsigned effects,
+                     const struct report_sink *sink);
+
+#endif

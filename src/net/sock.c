@@ -215,8 +215,8 @@ struct addr sock_source_for(const struct addr *target)
     socklen_t len = sizeof own;
 
     /* Of a datagram socket nothing is sent. */
-    if (fd >= 0 && (connect(fd, &target->sa, addr_len(target)) < 0 ||
-                    getsockname(fd, &own.sa, &len) < 0))
+    if (fd >= 0 &&
+        (connect(fd, &target->sa, addr_len(target)) < 0 || getsockname(fd, &own.sa, &len) < 0))
         own = (struct addr){ 0 };
     if (fd >= 0)
         close(fd);

@@ -10,8 +10,8 @@ import socket
 
 import pytest
 
-from lib import conf, daemon, header, netns, proc, routing
-from lib.box import BOX_OF, HOST_OF, Box
+from lib import conf, daemon, header, proc, routing
+from lib.box import BOX_OF, Box
 from lib.conn import connect
 from lib.reloading import RELOADED
 from lib.target import EchoTarget

@@ -426,9 +426,9 @@ static void the_user_of_the_service_counts(void **state)
     struct rtnl_routes all_routes = { &route, 1 };
     uint32_t uid = 33;
     struct judge_kernel kernel = { &all_rules, &all_routes, &uid };
-    struct wanted_reply reply = {
-        .source = support_addr("127.0.0.1:80"), .mark = 123, .table = 100
-    };
+    struct wanted_reply reply = { .source = support_addr("127.0.0.1:80"),
+                                  .mark = 123,
+                                  .table = 100 };
     struct wanted wanted = { .replies = &reply, .n_replies = 1 };
     struct judgement judgement;
 

@@ -323,9 +323,9 @@ static void tell_policy(const struct walk *walk)
                  is_out ? "dport" : "sport", addr_port(target));
     snprintf(found.rule, sizeof found.rule, "%.64s, chain %.64s: policy drop", walk->table,
              walk->chain);
-    snprintf(found.command, sizeof found.command,
-             "nft insert rule %.64s %.64s %s %s%s accept", walk->table, walk->chain,
-             is_out ? "oif" : "iif", shell_quote(packet->device, device, sizeof device), which);
+    snprintf(found.command, sizeof found.command, "nft insert rule %.64s %.64s %s %s%s accept",
+             walk->table, walk->chain, is_out ? "oif" : "iif",
+             shell_quote(packet->device, device, sizeof device), which);
     add(walk->list, &found);
 }
 

@@ -28,7 +28,7 @@ enum ruleset_effect {
 struct ruleset_packet {
     const char *hook;   /* "output", "postrouting", "prerouting" or "input" */
     const char *device; /* that it leaves or comes in by */
-    struct addr src;  /* with ports */
+    struct addr src;    /* with ports */
     struct addr dst;
     uint32_t mark;
     bool is_udp;

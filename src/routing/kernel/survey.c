@@ -281,9 +281,9 @@ static void judge_table(struct judgement *out, const struct wanted_item *item,
         return;
     out->verdict = JUDGE_WRONG;
     snprintf(out->reason, sizeof out->reason, "table %.200s is there, but it was changed", table);
-    snprintf(out->mends[0], sizeof out->mends[0], "%s", undo);
-    wanted_command(item, out->mends[1]);
-    out->n_mends = 2;
+    snprintf(out->commands[0], sizeof out->commands[0], "%s", undo);
+    wanted_command(item, out->commands[1]);
+    out->n_commands = 2;
 }
 
 static void judge_nft(struct judgement *out, const struct wanted_item *item,

@@ -146,7 +146,7 @@ static void a_connection_without_memory_is_counted(void **state)
 
     (void)state;
     be_worker_at(&ssh, "ssh", 1);
-    assert_int_equal(enter(&ssh, NULL), REASON_NO_RESOURCES);
+    assert_int_equal(admission_enter(&ssh, NULL, &world.peer, world.now_us), REASON_NO_RESOURCES);
     assert_counts(&ssh, 0, 0);
     assert_int_equal(atomic_load(&ssh.own->counts[COUNT_ACCEPTED]), 1);
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "keys.h"
-#include "peers.h"
+#include "peer_subnets.h"
 
 /* Room for more CPUs than any kernel is built for today; a small mask would be refused. */
 enum { CPUS_MAX = 16384 };
@@ -58,7 +58,7 @@ void build_listeners(struct config *config, struct draft *drafts, size_t n_draft
         mistakes_error(mistakes, 0, "out of memory");
         return;
     }
-    peers_load(config, drafts, n_drafts, defaults, is_lenient, mistakes);
+    peer_subnets_load(config, drafts, n_drafts, defaults, is_lenient, mistakes);
     for (size_t i = 0; i < n_drafts; i++) {
         config->listeners[i] = drafts[i].config;
         drafts[i].config.listen = NULL;

@@ -6,28 +6,33 @@
 
 #include "mmproxy/base/clock.h"
 
-static void start_timer(struct deadline_queue *queue, uint64_t delay_ms)
+static uint64_t timeout_us(const struct deadline_queue *queue)
+{
+    return (uint64_t)queue->timeout_ms * 1000;
+}
+
+static void start_timer(struct deadline_queue *queue, uint64_t delay_us)
 {
     /* The loop's own time is as old as its last wake-up. */
     ev_now_update(queue->loop);
-    ev_timer_set(&queue->timer, (double)delay_ms / 1000.0, 0.);
+    ev_timer_set(&queue->timer, (double)delay_us / 1e6, 0.);
     ev_timer_start(queue->loop, &queue->timer);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 {
     struct deadline_queue *queue = timer->data;
-    uint64_t now_ms = clock_now_ms();
+    uint64_t now_us = clock_now_us();
     struct deadline *first;
 
     (void)loop;
     (void)revents;
-    while ((first = deadline_queue_first(queue)) && first->due_ms <= now_ms) {
+    while ((first = deadline_queue_first(queue)) && first->due_us <= now_us) {
         deadline_clear(first);
         queue->on_due(first);
     }
     if (first && !ev_is_active(&queue->timer))
-        start_timer(queue, first->due_ms - now_ms);
+        start_timer(queue, first->due_us - now_us);
 }
 
 void deadline_queue_open(struct deadline_queue *queue, struct ev_loop *loop, unsigned timeout_ms,
@@ -59,11 +64,11 @@ void deadline_set(struct deadline *deadline, struct deadline_queue *queue)
 {
     deadline_clear(deadline);
     deadline->queue = queue;
-    deadline->due_ms = clock_now_ms() + queue->timeout_ms;
+    deadline->due_us = clock_now_us() + timeout_us(queue);
     TAILQ_INSERT_TAIL(&queue->head, deadline, link);
     /* A running timer is due no later than this one; it finds the next when it fires. */
     if (!ev_is_active(&queue->timer))
-        start_timer(queue, queue->timeout_ms);
+        start_timer(queue, timeout_us(queue));
 }
 
 void deadline_clear(struct deadline *deadline)

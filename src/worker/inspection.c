@@ -41,7 +41,7 @@ static void describe_datagrams(const struct udp_session *session, struct session
     out->state = SESSION_RELAY;
     out->peer = session->peer;
     out->client = session->client;
-    out->target = session->choice.target;
+    out->target = *session->target;
     out->bytes_in = session->bytes_in;
     out->bytes_out = session->bytes_out;
 }
@@ -52,7 +52,7 @@ static void describe(const struct worker *worker, const struct roster_entry *ent
     *out = (struct session_record){ .number = 0 };
     if (entry->is_udp) {
         const struct udp_session *session = entry->session;
-        describe_entry(worker, entry, session->receiver->listener->config,
+        describe_entry(worker, entry, session->place.receiver->listener->config,
                        session->admitted.since_us, out);
         describe_datagrams(session, out);
     } else {

@@ -27,7 +27,7 @@ static void limit_pending(struct listener *listener)
     struct admitted *admitted;
 
     while ((admitted = admission_excess(&listener->admission)))
-        session_drive(admitted->owner, READY_OLDEST);
+        session_drive(session_of(admitted), READY_OLDEST);
 }
 
 static void on_pending_check(struct ev_loop *loop, ev_timer *timer, int revents)

@@ -250,11 +250,11 @@ static int open_udp(struct worker *worker)
 {
     const struct worker_spec *spec = worker->spec;
 
+    worker->max_udp_sessions = max_udp_sessions(spec->config);
     worker->datagrams = datagrams_new();
-    worker->udp_table = udp_table_new();
+    worker->udp_table = udp_table_new(worker->max_udp_sessions);
     if (!worker->datagrams || !worker->udp_table)
         return -ENOMEM;
-    worker->max_udp_sessions = max_udp_sessions(spec->config);
     return peers_own(spec->peers, spec->region);
 }
 

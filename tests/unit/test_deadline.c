@@ -14,7 +14,7 @@ static unsigned n_due;
 static void note(struct deadline *deadline)
 {
     assert_null(deadline->queue);
-    assert_true(clock_now_ms() >= deadline->due_ms);
+    assert_true(clock_now_us() >= deadline->due_us);
     due[n_due++] = deadline;
 }
 
@@ -109,9 +109,9 @@ static void setting_one_again_moves_it_behind_the_others(void **state)
     open_queue(&queue, SHORT_MS);
     deadline_set(&deadlines[0], &queue);
     deadline_set(&deadlines[1], &queue);
-    uint64_t first_ms = deadlines[0].due_ms;
+    uint64_t first_us = deadlines[0].due_us;
     deadline_set(&deadlines[0], &queue);
-    assert_true(deadlines[0].due_ms >= first_ms);
+    assert_true(deadlines[0].due_us >= first_us);
     assert_ptr_equal(deadline_queue_first(&queue), &deadlines[1]);
     run();
     assert_int_equal(n_due, 2);

@@ -39,7 +39,6 @@ struct admitted {
     bool is_in;
     bool is_pending; /* its header is not complete */
     bool is_direct;  /* its peer sends no header */
-    void *owner;     /* for the caller */
 };
 
 struct admission {

@@ -15,7 +15,7 @@
 struct deadline {
     TAILQ_ENTRY(deadline) link;
     struct deadline_queue *queue; /* NULL = not set */
-    uint64_t due_ms;
+    uint64_t due_us; /* monotonic */
     void *owner; /* whose it is: for the queue's callback */
 };
 

@@ -10,7 +10,6 @@
 #include "mmproxy/proxyproto/proxyproto.h"
 #include "mmproxy/proxyproto/spp.h"
 #include "mmproxy/worker/datagram/peers.h"
-#include "mmproxy/worker/datagram/udp_table.h"
 
 enum {
     BATCHES = 4,             /* a wake-up; then replies have their turn */
@@ -150,8 +149,7 @@ static const char *take_header(struct receiver *receiver, struct datagram *datag
     wrong = take_v2(datagram, out);
     if (!wrong)
         out->named_us = clock_now_us();
-    else if (udp_table_find(receiver->table, receiver, &datagram->peer) ||
-             recall(receiver, &datagram->peer, out))
+    else if (udp_session_find(receiver, &datagram->peer) || recall(receiver, &datagram->peer, out))
         wrong = NULL;
     return wrong;
 }
@@ -202,8 +200,8 @@ static bool is_outdated(const struct udp_session *session, const struct udp_orig
 static struct udp_session *session_of(struct receiver *receiver, struct datagram *datagram,
                                       struct udp_origin *origin, struct run *run)
 {
-    struct udp_session *session = udp_table_find(
-        receiver->table, receiver, is_first(receiver) ? &datagram->peer : &origin->client);
+    struct udp_session *session =
+        udp_session_find(receiver, is_first(receiver) ? &datagram->peer : &origin->client);
 
     if (session && is_outdated(session, origin)) {
         flush(run);
@@ -234,7 +232,7 @@ static bool is_header_welcome(struct receiver *receiver, const struct datagram *
  */
 static void give_up_peer(struct receiver *receiver, const struct addr *peer, struct run *run)
 {
-    struct udp_session *session = udp_table_find(receiver->table, receiver, peer);
+    struct udp_session *session = udp_session_find(receiver, peer);
 
     flush(run);
     if (session)
@@ -288,7 +286,8 @@ static void take(struct receiver_socket *socket, unsigned i, struct run *run)
     session->socket = socket;
     session->peer = datagram->peer;
     session->local = datagram->local;
-    session->proxy = origin.proxy;
+    if (receiver->listener->config->udp_header == UDP_HEADER_SPP)
+        *session->spp.proxy = origin.proxy;
 }
 
 static void watch(struct receiver *receiver, bool on)
@@ -360,7 +359,7 @@ uint64_t receiver_silent_since_us(const struct receiver *receiver)
 {
     const struct deadline *first = deadline_queue_first(&receiver->idle);
 
-    return first ? ((const struct udp_session *)first->owner)->used_us : 0;
+    return first ? first->due_us - idle_us(receiver) : 0;
 }
 
 void receiver_show_silent(struct receiver *receiver)

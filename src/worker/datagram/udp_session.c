@@ -11,17 +11,23 @@
 #include "mmproxy/proxyproto/spp.h"
 #include "mmproxy/worker/datagram/peers.h"
 #include "mmproxy/worker/datagram/receiver.h"
-#include "mmproxy/worker/datagram/udp_table.h"
 #include "mmproxy/worker/roster.h"
 
 /* Sessions that end for one that there is no descriptor for; others may take what is freed. */
 enum { TRIES_MAX = 4 };
 
-const struct addr *udp_session_key(const struct udp_session *session)
+static enum udp_header mode_of(const struct udp_session *session)
 {
-    bool is_by_peer = session->receiver->listener->config->udp_header == UDP_HEADER_FIRST;
+    return session->place.receiver->listener->config->udp_header;
+}
 
-    return is_by_peer ? &session->peer : &session->client;
+struct udp_session *udp_session_find(const struct receiver *receiver, const struct addr *key)
+{
+    struct udp_table_entry *entry = udp_table_find(receiver->table, receiver, key);
+
+    return entry
+               ? (struct udp_session *)(void *)((char *)entry - offsetof(struct udp_session, place))
+               : NULL;
 }
 
 struct proxyproto udp_origin_header(const struct udp_origin *origin)
@@ -41,11 +47,11 @@ static struct report_session facts_of(const struct udp_session *session, const c
     return (struct report_session){
         .peer = &session->peer,
         .client = &session->client,
-        .target = &session->choice.target,
+        .target = session->target,
         .is_health_check = is_health_check(session),
         .notes = session->notes,
         .is_direct = session->admitted.is_direct,
-        .since_us = session->since_us,
+        .since_us = session->admitted.since_us,
         .bytes_in = session->bytes_in,
         .bytes_out = session->bytes_out,
         .end = end,
@@ -61,10 +67,10 @@ static void report_error(struct udp_session *session, int error)
                                             .client = session->admitted.is_direct
                                                           ? NULL
                                                           : &session->client,
-                                            .target = &session->choice.target,
+                                            .target = session->target,
                                             .is_health_check = is_health_check(session) };
 
-    report_refusal(session->receiver->listener, &refusal);
+    report_refusal(session->place.receiver->listener, &refusal);
 }
 
 static uint64_t idle_us(const struct receiver *receiver)
@@ -73,29 +79,28 @@ static uint64_t idle_us(const struct receiver *receiver)
 }
 
 /* So that another worker can go on with this client. */
-static void note(struct udp_session *session)
+static void note(struct udp_session *session, uint64_t now_us)
 {
-    const struct receiver *receiver = session->receiver;
+    const struct receiver *receiver = session->place.receiver;
     const struct worker *worker = receiver->listener->worker;
+
+    if (mode_of(session) != UDP_HEADER_FIRST || worker->draining)
+        return;
     const struct peers_client client = { .addr = session->client,
                                          .is_named = session->is_named,
-                                         .named_us = session->named_us };
-
-    if (receiver->listener->config->udp_header != UDP_HEADER_FIRST || worker->draining)
-        return;
-    if (!session->noted ||
-        !peers_use(session->noted, receiver->peers_key, &session->peer, session->used_us))
-        session->noted = peers_note(worker->spec->peers, receiver->peers_key, &session->peer,
-                                    &client, session->used_us, idle_us(receiver));
+                                         .named_us = session->first.named_us };
+    if (!session->first.noted ||
+        !peers_use(session->first.noted, receiver->peers_key, &session->peer, now_us))
+        session->first.noted = peers_note(worker->spec->peers, receiver->peers_key, &session->peer,
+                                          &client, now_us, idle_us(receiver));
 }
 
 static void set_idle(struct udp_session *session)
 {
-    session->used_us = clock_now_us();
-    session->entry.active = ev_now(session->receiver->listener->worker->loop);
-    deadline_set(&session->idle, &session->receiver->idle);
-    receiver_show_silent(session->receiver);
-    note(session);
+    session->entry.active = ev_now(session->place.receiver->listener->worker->loop);
+    deadline_set(&session->idle, &session->place.receiver->idle);
+    receiver_show_silent(session->place.receiver);
+    note(session, clock_now_us());
 }
 
 /* Replies that the kernel did not take for the peer. */
@@ -106,19 +111,18 @@ static void report_lost(struct udp_session *session, int error)
                                             .peer = &session->peer,
                                             .client = &session->client };
 
-    report_refusal(session->receiver->listener, &refusal);
+    report_refusal(session->place.receiver->listener, &refusal);
 }
 
 void udp_session_forward(struct udp_session *session, unsigned first, unsigned n)
 {
-    const struct datagram_way way = { .to =
-                                          session->is_connected ? NULL : &session->choice.target };
+    const struct datagram_way way = { .to = session->is_connected ? NULL : session->target };
 
     set_idle(session); /* before anybody can have seen it, and another worker had its turn */
     struct datagram_sent sent =
-        datagrams_send(session->receiver->room, session->fd, first, n, &way);
+        datagrams_send(session->place.receiver->room, session->io.fd, first, n, &way);
     session->bytes_in += sent.len;
-    counters_add(session->receiver->listener->counters, COUNT_BYTES_IN, sent.len);
+    counters_add(session->place.receiver->listener->counters, COUNT_BYTES_IN, sent.len);
     if (sent.error != 0)
         report_error(session, sent.error);
 }
@@ -126,8 +130,8 @@ void udp_session_forward(struct udp_session *session, unsigned first, unsigned n
 /* On a socket that is not connected: is it the service that answers? From any address it has. */
 static bool is_from_target(const struct udp_session *session, const struct addr *from)
 {
-    const struct addr *target = &session->choice.target;
-    const struct locals *locals = session->receiver->listener->worker->locals;
+    const struct addr *target = session->target;
+    const struct locals *locals = session->place.receiver->listener->worker->locals;
 
     return addr_port(from) == addr_port(target) &&
            (addr_equal_host(from, target) || locals_contain(locals, from));
@@ -141,16 +145,16 @@ static void send_replies(struct udp_session *session, unsigned first, unsigned n
         return;
     if (addr_is_set(&session->local))
         way.from = &session->local;
-    if (addr_is_set(&session->proxy)) {
-        const struct spp header = { .client = session->client, .proxy = session->proxy };
+    if (mode_of(session) == UDP_HEADER_SPP && addr_is_set(session->spp.proxy)) {
+        const struct spp header = { .client = session->client, .proxy = *session->spp.proxy };
         spp_write(way.prefix, &header);
         way.prefix_len = SPP_LEN;
     }
     set_idle(session);
     struct datagram_sent sent =
-        datagrams_send(session->receiver->room, session->socket->fd, first, n, &way);
+        datagrams_send(session->place.receiver->room, session->socket->fd, first, n, &way);
     session->bytes_out += sent.len;
-    counters_add(session->receiver->listener->counters, COUNT_BYTES_OUT, sent.len);
+    counters_add(session->place.receiver->listener->counters, COUNT_BYTES_OUT, sent.len);
     if (sent.error != 0)
         report_lost(session, sent.error);
 }
@@ -160,7 +164,7 @@ static void pass_on(struct udp_session *session, unsigned n)
     unsigned first = 0;
 
     for (unsigned i = 0; i < n && !session->is_connected; i++) {
-        if (is_from_target(session, &datagrams_at(session->receiver->room, i)->peer))
+        if (is_from_target(session, &datagrams_at(session->place.receiver->room, i)->peer))
             continue;
         send_replies(session, first, i - first);
         first = i + 1;
@@ -186,13 +190,13 @@ static void on_reply(struct ev_loop *loop, ev_io *io, int revents)
         udp_session_end(session, strerror(ENOMEM)); /* epoll refused it, and libev gave it up */
         return;
     }
-    int n = datagrams_receive(session->receiver->room, session->fd, &is_all);
+    int n = datagrams_receive(session->place.receiver->room, session->io.fd, &is_all);
     if (n < 0)
         report_error(session, -n);
     else
         pass_on(session, (unsigned)n);
     if (!session->is_connected)
-        drain_errors(session->fd);
+        drain_errors(session->io.fd);
 }
 
 /* Is the system short of what ending another session would free? */
@@ -222,16 +226,16 @@ static bool end_silent_longest(struct worker *worker)
  * A service that is bound to a wildcard address may answer from another of the host's addresses
  * than the one that it was asked at. A connected socket would not get that.
  */
-static int open_socket(struct udp_session *session)
+static int open_socket(struct udp_session *session, const struct target_choice *choice)
 {
-    const struct listener_config *config = session->receiver->listener->config;
+    const struct listener_config *config = session->place.receiver->listener->config;
     struct spoof spoof = {
-        .source = session->choice.source,
-        .target = session->choice.target,
-        .mark = listener_config_socket_mark(config, addr_family(&session->choice.target)),
+        .source = choice->source,
+        .target = choice->target,
+        .mark = listener_config_socket_mark(config, addr_family(&choice->target)),
         .preserve_port = config->preserve_client_port,
     };
-    struct worker *worker = session->receiver->listener->worker;
+    struct worker *worker = session->place.receiver->listener->worker;
     unsigned tries = 0;
     int fd;
 
@@ -247,17 +251,17 @@ static int open_socket(struct udp_session *session)
 }
 
 /* returns: why it may not come in; then it holds nothing. */
-static enum reason admit(struct udp_session *session, const struct udp_origin *origin)
+static enum reason admit(struct udp_session *session, const struct udp_origin *origin,
+                         struct target_choice *choice)
 {
-    struct receiver *receiver = session->receiver;
+    struct receiver *receiver = session->place.receiver;
     struct admission *admission = &receiver->listener->admission;
     const struct target_facts facts = { .client = origin->client, .is_named = origin->is_named };
     enum reason reason;
 
     reason = admission_enter(admission, &session->admitted, &session->peer, clock_now_us());
     if (reason == REASON_NONE)
-        reason = admission_identify(admission, &session->admitted, origin->local, &facts,
-                                    &session->choice);
+        reason = admission_identify(admission, &session->admitted, origin->local, &facts, choice);
     if (reason != REASON_NONE)
         admission_leave(admission, &session->admitted);
     else
@@ -267,21 +271,19 @@ static enum reason admit(struct udp_session *session, const struct udp_origin *o
 
 static void begin(struct udp_session *session)
 {
-    struct worker *worker = session->receiver->listener->worker;
+    struct worker *worker = session->place.receiver->listener->worker;
 
-    ev_io_init(&session->io, on_reply, session->fd, EV_READ);
     session->io.data = session;
     ev_io_start(worker->loop, &session->io);
     session->idle.owner = session;
     set_idle(session);
-    udp_table_add(session->receiver->table, session);
+    udp_table_add(session->place.receiver->table, &session->place);
     session->entry.is_udp = true;
     roster_add(worker, &session->entry, session);
-    receiver_watch_limit(session->receiver);
-    session->since_us = clock_now_us();
-    counters_add(session->receiver->listener->counters, COUNT_SERVED, 1);
+    receiver_watch_limit(session->place.receiver);
+    counters_add(session->place.receiver->listener->counters, COUNT_SERVED, 1);
     const struct report_session facts = facts_of(session, NULL);
-    report_connected(session->receiver->listener, &facts);
+    report_connected(session->place.receiver->listener, &facts);
 }
 
 static void take_notes(struct udp_session *session, const struct udp_origin *origin)
@@ -289,40 +291,96 @@ static void take_notes(struct udp_session *session, const struct udp_origin *ori
     const struct proxyproto header = udp_origin_header(origin);
 
     if (origin->header)
-        session->notes = listener_take_notes(session->receiver->listener, origin->header, &header);
+        session->notes =
+            listener_take_notes(session->place.receiver->listener, origin->header, &header);
+}
+
+static void free_session(struct udp_session *session)
+{
+    if (mode_of(session) == UDP_HEADER_SPP)
+        free(session->spp.proxy);
+    if (session->owns_target)
+        free((void *)(uintptr_t)session->target);
+    free(session->notes);
+    free(session);
+}
+
+/* Most sessions have the one target of their listener. returns: whether there is memory. */
+static bool keep_target(struct udp_session *session, const struct addr *target)
+{
+    static const sa_family_t families[] = { AF_INET, AF_INET6 };
+    const struct listener_config *config = session->place.receiver->listener->config;
+
+    for (unsigned i = 0; i < 2; i++) {
+        session->target = listener_config_target(config, families[i]);
+        if (session->target && addr_equal(session->target, target))
+            return true;
+    }
+    struct addr *own = malloc(sizeof *own);
+    if (own)
+        *own = *target;
+    session->target = own;
+    session->owns_target = own != NULL;
+    return own != NULL;
+}
+
+/* returns: NULL: there is no memory. */
+static struct udp_session *new_session(struct receiver *receiver, const struct udp_origin *origin,
+                                       const struct addr *peer)
+{
+    struct udp_session *session = calloc(1, sizeof *session);
+
+    if (!session)
+        return NULL;
+    session->client = origin->client;
+    session->peer = *peer;
+    session->is_named = origin->is_named;
+    session->place.receiver = receiver;
+    session->place.key = &session->client;
+    switch (mode_of(session)) {
+    case UDP_HEADER_EVERY:
+        break;
+    case UDP_HEADER_FIRST:
+        session->place.key = &session->peer;
+        session->first.named_us = origin->named_us;
+        break;
+    case UDP_HEADER_SPP:
+        session->spp.proxy = calloc(1, sizeof *session->spp.proxy);
+        if (session->spp.proxy)
+            break;
+        free_session(session);
+        return NULL;
+    }
+    return session;
 }
 
 enum reason udp_session_start(struct receiver *receiver, const struct udp_origin *origin,
                               const struct addr *peer, struct udp_session **out,
                               struct udp_failure *failure)
 {
-    struct udp_session *session = calloc(1, sizeof *session);
+    struct udp_session *session = new_session(receiver, origin, peer);
+    struct target_choice choice;
 
     *failure = (struct udp_failure){ .error = ENOMEM };
     if (!origin->is_named && !origin->is_direct)
         counters_add(receiver->listener->counters, COUNT_HEALTH_CHECKS, 1);
     if (!session)
         return admission_enter(&receiver->listener->admission, NULL, peer, clock_now_us());
-    session->receiver = receiver;
-    session->client = origin->client;
-    session->peer = *peer;
-    session->proxy = origin->proxy;
-    session->is_named = origin->is_named;
-    session->named_us = origin->named_us;
-    enum reason reason = admit(session, origin);
+    enum reason reason = admit(session, origin, &choice);
     if (reason != REASON_NONE) {
-        free(session);
+        free_session(session);
         return reason;
     }
-    session->fd = open_socket(session);
-    if (session->fd < 0) {
-        *failure = (struct udp_failure){ .error = -session->fd, .target = session->choice.target };
+    int fd = keep_target(session, &choice.target) ? open_socket(session, &choice) : -ENOMEM;
+    if (fd < 0) {
+        *failure = (struct udp_failure){ .error = -fd, .target = choice.target };
         admission_leave(&receiver->listener->admission, &session->admitted);
-        free(session);
+        free_session(session);
         return reason_of_connect_error(failure->error);
     }
     const struct worker_spec *spec = receiver->listener->worker->spec;
-    counters_note_descriptor(spec->counters, spec->worker_id, session->fd);
+    counters_note_descriptor(spec->counters, spec->worker_id, fd);
+    ev_io_init(&session->io, on_reply, fd, EV_READ);
     take_notes(session, origin);
     begin(session);
     *out = session;
@@ -331,18 +389,17 @@ enum reason udp_session_start(struct receiver *receiver, const struct udp_origin
 
 void udp_session_end(struct udp_session *session, const char *end)
 {
-    struct listener *listener = session->receiver->listener;
+    struct listener *listener = session->place.receiver->listener;
     const struct report_session facts = facts_of(session, end);
 
     ev_io_stop(listener->worker->loop, &session->io);
-    close(session->fd);
+    close(session->io.fd);
     deadline_clear(&session->idle);
-    udp_table_remove(session->receiver->table, session);
+    udp_table_remove(session->place.receiver->table, &session->place);
     report_disconnected(listener, &facts);
     admission_leave(&listener->admission, &session->admitted);
-    free(session->notes);
     roster_remove(listener->worker, &session->entry);
-    free(session);
+    free_session(session);
 }
 
 void udp_session_on_idle(struct deadline *deadline)

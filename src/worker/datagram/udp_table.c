@@ -1,29 +1,38 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "mmproxy/worker/datagram/udp_table.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
 #include "mmproxy/base/hash.h"
-#include "mmproxy/worker/datagram/udp_table.h"
 
 /*
- * A fixed number of buckets: descriptors limit the sessions of a process, so the lists stay short,
- * and no datagram ever waits for a table to grow. Memory is taken only for buckets in use.
+ * A fixed number of buckets: descriptors limit the sessions of a process, so that is known, and no
+ * datagram ever waits for a table to grow.
  */
-enum { N_BUCKETS = 1 << 16 };
+enum { PER_BUCKET = 4, BUCKETS_MIN = 64, BUCKETS_MAX = 1 << 20 };
 
-LIST_HEAD(bucket, udp_session);
+SLIST_HEAD(bucket, udp_table_entry);
 
 struct udp_table {
     struct hash_secret secret;
     size_t n;
-    struct bucket buckets[N_BUCKETS];
+    size_t n_buckets;
+    struct bucket buckets[];
 };
 
-struct udp_table *udp_table_new(void)
+struct udp_table *udp_table_new(unsigned n_max)
 {
-    struct udp_table *table = calloc(1, sizeof *table); /* all zero: empty lists */
+    size_t n_buckets = BUCKETS_MIN;
 
-    if (table && hash_secret_make(&table->secret) < 0) {
+    while (n_buckets < BUCKETS_MAX && n_buckets * PER_BUCKET < n_max)
+        n_buckets *= 2;
+    /* All zero: empty lists. */
+    struct udp_table *table = calloc(1, sizeof *table + n_buckets * sizeof table->buckets[0]);
+    if (!table)
+        return NULL;
+    table->n_buckets = n_buckets;
+    if (hash_secret_make(&table->secret) < 0) {
         free(table);
         return NULL;
     }
@@ -40,32 +49,34 @@ static size_t place_of(const struct udp_table *table, const struct receiver *rec
                        const struct addr *key)
 {
     uint64_t number = (uint64_t)(uintptr_t)receiver ^ (uint64_t)addr_port(key) << 48;
-    uint64_t hash = hash_host(&table->secret, key, number);
 
-    return hash % N_BUCKETS;
+    return hash_host(&table->secret, key, number) % table->n_buckets;
 }
 
-struct udp_session *udp_table_find(const struct udp_table *table, const struct receiver *receiver,
-                                   const struct addr *key)
+struct udp_table_entry *udp_table_find(const struct udp_table *table,
+                                       const struct receiver *receiver, const struct addr *key)
 {
-    struct udp_session *each;
+    struct udp_table_entry *each;
 
-    LIST_FOREACH (each, &table->buckets[place_of(table, receiver, key)], bucket)
-        if (each->receiver == receiver && addr_equal(udp_session_key(each), key))
-            return each;
+    SLIST_FOREACH(each, &table->buckets[place_of(table, receiver, key)], next)
+    if (each->receiver == receiver && addr_equal(each->key, key))
+        return each;
     return NULL;
 }
 
-void udp_table_add(struct udp_table *table, struct udp_session *session)
+static struct bucket *bucket_of(struct udp_table *table, const struct udp_table_entry *entry)
 {
-    size_t place = place_of(table, session->receiver, udp_session_key(session));
+    return &table->buckets[place_of(table, entry->receiver, entry->key)];
+}
 
-    LIST_INSERT_HEAD(&table->buckets[place], session, bucket);
+void udp_table_add(struct udp_table *table, struct udp_table_entry *entry)
+{
+    SLIST_INSERT_HEAD(bucket_of(table, entry), entry, next);
     table->n++;
 }
 
-void udp_table_remove(struct udp_table *table, struct udp_session *session)
+void udp_table_remove(struct udp_table *table, struct udp_table_entry *entry)
 {
-    LIST_REMOVE(session, bucket);
+    SLIST_REMOVE(bucket_of(table, entry), entry, udp_table_entry, next);
     table->n--;
 }

@@ -152,7 +152,6 @@ enum reason session_start(struct listener *listener, const struct addr *local, i
         free(session);
         return reason;
     }
-    session->admitted.owner = session;
     session->listener = listener;
     session->local = local;
     session->peer_fd = fd;

@@ -17,11 +17,11 @@
 
 #include <ev.h>
 #include <stdint.h>
-#include <sys/queue.h>
 
 #include "mmproxy/net/datagram.h"
 #include "mmproxy/proxyproto/proxyproto.h"
 #include "mmproxy/worker/admission.h"
+#include "mmproxy/worker/datagram/udp_table.h"
 #include "mmproxy/worker/deadline.h"
 #include "mmproxy/worker/worker.h"
 
@@ -29,28 +29,32 @@ struct peers_entry;
 struct receiver;
 struct receiver_socket;
 
+/* There are many, and most of them are silent: no more fields than are needed. */
 struct udp_session {
-    struct receiver *receiver;
+    struct udp_table_entry place;   /* its receiver, and what it is found by */
     struct receiver_socket *socket; /* that the latest datagram came in by, and replies leave by */
-    int fd;                         /* towards the target */
-    bool is_connected;              /* fd is; else replies are compared with the target */
-    bool is_named;                  /* a header names its client; else it is the peer */
-    ev_io io;
+    ev_io io;                       /* towards the target */
     struct roster_entry entry;
-    LIST_ENTRY(udp_session) bucket; /* of the table */
-    struct deadline idle;           /* in the receiver's queue: the head is silent longest */
-    struct admitted admitted;
+    struct deadline idle;     /* in the receiver's queue: the head is silent longest */
+    struct admitted admitted; /* since when, too */
     struct addr client;
-    struct target_choice choice;
-    struct addr peer;          /* where the latest datagram came from, and replies go to */
-    struct addr local;         /* the address that it was sent to, and replies leave from */
-    struct addr proxy;         /* spp: what the header says besides the client */
+    struct addr peer;  /* where the latest datagram came from, and replies go to */
+    struct addr local; /* the address that it was sent to, and replies leave from */
+    bool is_connected; /* the socket is; else replies are compared with the target */
+    bool owns_target;
+    bool is_named;             /* a header names its client; else it is the peer */
+    const struct addr *target; /* the configuration's, or the session's own */
     struct notes *notes;       /* owned; NULL: none */
-    uint64_t since_us;         /* monotonic: when it started */
-    uint64_t named_us;         /* first: when the header came that names the client */
-    struct peers_entry *noted; /* first: where other workers can read that */
-    uint64_t used_us;          /* monotonic: when a datagram last went either way */
-    uint64_t bytes_in;         /* payload to the target */
+    union {                    /* by the receiver's udp_header */
+        struct {
+            uint64_t named_us;         /* when the header came that names the client */
+            struct peers_entry *noted; /* where other workers can read that */
+        } first;
+        struct {
+            struct addr *proxy; /* owned: what the header says besides the client */
+        } spp;
+    };
+    uint64_t bytes_in; /* payload to the target */
     uint64_t bytes_out;
 };
 
@@ -76,8 +80,11 @@ struct udp_failure {
 /* The header's facts for the functions of proxyproto, where there is a header. */
 struct proxyproto udp_origin_header(const struct udp_origin *origin);
 
-/* The address and port that the session is found by: the client's, or the peer's (first). */
-const struct addr *udp_session_key(const struct udp_session *session);
+/*
+ * The receiver's session that is found by key, or NULL: the client's address and port, or the
+ * peer's (first).
+ */
+struct udp_session *udp_session_find(const struct receiver *receiver, const struct addr *key);
 
 /*
  * Starts a session for a datagram that belongs to none; the one silent longest ends where there is

@@ -10,6 +10,7 @@
 #define MMPROXY_WORKER_STREAM_SESSION_H
 
 #include <ev.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -76,6 +77,11 @@ struct session {
     struct pump down;    /* target to peer */
     const char *end;     /* how it ended, for the log; static */
 };
+
+static inline struct session *session_of(struct admitted *admitted)
+{
+    return (struct session *)(void *)((char *)admitted - offsetof(struct session, admitted));
+}
 
 /*
  * Starts a session for a connection that was accepted at local, which outlives it; it lives by

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* peers: who may connect to each listener: its allowed and its direct subnets. */
-#ifndef CONFIG_PEERS_H
-#define CONFIG_PEERS_H
+/* peer_subnets: who may connect to each listener: its allowed and its direct subnets. */
+#ifndef CONFIG_PEER_SUBNETS_H
+#define CONFIG_PEER_SUBNETS_H
 
 #include "draft.h"
 
@@ -10,7 +10,7 @@
  * that the configuration owns. defaults: checked even if no listener has them; NULL: there are
  * none. is_lenient: see struct subnets_reading. Reports what is wrong.
  */
-void peers_load(struct config *config, struct draft *drafts, size_t n_drafts,
-                struct draft *defaults, bool is_lenient, struct mistakes *mistakes);
+void peer_subnets_load(struct config *config, struct draft *drafts, size_t n_drafts,
+                       struct draft *defaults, bool is_lenient, struct mistakes *mistakes);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "peers.h"
+#include "peer_subnets.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -249,8 +249,8 @@ static void load(struct loading *loading)
     }
 }
 
-void peers_load(struct config *config, struct draft *drafts, size_t n_drafts,
-                struct draft *defaults, bool is_lenient, struct mistakes *mistakes)
+void peer_subnets_load(struct config *config, struct draft *drafts, size_t n_drafts,
+                       struct draft *defaults, bool is_lenient, struct mistakes *mistakes)
 {
     struct loading loading = {
         .config = config,

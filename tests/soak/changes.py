@@ -8,6 +8,7 @@ from lib import conf
 from lib.reloading import FAILED, RELOADED, UNCHANGED
 from lib.topology import LB4, LB6
 
+import datagrams
 from sessions import EXTRA_PORT, KEEPALIVE
 from world import WORKERS
 
@@ -16,7 +17,7 @@ EXTRA = conf.listener(name="extra", listen=[f"0.0.0.0:{EXTRA_PORT}", f"[::]:{EXT
 
 
 def usual_listeners():
-    return [conf.listener(**USUAL)]
+    return [conf.listener(**USUAL), *datagrams.listeners()]
 
 
 class Changes:
@@ -89,7 +90,7 @@ class Changes:
     def _load(self, workers=WORKERS, subnets=None, **keys):
         # Longer than anybody is silent, and never the same twice.
         keys["idle_timeout"] = 600 + next(self._numbers)
-        listeners = [conf.listener(**USUAL | keys)] + ([EXTRA] if self._has_extra else [])
+        listeners = [conf.listener(**USUAL | keys), *datagrams.listeners()] + ([EXTRA] if self._has_extra else [])
         more = {"subnets": subnets} if subnets else {}
         self.world.reloader.write(listeners, workers=workers, **more)
         self._is_usual = False

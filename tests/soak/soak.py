@@ -12,6 +12,7 @@ import time
 from lib import attack_waves, conf, daemon, footprint, hostile
 from lib.topology import ORIGIN4, ORIGIN6, Topology
 
+import datagrams
 import deaths
 import kills
 import sessions
@@ -32,6 +33,7 @@ LOAD = (
     (sessions.SlowSender, 4, 0.5),
     (sessions.Stranger, 1, 0.3),
     (sessions.Extra, 3, 0.2),
+    (datagrams.Datagrams, 9, 0.2),
 )
 HOSTILE_RATE = 20       # a second
 HOSTILE_PATIENCE = 12   # seconds, twice the longest header_timeout
@@ -179,7 +181,8 @@ class Soak:
         print(f"{self.changes.reloads} reloads, {self.changes.upgrades} upgrades, "
               f"{self.changes.kills} workers killed, with "
               f"{self.changes.sessions_killed} ends of sessions; {self.ledger.late} resets noticed by "
-              f"keepalive (kernels did not act on {asked_back} at once)")
+              f"keepalive (kernels did not act on {asked_back} at once); {self.ledger.lost} datagrams "
+              "lost with a killed worker")
         print("at rest after the first phases", *before, "at rest at the end", *after, sep="\n")
         show("failures", self.ledger.failures)
         show("growth", grown)

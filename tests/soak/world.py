@@ -19,6 +19,7 @@ from lib.upgrading import Upgradable
 from lib.daemon import Daemon
 from lib.wait import until
 
+import datagrams
 from sessions import TOKEN_SIZE, Extra, WrongSource
 
 WORKERS = 2
@@ -35,6 +36,7 @@ class Ledger:
         self.cut = collections.Counter()
         self.failures = []
         self.late = 0  # resets of which somebody has learnt by keepalive only
+        self.lost = 0  # datagrams, with a worker that was killed
         self._lock = threading.Lock()
 
     def pass_(self, session):
@@ -48,6 +50,10 @@ class Ledger:
     def count_late(self):
         with self._lock:
             self.late += 1
+
+    def count_lost(self):
+        with self._lock:
+            self.lost += 1
 
     def fail(self, session, error):
         self.note(f"{type(session).__name__} {session.number}, IPv{session.version}, "
@@ -81,7 +87,7 @@ class Service(EchoTarget):
 
 
 # Lines about single sessions would be a million.
-LEFT_OUT = tuple(f"[{mark}] {name}: " for mark in "+-" for name in ("ssh", "extra"))
+LEFT_OUT = tuple(f"[{mark}] {name}: " for mark in "+-" for name in ("ssh", "extra", *(f"udp-{mode}" for mode in datagrams.PORTS)))
 
 
 class Gateway:
@@ -139,9 +145,11 @@ class World:
         self.over = threading.Event()
         self.running = {}  # by token
         self.extra = 0     # even: the extra listener is not there, or about to go
+        self.killed_at = 0  # when the latest worker was
         self._victims = {}
         self.services = [Service(self, self.net.origin, LOOPBACK_OF[version], conf.SERVICE_PORT)
                          for version in (4, 6)]
+        self.services += [datagrams.Service(self.net.origin, version) for version in (4, 6)]
         self.gateway = Gateway(self.net, directory, listeners)
         self.reloader = Reloader(self.gateway, directory)
 
@@ -179,13 +187,20 @@ class World:
                              if now - when < 600} | dict.fromkeys(victims, now)
             self.gateway.killed.add(pid)
             os.kill(pid, signal.SIGKILL)
+            self.killed_at = time.monotonic()
             return len(victims)
 
     def figures_when_idle(self):
         """Waits until nobody is connected, and returns the figures of all processes."""
         footprint.wait_idle(self.net.origin, 120)
+        until(lambda: not self._udp_sessions(), "UDP sessions to end", 60)
         self.gateway.wait_at_rest(60)
         return footprint.take(self.gateway.pid, self.gateway.workers())
+
+    def _udp_sessions(self):
+        """Sockets towards the service, which have a client's address."""
+        return [line for line in self.net.origin.ss("-uan")
+                if line.split()[3].startswith(("198.51.", "[2001:db8:"))]
 
     def resets_asked_back(self):
         """How many resets have reached a kernel that did not act on them at once."""

@@ -16,17 +16,18 @@ from lib.wait import until
 
 RELOADS = int(os.environ.get("MMPROXY_E2E_UDP_RELOADS", "20"))
 KILLS = int(os.environ.get("MMPROXY_E2E_UDP_KILLS", "3"))  # a second each
+IDLE_TIMEOUT = 30  # seconds: more than all clients take for a turn
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_reloads_lose_and_misattribute_nothing(udp_listener, directory, crowd, mode):
-    gateway = udp_listener(mode, workers=2, idle_timeout=5)
+    gateway = udp_listener(mode, workers=2, idle_timeout=IDLE_TIMEOUT)
     clients = crowd(mode)
     clients.round()
     clients.start()
     reloader = Reloader(gateway, directory)
     for number in range(RELOADS):
-        reloader.write([udp.listener(mode, idle_timeout=5)], workers=number % 3 + 1,
+        reloader.write([udp.listener(mode, idle_timeout=IDLE_TIMEOUT)], workers=number % 3 + 1,
                        drain_timeout=number)
         reloader.hup_only(RELOADED)
     clients.stop()

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 
-from lib import conf, udp
+from lib import udp
 from lib.chatter import WrongBytes
 from lib.conn import family_of
 from lib.topology import LOOPBACK_OF, ORIGIN_OF

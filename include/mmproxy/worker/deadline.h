@@ -15,8 +15,8 @@
 struct deadline {
     TAILQ_ENTRY(deadline) link;
     struct deadline_queue *queue; /* NULL = not set */
-    uint64_t due_us; /* monotonic */
-    void *owner; /* whose it is: for the queue's callback */
+    uint64_t due_us;              /* monotonic */
+    void *owner;                  /* whose it is: for the queue's callback */
 };
 
 struct deadline_queue {

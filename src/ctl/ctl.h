@@ -47,12 +47,16 @@ struct view {
     bool has_listeners; /* the heading has been written */
     bool has_sessions;
     uint64_t now;
+    uint64_t pid;
 };
 
 void show_status(struct view *view, const struct object *line);
 void show_session(struct view *view, const struct object *line);
 void show_report(struct view *view, const struct object *line);
 void show_mistake(struct view *view, const struct object *line);
+
+/* Of a listener: " closed: " and why, or "" where its ports are open; static. */
+const char *show_closed(const struct object *line);
 
 /* "1.2 MiB" and "3d 4h", each at most 9 characters. */
 char *show_bytes(uint64_t bytes, char out[16]);

@@ -62,6 +62,7 @@ static void show_program(struct view *view, const struct object *line)
     char up[16];
 
     view->now = object_number(line, "now");
+    view->pid = object_number(line, "pid");
     fprintf(view->out, "mmproxy %s, process %" PRIu64 ", since %s (%s)\n",
             object_text(line, "version", version, sizeof version), object_number(line, "pid"),
             clock_text(started, when), show_time(view->now - started, up));
@@ -73,10 +74,14 @@ static void show_generation(struct view *view, const struct object *line)
     uint64_t sessions = object_number(line, "sessions");
     char state[32];
 
+    uint64_t process = object_number(line, "process");
     (void)object_text(line, "state", state, sizeof state);
-    fprintf(view->out, "generation %" PRIu64 " %s: %" PRIu64 " worker%s, %" PRIu64 " session%s\n",
-            object_number(line, "number"), strcmp(state, "serving") == 0 ? "serves" : "drains",
-            workers, plural(workers), sessions, plural(sessions));
+    fprintf(view->out, "generation %" PRIu64, object_number(line, "number"));
+    if (process != view->pid)
+        fprintf(view->out, " of process %" PRIu64 ", before an upgrade,", process);
+    fprintf(view->out, " %s: %" PRIu64 " worker%s, %" PRIu64 " session%s\n",
+            strcmp(state, "serving") == 0 ? "serves" : "drains", workers, plural(workers), sessions,
+            plural(sessions));
 }
 
 static void show_load(struct view *view, const struct object *line)
@@ -132,6 +137,18 @@ static void show_targets(struct view *view, const struct object *line)
             object_text(line, "return_path_state", state, sizeof state));
 }
 
+const char *show_closed(const struct object *line)
+{
+    char word[32];
+
+    (void)object_text(line, "closed", word, sizeof word);
+    if (strcmp(word, "drained") == 0)
+        return " closed: drained";
+    if (strcmp(word, "target_down") == 0)
+        return " closed: no target";
+    return word[0] ? " closed" : "";
+}
+
 static void show_listener(struct view *view, const struct object *line)
 {
     char name[80];
@@ -157,8 +174,7 @@ static void show_listener(struct view *view, const struct object *line)
             object_text(line, "protocol", protocol, sizeof protocol),
             object_number(line, "sessions"), object_number(line, "served"),
             show_bytes(object_number(line, "bytes_in"), in),
-            show_bytes(object_number(line, "bytes_out"), out), refused,
-            object_is_true(line, "drained") ? " drained" : "");
+            show_bytes(object_number(line, "bytes_out"), out), refused, show_closed(line));
     show_refusals(view, line);
     show_targets(view, line);
 }

@@ -79,9 +79,9 @@ static void take_listener(struct screen *screen, const struct object *line)
     row->out = object_number(line, "bytes_out");
     row->refused = sum_of(line, "refused");
     (void)snprintf(row->note, sizeof row->note, "%s",
-                   object_is_true(line, "drained") ? "drained"
-                   : has_failed_target(line)       ? "target fails"
-                                                   : "");
+                   show_closed(line)[0]      ? show_closed(line) + 1
+                   : has_failed_target(line) ? "target fails"
+                                             : "");
 }
 
 /* Everything but listeners is written as status writes it. */

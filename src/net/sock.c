@@ -245,3 +245,44 @@ void sock_finish(int fd)
     (void)set_linger(fd, false);
     close(fd);
 }
+
+int sock_send_with(int fd, const void *message, size_t len, int passed)
+{
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = { .space = { 0 } };
+    struct iovec piece = { .iov_base = (void *)(uintptr_t)message, .iov_len = len };
+    struct msghdr header = { .msg_iov = &piece,
+                             .msg_iovlen = 1,
+                             .msg_control = control.space,
+                             .msg_controllen = sizeof control.space };
+
+    control.head.cmsg_level = SOL_SOCKET;
+    control.head.cmsg_type = SCM_RIGHTS;
+    control.head.cmsg_len = CMSG_LEN(sizeof passed);
+    memcpy(CMSG_DATA(&control.head), &passed, sizeof passed);
+    return sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+ssize_t sock_receive_with(int fd, void *message, size_t size, int *passed)
+{
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = { .space = { 0 } };
+    struct iovec piece = { .iov_base = message, .iov_len = size };
+    struct msghdr header = { .msg_iov = &piece,
+                             .msg_iovlen = 1,
+                             .msg_control = control.space,
+                             .msg_controllen = sizeof control.space };
+
+    *passed = -1;
+    ssize_t n = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0)
+        return -errno;
+    const struct cmsghdr *first = CMSG_FIRSTHDR(&header);
+    if (first && first->cmsg_level == SOL_SOCKET && first->cmsg_type == SCM_RIGHTS)
+        memcpy(passed, CMSG_DATA(first), sizeof *passed);
+    return n;
+}

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "earlier.h"
 #include "mmproxy/base/log.h"
 #include "mmproxy/routing/report/report_sink.h"
 #include "mmproxy/supervisor/preflight.h"
@@ -35,7 +36,7 @@ static size_t list_pids(const struct generation *generation, pid_t *out)
 static size_t list_all_pids(const struct supervisor *supervisor, pid_t *out)
 {
     const struct generation *generation;
-    size_t n = list_pids(supervisor->current, out);
+    size_t n = supervisor->current ? list_pids(supervisor->current, out) : 0;
 
     TAILQ_FOREACH (generation, &supervisor->draining, link)
         n += list_pids(generation, out ? out + n : NULL);
@@ -136,7 +137,7 @@ static void ask(struct control_client *client, struct process *process, uint64_t
 static void end_sessions(struct control_client *client)
 {
     bool is_closing = client->request.command == REQUEST_CLOSE;
-    uint32_t earlier = client->supervisor->takeover.sessions;
+    bool is_partial = client->earlier.is_partial;
     char text[128];
     struct control_line line;
 
@@ -147,11 +148,11 @@ static void end_sessions(struct control_client *client)
     }
     if (client->n_silent > 0)
         (void)snprintf(text, sizeof text, "%u workers did not answer", client->n_silent);
-    else if (earlier > 0)
+    else
         (void)snprintf(text, sizeof text,
-                       "%u sessions of processes before an upgrade are not among them", earlier);
+                       "sessions of a process before an upgrade are not among them");
     control_client_end(client, is_closing && client->n_closed == 0 ? 1 : EX_OK,
-                       client->n_silent > 0 || earlier > 0 ? text : NULL);
+                       client->n_silent > 0 || is_partial ? text : NULL);
 }
 
 /* One list at a time: a worker remembers one place. */
@@ -207,7 +208,7 @@ static void run_sessions(struct control_client *client)
         ask(client, find_process(supervisor, client->pids[i]),
             request->n_ids > 0 ? request->ids[i].number : 0);
     }
-    if (client->next < client->n_pids)
+    if (client->next < client->n_pids || !earlier_has_told(client))
         return;
     end_sessions(client);
     wake_next(supervisor);
@@ -389,9 +390,18 @@ static void run_check(struct control_client *client)
 
 /* ---- all ------------------------------------------------------------------------------ */
 
+/* After an upgrade sessions are all that is left here to ask for. */
+static bool can_be_asked(const struct control_client *client)
+{
+    enum request_command command = client->request.command;
+
+    return client->supervisor->current || command == REQUEST_STATUS ||
+           command == REQUEST_SESSIONS || command == REQUEST_CLOSE;
+}
+
 void command_run(struct control_client *client)
 {
-    if (!client->supervisor->current) {
+    if (!can_be_asked(client)) {
         control_client_end(client, 1, "mmproxy is starting or stopping");
         return;
     }
@@ -439,6 +449,10 @@ void command_abandon(struct control_client *client)
     if (client->check_fd >= 0) {
         ev_io_stop(supervisor->loop, &client->check_io);
         close(client->check_fd);
+    }
+    if (client->earlier.fd >= 0) {
+        ev_io_stop(supervisor->loop, &client->earlier.io);
+        close(client->earlier.fd);
     }
     client->is_answered = true;
     if (had_turn)

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "earlier.h"
+#include "mmproxy/supervisor/preflight.h"
 #include "mmproxy/supervisor/targets.h"
 #include "mmproxy/version.h"
 
@@ -34,6 +36,7 @@ static void add_generation(struct control_client *client, const struct generatio
     struct control_line line;
     struct json *json = control_line_begin(&line, "generation");
 
+    json_number(json, "process", (uint64_t)getpid());
     json_number(json, "number", generation->number);
     json_text(json, "state", state);
     json_number(json, "workers", generation->n_processes);
@@ -119,6 +122,40 @@ static void add_targets(struct json *json, const struct control_client *client,
     json_close(json, ']');
 }
 
+/* By what the last checks of its targets have found. */
+static const char *path_state_word(const struct control_client *client,
+                                   const struct listener_config *listener)
+{
+    static const sa_family_t families[] = { AF_INET, AF_INET6 };
+    const struct supervisor *supervisor = client->supervisor;
+    bool is_managed = supervisor->current->config->routing == ROUTING_MANAGED;
+    const char *word = "unknown";
+
+    if (is_managed && !supervisor->return_path_is_there)
+        return "failed";
+    for (size_t i = 0; i < 2; i++) {
+        const struct addr *target = listener_config_target(listener, families[i]);
+        const struct target_state *known =
+            target ? targets_find(&supervisor->preflight.known, listener, target) : NULL;
+        if (known && known->answers && !known->is_reached)
+            return "failed";
+        if (known && known->is_reached)
+            word = "ok";
+    }
+    return word;
+}
+
+/* returns: why its ports are closed, or NULL. */
+static const char *closed_word(const struct control_client *client,
+                               const struct listener_config *listener)
+{
+    const struct supervisor *supervisor = client->supervisor;
+
+    if (control_is_drained(supervisor, listener->name))
+        return "drained";
+    return preflight_closes(supervisor, listener) ? "target_down" : NULL;
+}
+
 static void add_sums(struct json *json, const struct counters_sums *sums)
 {
     json_number(json, "sessions", sums->sessions);
@@ -141,7 +178,7 @@ static void add_listener(struct control_client *client, size_t i)
     const struct supervisor *supervisor = client->supervisor;
     const struct generation *current = supervisor->current;
     const struct listener_config *listener = &current->config->listeners[i];
-    bool is_managed = current->config->routing == ROUTING_MANAGED;
+    const char *closed = closed_word(client, listener);
     struct counters_sums sums;
     struct control_line line;
     struct json *json = control_line_begin(&line, "listener");
@@ -150,31 +187,43 @@ static void add_listener(struct control_client *client, size_t i)
     json_text(json, "name", listener->name);
     json_text(json, "protocol", listener->protocol == PROTOCOL_UDP ? "udp" : "tcp");
     json_boolean(json, "drained", control_is_drained(supervisor, listener->name));
+    if (closed)
+        json_text(json, "closed", closed);
     add_sums(json, &sums);
     add_targets(json, client, listener);
     json_text(json, "return_path", return_path_word(listener->return_path));
-    json_text(json, "return_path_state",
-              !is_managed                        ? "manual"
-              : supervisor->return_path_is_there ? "ok"
-                                                 : "failed");
+    json_text(json, "return_path_state", path_state_word(client, listener));
     control_client_add(client, json);
+}
+
+static void add_generations(struct control_client *client)
+{
+    const struct supervisor *supervisor = client->supervisor;
+    const struct generation *generation;
+
+    if (supervisor->current)
+        add_program(client);
+    if (supervisor->current)
+        add_generation(client, supervisor->current, "serving");
+    TAILQ_FOREACH (generation, &supervisor->draining, link)
+        add_generation(client, generation, "draining");
 }
 
 void command_status(struct control_client *client)
 {
-    struct supervisor *supervisor = client->supervisor;
-    const struct generation *generation;
+    const struct supervisor *supervisor = client->supervisor;
 
-    if (client->next == 0) {
-        add_program(client);
-        add_generation(client, supervisor->current, "serving");
-        TAILQ_FOREACH (generation, &supervisor->draining, link)
-            add_generation(client, generation, "draining");
+    if (!client->has_begun)
+        add_generations(client);
+    client->has_begun = true;
+    if (!earlier_has_told(client))
+        return;
+    if (client->next == 0 && supervisor->current) {
         add_earlier(client);
         add_load(client);
     }
     /* The configuration may be another one when a slow client has caught up. */
-    while (client->next < supervisor->current->config->n_listeners) {
+    while (supervisor->current && client->next < supervisor->current->config->n_listeners) {
         add_listener(client, client->next++);
         if (control_client_is_behind(client))
             return;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "earlier.h"
 #include "mmproxy/base/log.h"
 
 enum {
@@ -114,9 +115,14 @@ static void on_client(struct ev_loop *loop, ev_io *io, int revents)
 
 static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
 {
+    struct control_client *client = timer->data;
+
     (void)loop;
     (void)revents;
-    client_free(timer->data);
+    if (client->out_len == client->out_start && earlier_is_asked(client))
+        earlier_give_up(client);
+    else
+        client_free(client);
 }
 
 /* ---- the socket ----------------------------------------------------------------------- */
@@ -130,7 +136,7 @@ static bool may_change(int fd)
            (peer.uid == 0 || peer.uid == geteuid());
 }
 
-static void take_client(struct supervisor *supervisor, int fd)
+static void take_client(struct supervisor *supervisor, int fd, bool may_change)
 {
     struct control_client *client =
         supervisor->control.n_clients < CONNECTIONS_MAX ? calloc(1, sizeof *client) : NULL;
@@ -141,8 +147,8 @@ static void take_client(struct supervisor *supervisor, int fd)
     }
     client->supervisor = supervisor;
     client->fd = fd;
-    client->check_fd = -1;
-    client->may_change = may_change(fd);
+    client->check_fd = client->earlier.fd = -1;
+    client->may_change = may_change;
     ev_io_init(&client->io, on_client, fd, EV_READ);
     ev_init(&client->timeout, on_timeout);
     client->timeout.repeat = PATIENCE_S;
@@ -159,7 +165,12 @@ static void on_connection(void *context)
     int fd = accept4(supervisor->control.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd >= 0)
-        take_client(supervisor, fd);
+        take_client(supervisor, fd, may_change(fd));
+}
+
+void control_take_question(struct supervisor *supervisor, int fd, bool may_change)
+{
+    take_client(supervisor, fd, may_change);
 }
 
 static void make_folder(const char *path)
@@ -315,6 +326,7 @@ void control_withdraw(struct supervisor *supervisor)
         client_free(client);
         client = next;
     }
+    control_forget_drained(supervisor);
 }
 
 void control_leave(struct supervisor *supervisor)
@@ -327,6 +339,8 @@ void control_leave(struct supervisor *supervisor)
         close(client->fd);
         if (client->check_fd >= 0)
             close(client->check_fd);
+        if (client->earlier.fd >= 0)
+            close(client->earlier.fd);
     }
 }
 

@@ -15,7 +15,8 @@ void control_client_watch(struct control_client *client)
         ev_io_start(client->supervisor->loop, &client->io);
     }
     /* A load or a check takes the time that it takes. */
-    if (!client->is_asked || has_more || client->is_inspecting)
+    if (!client->is_asked || has_more || client->is_inspecting ||
+        client->earlier.state == EARLIER_ASKED)
         ev_timer_again(client->supervisor->loop, &client->timeout);
     else
         ev_timer_stop(client->supervisor->loop, &client->timeout);

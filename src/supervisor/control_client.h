@@ -16,6 +16,16 @@ enum {
     CLIENT_OUT_MUCH = 64 * 1024, /* with so much waiting nothing more is asked for */
 };
 
+/* The same command, put to the process before an upgrade; see earlier.h. */
+struct earlier_question {
+    enum { EARLIER_UNASKED, EARLIER_ASKED, EARLIER_TOLD } state;
+    bool is_partial; /* not all that it knows has come */
+    int fd;          /* its answer; -1 = none is under way */
+    ev_io io;
+    size_t n;
+    char line[CLIENT_LINE_MAX + 1];
+};
+
 struct control_client {
     LIST_ENTRY(control_client) link;
     struct supervisor *supervisor;
@@ -50,6 +60,8 @@ struct control_client {
     ev_io check_io;
     bool check_ended;
     bool check_holds;
+    bool has_begun; /* status: what comes before the processes before an upgrade */
+    struct earlier_question earlier;
 };
 
 /* A line of an answer. */

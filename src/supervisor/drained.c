@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Listeners that mmproxyctl drain has closed: names that outlive reloads. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,4 +46,42 @@ void control_apply_drained(const struct supervisor *supervisor, struct config *c
     for (size_t i = 0; i < config->n_listeners; i++)
         if (control_is_drained(supervisor, config->listeners[i].name))
             config->listeners[i].n_listen = 0;
+}
+
+int control_drained_names(const struct supervisor *supervisor, char **out)
+{
+    const struct drained *each;
+    size_t size = 1;
+    size_t len = 0;
+
+    LIST_FOREACH (each, &supervisor->control.drained, link)
+        size += strlen(each->name) + 1;
+    *out = calloc(size, 1);
+    if (!*out)
+        return -ENOMEM;
+    LIST_FOREACH (each, &supervisor->control.drained, link)
+        len += (size_t)snprintf(*out + len, size - len, "%s%s", len > 0 ? " " : "", each->name);
+    return 0;
+}
+
+void control_drain_names(struct supervisor *supervisor, const char *names)
+{
+    while (names && *names) {
+        char name[LISTENER_NAME_MAX + 1];
+        size_t len = strcspn(names, " ");
+        (void)snprintf(name, sizeof name, "%.*s", (int)len, names);
+        if (name[0])
+            (void)control_mark_drained(supervisor, name, true);
+        names += len + strspn(names + len, " ");
+    }
+}
+
+void control_forget_drained(struct supervisor *supervisor)
+{
+    struct drained *first;
+
+    while ((first = LIST_FIRST(&supervisor->control.drained))) {
+        LIST_REMOVE(first, link);
+        free(first);
+    }
 }

@@ -328,11 +328,14 @@ bool preflight_reaped(struct supervisor *supervisor, pid_t pid, int status)
     return true;
 }
 
+bool preflight_closes(const struct supervisor *supervisor, const struct listener_config *listener)
+{
+    return listener->close_when_down && targets_are_down(&supervisor->preflight.known, listener);
+}
+
 static bool is_to_be_closed(const void *context, const struct listener_config *listener)
 {
-    const struct supervisor *supervisor = context;
-
-    return listener->close_when_down && targets_are_down(&supervisor->preflight.known, listener);
+    return preflight_closes(context, listener);
 }
 
 void preflight_adjust_ports(struct supervisor *supervisor)

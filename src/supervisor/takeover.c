@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmproxy/supervisor/takeover.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
+#include "mmproxy/net/sock.h"
+#include "mmproxy/supervisor/control.h"
 
 #include "handover.h"
 
@@ -20,6 +23,9 @@ void takeover_init(struct supervisor *supervisor)
     if (fd > STDERR_FILENO && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
         supervisor->takeover.channel = fd;
     (void)unsetenv(HANDOVER_CHANNEL);
+    if (takeover_is(supervisor))
+        control_drain_names(supervisor, getenv(HANDOVER_DRAINED));
+    (void)unsetenv(HANDOVER_DRAINED);
 }
 
 bool takeover_is(const struct supervisor *supervisor)
@@ -52,7 +58,9 @@ static void on_message(void *context)
 
     ssize_t n = recv(takeover->channel, &message, sizeof message, MSG_DONTWAIT);
     if (n == sizeof message && (message.kind == HANDOVER_SESSIONS || message.kind == HANDOVER_DONE))
-        takeover->sessions = message.sessions;
+        takeover->sessions = message.number;
+    if (n == sizeof message && message.kind == HANDOVER_ANSWERS)
+        takeover->answers = true;
     if (n == sizeof message && message.kind == HANDOVER_DONE) {
         takeover->is_done = true;
         lifecycle_report(&supervisor->life, ON_ANSWERED);
@@ -60,6 +68,7 @@ static void on_message(void *context)
     if (n != 0)
         return;
     takeover->sessions = 0;
+    takeover->answers = false;
     takeover_close(supervisor);
     if (!takeover->is_done)
         log_error("upgrade", "[!] the old process ended before it had handed over");
@@ -81,6 +90,15 @@ void takeover_announce(struct supervisor *supervisor)
     /* Where the old process has died, end of file tells. */
     (void)!send(supervisor->takeover.channel, &message, sizeof message,
                 MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+int takeover_ask(struct supervisor *supervisor, int client, bool may_change)
+{
+    const struct handover_message message = { .kind = HANDOVER_QUESTION, .number = may_change };
+
+    if (!supervisor->takeover.answers)
+        return -ENOTCONN;
+    return sock_send_with(supervisor->takeover.channel, &message, sizeof message, client);
 }
 
 void takeover_close(struct supervisor *supervisor)

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "mmproxy/base/log.h"
+#include "mmproxy/net/sock.h"
+#include "mmproxy/supervisor/control.h"
 #include "mmproxy/supervisor/process.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/status.h"
@@ -54,6 +56,20 @@ static int set_kinds(const struct sockets *sockets)
     }
     int err = setenv(HANDOVER_KINDS, kinds, 1) < 0 ? -errno : 0;
     free(kinds);
+    return err;
+}
+
+static int set_drained(const struct supervisor *supervisor)
+{
+    char *names = NULL;
+
+    int err = control_drained_names(supervisor, &names);
+    if (err < 0)
+        return err;
+    (void)unsetenv(HANDOVER_DRAINED);
+    if (names[0] && setenv(HANDOVER_DRAINED, names, 1) < 0)
+        err = -errno;
+    free(names);
     return err;
 }
 
@@ -144,6 +160,8 @@ static _Noreturn void be_new_binary(const struct supervisor *supervisor, int cha
         err = lay_out(&parcel);
     if (err == 0)
         err = set_kinds(&supervisor->sockets);
+    if (err == 0)
+        err = set_drained(supervisor);
     if (err == 0) {
         set_variables(&parcel);
         execv(binary, supervisor->upgrade.argv);
@@ -298,7 +316,7 @@ static int tell(const struct supervisor *supervisor, enum handover_kind kind)
 {
     struct handover_message message = {
         .kind = kind,
-        .sessions = generation_list_sessions(&supervisor->draining) + supervisor->takeover.sessions,
+        .number = generation_list_sessions(&supervisor->draining) + supervisor->takeover.sessions,
     };
 
     return send(supervisor->upgrade.channel, &message, sizeof message,
@@ -317,6 +335,22 @@ static void on_time_to_tell(struct ev_loop *loop, ev_timer *timer, int revents)
         ev_timer_stop(loop, timer); /* it is gone */
 }
 
+static void on_question(void *context)
+{
+    struct supervisor *supervisor = context;
+    struct upgrade *upgrade = &supervisor->upgrade;
+    struct handover_message message;
+    int client;
+
+    ssize_t n = sock_receive_with(upgrade->channel, &message, sizeof message, &client);
+    if (n == sizeof message && message.kind == HANDOVER_QUESTION && client >= 0)
+        control_take_question(supervisor, client, message.number != 0);
+    else if (client >= 0)
+        close(client);
+    if (n == 0) /* the new process has gone */
+        reader_close(&upgrade->reader, supervisor->loop);
+}
+
 void upgrade_hand_over(struct supervisor *supervisor)
 {
     struct upgrade *upgrade = &supervisor->upgrade;
@@ -328,6 +362,8 @@ void upgrade_hand_over(struct supervisor *supervisor)
     stop_watching(supervisor);
     reader_close(&upgrade->reader, supervisor->loop);
     (void)tell(supervisor, HANDOVER_DONE);
+    (void)tell(supervisor, HANDOVER_ANSWERS);
+    reader_open(&upgrade->reader, supervisor->loop, upgrade->channel, on_question, supervisor);
     ev_timer_init(&upgrade->timeout, on_time_to_tell, 0., SESSIONS_EVERY_S);
     ev_timer_start(supervisor->loop, &upgrade->timeout);
 }

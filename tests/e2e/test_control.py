@@ -289,3 +289,86 @@ def test_wrong_usage(ctl):
         assert ctl.run(*arguments).returncode == USAGE, arguments
     assert ctl.run("--help").returncode == 0
     assert "mmproxyctl" in ctl.run("--version").stdout
+
+
+def test_sessions_of_processes_before_an_upgrade_are_listed_and_closed(net, echo, launch, directory,
+                                                                      ctl):
+    echo()
+    service = Upgradable(net, launch, directory)
+    try:
+        conns = [begin_session(net)]
+        for _ in range(2):
+            service.upgrade()
+            until(lambda: ctl.run("status").returncode == 0, "the new process to answer")
+            conns.append(begin_session(net))
+        assert {each["peer"] for each in ctl.sessions()} == {conn.local for conn in conns}
+        sessions_of = {each["process"]: each["sessions"]
+                       for each in ctl.of_type("generation", "status")}
+        assert sessions_of == {pid: 1 for pid in service.pids}
+        text = ctl.run("status").stdout
+        assert f"generation 1 of process {service.pids[0]}, before an upgrade, drains: " in text
+        oldest, = (each["id"] for each in ctl.sessions() if each["peer"] == conns[0].local)
+        assert ctl.of_type("closed", "close", oldest) == [{"type": "closed", "sessions": 1}]
+        with pytest.raises(ConnectionResetError):
+            conns[0].sock.recv(1)
+        until(lambda: not proc.is_alive(service.pids[0]), "the oldest process to end")
+        assert ctl.of_type("closed", "close", "--listener", "ssh")[0]["sessions"] == 2
+        until(lambda: not ctl.sessions(), "no session")
+    finally:
+        service.close()
+
+
+def test_process_before_an_upgrade_that_is_stuck_is_told(net, echo, launch, directory, ctl):
+    echo()
+    service = Upgradable(net, launch, directory)
+    try:
+        conns = [begin_session(net)]
+        service.upgrade()
+        until(lambda: ctl.run("status").returncode == 0, "the new process to answer")
+        conns.append(begin_session(net))
+        proc.stop(service.pids[0])
+        done = ctl.run("sessions")
+        assert done.returncode == 0 and "before an upgrade are not among them" in done.stderr
+        assert conns[1].local in done.stdout and conns[0].local not in done.stdout
+        os.kill(service.pids[0], signal.SIGCONT)
+        assert len(ctl.sessions()) == 2
+    finally:
+        service.close()
+
+
+def test_drained_listener_stays_closed_over_an_upgrade(net, echo, launch, directory, ctl):
+    echo()
+    service = Upgradable(net, launch, directory, [
+        conf.listener(), conf.listener(name="second", listen="0.0.0.0:2323")])
+    try:
+        ctl.ask("drain", "second")
+        service.upgrade()
+        until(lambda: ctl.run("status").returncode == 0, "the new process to answer")
+        with pytest.raises(ConnectionRefusedError):
+            connect(net.lb, ORIGIN4, 2323)
+        assert ctl.listener("second")["closed"] == "drained"
+        assert "closed" not in ctl.listener("ssh")
+        ctl.ask("resume", "second")
+        connect(net.lb, ORIGIN4, 2323).close()
+        service.upgrade()
+        until(lambda: ctl.run("status").returncode == 0, "the newest process to answer")
+        connect(net.lb, ORIGIN4, 2323).close()
+    finally:
+        service.close()
+
+
+def test_status_says_why_a_listener_is_closed_and_how_replies_come_back(net, echo, serve, ctl):
+    serve(target_v6=None, close_when_down=True, return_path="loopback")
+    until(lambda: ctl.listener().get("closed") == "target_down", "the port to be closed")
+    assert "closed: no target" in ctl.run("status").stdout
+    assert ctl.listener()["return_path_state"] == "unknown"
+    echo()
+    until(lambda: "closed" not in ctl.listener(), "the port to be open")
+    assert (ctl.listener()["return_path"], ctl.listener()["return_path_state"]) == ("loopback", "ok")
+
+
+@pytest.mark.parametrize("form", ("routed", "flows"))
+def test_status_names_every_return_path(net, serve, ctl, form):
+    keys = {"protocol": "udp"} if form == "flows" else {}
+    serve(return_path=form, **keys)
+    assert ctl.listener()["return_path"] == form

@@ -190,4 +190,6 @@ def test_every_figure_is_exact_over_reloads_deaths_and_upgrades(world):
     for conn in world.held:
         conn.close()
     world.held.clear()
+    for name in UDP:
+        world.ctl.run("close", "--listener", name)
     world.expect_sessions(causes.PORTS)

@@ -4,6 +4,8 @@
 #define MMPROXY_NET_SOCK_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
 #include "mmproxy/base/addr.h"
 
@@ -98,5 +100,12 @@ void sock_finish(int fd);
 
 /* This host's own address that packets to target come from; not set without a route there. */
 struct addr sock_source_for(const struct addr *target);
+
+/*
+ * A message with a descriptor, over a Unix socket. returns: 0, the message's length, or -errno.
+ * sock_receive_with: *passed is the caller's to close, close-on-exec; -1 = none came.
+ */
+int sock_send_with(int fd, const void *message, size_t len, int passed);
+ssize_t sock_receive_with(int fd, void *message, size_t size, int *passed);
 
 #endif

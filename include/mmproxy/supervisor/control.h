@@ -30,11 +30,26 @@ bool control_reaped(struct supervisor *supervisor, pid_t pid, int status);
 /* In a forked child. */
 void control_leave(struct supervisor *supervisor);
 
+/*
+ * After SIGUSR2, in the old process: answers one who asks the new one for sessions. fd is taken; it
+ * is the client's end of a stream.
+ */
+void control_take_question(struct supervisor *supervisor, int fd, bool may_change);
+
 /* Is this listener closed until it is resumed? */
 bool control_is_drained(const struct supervisor *supervisor, const char *listener);
 
 /* returns: 0 or -ENOMEM. The next load makes it so. */
 int control_mark_drained(struct supervisor *supervisor, const char *listener, bool is_drained);
+
+/* For SIGUSR2: all names, a space between two; to be freed. returns: 0 or -ENOMEM. */
+int control_drained_names(const struct supervisor *supervisor, char **out);
+
+/* ... and in the next process: names may be NULL. */
+void control_drain_names(struct supervisor *supervisor, const char *names);
+
+/* For the end. */
+void control_forget_drained(struct supervisor *supervisor);
 
 /* Takes their ports from drained listeners of a configuration that has none open yet. */
 void control_apply_drained(const struct supervisor *supervisor, struct config *config);

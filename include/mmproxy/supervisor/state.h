@@ -49,6 +49,7 @@ struct takeover {
     int channel; /* to the old process; -1 = there is none, or none any more */
     struct reader reader;
     bool is_done;      /* it has handed over */
+    bool answers;      /* it can be asked for its sessions */
     unsigned sessions; /* open there, as the old process says */
 };
 

@@ -23,6 +23,13 @@ void takeover_open(struct supervisor *supervisor);
 /* A step of the lifecycle: tells the old process that this one serves. */
 void takeover_announce(struct supervisor *supervisor);
 
+/*
+ * Hands the old process a client of the control socket, who asks for sessions there. client stays
+ * the caller's. returns: 0, -ENOTCONN: there is no old process, or it is a version that does not
+ * answer, or another -errno.
+ */
+int takeover_ask(struct supervisor *supervisor, int client, bool may_change);
+
 /* For the end and for forked children. */
 void takeover_close(struct supervisor *supervisor);
 

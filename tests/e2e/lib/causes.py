@@ -36,7 +36,7 @@ def _tcp(name, port, target_port=conf.SERVICE_PORT, target="127.0.0.1", **keys):
 
 def _udp(name, port, target_port=udp.SERVICE_PORT, target="127.0.0.1", **keys):
     return udp.listener(**({"name": name, "listen": f"0.0.0.0:{port}", "target_v6": None,
-                            "target_v4": f"{target}:{target_port}", "idle_timeout": 20} | keys))
+                            "target_v4": f"{target}:{target_port}"} | keys))
 
 
 def listeners(udp_limit=UDP_LIMIT, **keys):

@@ -9,6 +9,7 @@ commands that set the return path up are compared with those that mmproxy prints
 import pathlib
 import re
 import shutil
+import subprocess
 
 import pytest
 
@@ -135,3 +136,11 @@ def test_the_originals_return_path_is_taken_down_as_written(plain_net, directory
 def test_links_lead_somewhere(guide):
     for link in LINK.findall(guide.read_text()):
         assert (guide.parent / link).exists(), f"{guide.name} links to {link}"
+
+
+@pytest.mark.parametrize("tool", ("demo", "test"))
+def test_the_readme_says_how_many_packages_a_tool_needs(tool):
+    said = re.search(rf"(?m)^\| `tools/{tool}` \|.* ([0-9]+) packages \|", (ROOT / "README.md").read_text())
+    listed = subprocess.run([ROOT / "tools" / "deps", "--list", tool], capture_output=True,
+                            text=True, check=True)
+    assert int(said[1]) == len(listed.stdout.split())

@@ -3,6 +3,7 @@
 
 import subprocess
 
+from lib import proc
 from lib.wait import DEADLINE, until
 
 
@@ -26,12 +27,16 @@ class Service:
         return all(map(namespace.is_listening, ports))
 
     def stop(self):
+        # Those of sshd's sessions live on until the network tells them that the client is gone.
+        children = proc.children(self._process.pid)
         self._process.terminate()
         try:
             self._process.wait(DEADLINE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        for pid in filter(proc.is_alive, children):
+            proc.kill(pid)
 
 
 def certificate(directory):

@@ -28,6 +28,8 @@ struct locals {
     struct rtnl *rtnl; /* asks; answers never mix with events */
     int events;
     struct subnets *set;
+    struct prefix *networks; /* owned; those of the interfaces' addresses */
+    size_t n_networks;
     /*
      * Addresses that events told of since the last read: they count at once. What is removed
      * counts until the next read, and so do more than ADDED_MAX additions within one interval:
@@ -170,33 +172,54 @@ static void facts_close(struct facts *facts)
     }
 }
 
-static int fill(struct subnets *set, struct rtnl *rtnl)
+static int copy_networks(struct locals *fresh, const struct rtnl_addresses *addresses)
+{
+    fresh->networks = calloc(addresses->n_items + 1, sizeof *fresh->networks);
+    if (!fresh->networks)
+        return -ENOMEM;
+    for (size_t i = 0; i < addresses->n_items; i++) {
+        const struct rtnl_address *item = &addresses->items[i];
+        struct prefix *network = &fresh->networks[fresh->n_networks++];
+
+        addr_from_bytes(&network->addr, item->family, item->address, 0);
+        network->len = item->len;
+    }
+    return 0;
+}
+
+static int fill(struct locals *fresh, struct rtnl *rtnl)
 {
     struct facts facts = { 0 };
     int err = read_facts(rtnl, &facts);
 
     if (err == 0)
-        err = add_addresses(set, &facts.addresses);
+        err = add_addresses(fresh->set, &facts.addresses);
+    if (err == 0)
+        err = copy_networks(fresh, &facts.addresses);
     for (size_t i = 0; err == 0 && i < 2; i++)
-        err = add_routes(set, &facts.routes[i], &facts.rules[i]);
+        err = add_routes(fresh->set, &facts.routes[i], &facts.rules[i]);
     facts_close(&facts);
     return err;
 }
 
 static int read_all(struct locals *locals)
 {
-    struct subnets *set = subnets_new();
-    int err = set ? fill(set, locals->rtnl) : -ENOMEM;
+    struct locals fresh = { .set = subnets_new() };
+    int err = fresh.set ? fill(&fresh, locals->rtnl) : -ENOMEM;
 
     locals->read_at_ms = clock_now_ms();
     locals->has_failed = err < 0;
     if (err < 0) {
-        subnets_free(set);
+        subnets_free(fresh.set);
+        free(fresh.networks);
         return err;
     }
-    subnets_seal(set);
+    subnets_seal(fresh.set);
     subnets_free(locals->set);
-    locals->set = set;
+    free(locals->networks);
+    locals->set = fresh.set;
+    locals->networks = fresh.networks;
+    locals->n_networks = fresh.n_networks;
     locals->n_added = 0;
     locals->is_stale = false;
     return 0;
@@ -266,6 +289,7 @@ void locals_free(struct locals *locals)
         close(locals->events);
     rtnl_free(locals->rtnl);
     subnets_free(locals->set);
+    free(locals->networks);
     free(locals);
 }
 
@@ -338,4 +362,25 @@ bool locals_contain(const struct locals *locals, const struct addr *addr)
             return true;
     }
     return subnets_contain(locals->set, addr);
+}
+
+static bool is_in(const struct prefix *network, const struct addr *addr)
+{
+    const uint8_t *bytes = addr_bytes(addr);
+    const uint8_t *prefix = addr_bytes(&network->addr);
+    unsigned whole = network->len / 8;
+    unsigned rest = network->len % 8;
+
+    if (addr_family(addr) != addr_family(&network->addr) || memcmp(bytes, prefix, whole) != 0)
+        return false;
+    return rest == 0 || (bytes[whole] ^ prefix[whole]) >> (8 - rest) == 0;
+}
+
+bool locals_are_neighbours(const struct locals *locals, const struct addr *a, const struct addr *b)
+{
+    for (size_t i = 0; i < locals->n_networks; i++) {
+        if (is_in(&locals->networks[i], a) && is_in(&locals->networks[i], b))
+            return true;
+    }
+    return false;
 }

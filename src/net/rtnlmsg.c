@@ -330,7 +330,9 @@ bool rtnlmsg_address(const struct nlmsghdr *msg, struct rtnl_address *out)
         !has_header(msg, sizeof *header) ||
         (header->ifa_family != AF_INET && header->ifa_family != AF_INET6))
         return false;
-    *out = (struct rtnl_address){ .family = header->ifa_family };
+    if (header->ifa_prefixlen > 8 * address_len(header->ifa_family))
+        return false;
+    *out = (struct rtnl_address){ .family = header->ifa_family, .len = header->ifa_prefixlen };
     return read_attributes(msg, sizeof *header, address_attribute, &found) &&
            (found.has_local || found.has_address);
 }

@@ -6,7 +6,9 @@
 
 #include "mmproxy/proxyproto/proxyproto.h"
 
-#define ASK " (is the PROXY protocol switched on at the load balancer?)"
+#define ASK                                                                  \
+    " (is the PROXY protocol switched on at the load balancer?); for peers " \
+    "without it: direct_subnets"
 
 static bool starts_with_one_of(const uint8_t *bytes, size_t len, const char *const *words)
 {

@@ -201,6 +201,19 @@ static bool is_impossible(const struct addr *client)
                                                IN6_IS_ADDR_MULTICAST(&client->in6.sin6_addr));
 }
 
+/*
+ * The target would answer such a client directly, by their common network, and the client knows
+ * nothing of the connection. This host's own addresses are no problem: replies to them come here.
+ */
+static bool is_neighbour(const struct admission *admission, const struct target_choice *choice)
+{
+    const struct locals *locals = admission->locals;
+
+    return locals && !locals_contain(locals, &choice->target) &&
+           locals_are_neighbours(locals, &choice->target, &choice->source) &&
+           !locals_contain(locals, &choice->source);
+}
+
 enum reason admission_identify(struct admission *admission, struct admitted *admitted,
                                const struct addr *local, const struct target_facts *facts,
                                struct target_choice *choice)
@@ -216,6 +229,8 @@ enum reason admission_identify(struct admission *admission, struct admitted *adm
     enum reason reason = target_choose(config, local, facts, choice);
     if (reason != REASON_NONE)
         return reason;
+    if (is_neighbour(admission, choice))
+        return REASON_NEIGHBOUR_CLIENT;
     if ((facts->is_named || admitted->is_direct) && config->max_sessions_per_client > 0)
         return count_client(admission, admitted, client);
     return REASON_NONE;
@@ -295,11 +310,13 @@ const char *admission_explain(const struct admission *admission, enum reason rea
     case REASON_TOO_MANY_CLIENTS:
         return "there are too many clients to count their sessions";
     case REASON_LOCAL_CLIENT:
-        return "the header names a local address as the client";
+        return "the header names a local address as the client (allow_local_clients)";
     case REASON_IMPOSSIBLE_CLIENT:
         return IN6_IS_ADDR_LINKLOCAL(&client->in6.sin6_addr)
                    ? "the header names a link-local client, but no interface"
                    : "the header names a multicast address as the client";
+    case REASON_NEIGHBOUR_CLIENT:
+        return "the client is in the target's own network, so replies would not come back here";
     case REASON_WRONG_ENDPOINT:
         return "the header has none of this listener's VPC endpoints (endpoints)";
     case REASON_NO_CLIENT:

@@ -14,6 +14,7 @@ static const struct {
     [REASON_TOO_MANY_CLIENTS] = { "too_many_clients", REASON_KIND_REFUSED },
     [REASON_LOCAL_CLIENT] = { "local_client", REASON_KIND_REFUSED },
     [REASON_IMPOSSIBLE_CLIENT] = { "impossible_client", REASON_KIND_REFUSED },
+    [REASON_NEIGHBOUR_CLIENT] = { "neighbour_client", REASON_KIND_REFUSED },
     [REASON_NO_TARGET] = { "no_target", REASON_KIND_REFUSED },
     [REASON_WRONG_ENDPOINT] = { "wrong_endpoint", REASON_KIND_REFUSED },
     [REASON_NO_CLIENT] = { "no_client", REASON_KIND_REFUSED },

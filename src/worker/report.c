@@ -108,6 +108,14 @@ static void doubt_target(const struct listener *listener)
     atomic_store(&counters_worker(spec->counters, spec->worker_id)->doubted_us, now_us);
 }
 
+/* Why the target is silent can be found out; why it refuses is plain, or this client's affair. */
+static const char *what_says_why(enum reason reason)
+{
+    return reason == REASON_TARGET_TIMEOUT || reason == REASON_TARGET_UNREACHABLE
+               ? "; to see why: mmproxy --check"
+               : "";
+}
+
 void report_refusal(struct listener *listener, const struct report_refusal *refusal)
 {
     enum reason_kind kind = reason_kind(refusal->reason);
@@ -131,9 +139,10 @@ void report_refusal(struct listener *listener, const struct report_refusal *refu
                   listener->label, facts.peer.whole, refusal->detail);
         break;
     case REASON_KIND_CONNECT_FAILED:
-        log_event(level, facts.fields, facts.n, "[-] %s%s to %s failed: %s%s%s", listener->label,
+        log_event(level, facts.fields, facts.n, "[-] %s%s to %s failed: %s%s%s%s", listener->label,
                   facts.peer.whole, facts.target.whole, refusal->detail,
-                  facts.client.whole[0] ? ", proxy protocol source " : "", facts.client.whole);
+                  facts.client.whole[0] ? ", proxy protocol source " : "", facts.client.whole,
+                  what_says_why(refusal->reason));
         break;
     default:
         log_event(level, facts.fields, facts.n, "[?] %s%s refused%s%s: %s", listener->label,

@@ -220,7 +220,7 @@ def test_deadlines_hold_under_load(net, launch, directory, dial, echo):
     until(lambda: chatter.sessions or chatter.failures, "others to talk")
     assert not chatter.stop()
     gateway.wait_line(lines.told("?", "not complete within 1 s"))
-    gateway.wait_line(lines.told("-", r"to \[::1\]:22 failed: Connection timed out"))
+    gateway.wait_line(lines.told("-", r"to \[::1\]:22 failed: Connection timed out.*; to see why: mmproxy --check"))
     until(lambda: not net.origin.ss("-tn", "state", "syn-sent"), "the connects to be given up")
 
 

@@ -187,7 +187,7 @@ BAD = {
     # No header at all.
     "TLS": (bytes.fromhex("16030100c8010000c40303") + bytes(200),
             r".*looks like a TLS ClientHello \(is the PROXY protocol switched on at the load "
-            r"balancer\?\)"),
+            r"balancer\?\); for peers without it: direct_subnets"),
     "SSH": (b"SSH-2.0-OpenSSH_9.2p1\r\n", ".*looks like.*SSH.*"),
     "HTTP": (b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", ".*looks like.*HTTP.*"),
     "noise": (b"\xde\xad\xbe\xef" * 8, ""),

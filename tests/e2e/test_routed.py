@@ -12,7 +12,7 @@ import pytest
 
 from lib import conf, daemon, header, proc, routing
 from lib.box import BOX_OF, Box
-from lib.conn import connect
+from lib.conn import RST, connect
 from lib.reloading import RELOADED
 from lib.target import EchoTarget
 from lib.topology import CLIENT_OF, LB4, LB6, ORIGIN_OF
@@ -166,6 +166,19 @@ def test_a_closed_port_is_refused_at_once(box, origin, plain_net, directory, sta
     peer.send(header.v2(CLIENT_OF[4], 51234))
     gateway.wait_line(r"\[-\] ssh: .* failed: Connection refused.*")
     peer.close()
+
+
+@pytest.mark.parametrize("version", (4, 6))
+def test_a_client_in_the_target_s_own_network_is_refused(version, box, plain_net, directory, start):
+    """The target would answer it directly, and it would hang until connect_timeout."""
+    gateway = start(write(directory))
+    neighbour = {4: "172.18.0.77", 6: "fd18::77"}[version]
+    peer = connect(plain_net.lb, ORIGIN_OF[4], conf.PORT)
+    peer.send(header.v2(neighbour, 51234))
+    gateway.wait_line(r"\[\?\] ssh: .* refused, proxy protocol source .*: the client is in the "
+                      r"target's own network, so replies would not come back here")
+    peer.expect_end(RST)
+    assert neighbour not in [host for host, _ in box.services[version].sources]
 
 
 def test_the_rule_is_for_this_target_alone(box, origin, directory, start):

@@ -153,6 +153,31 @@ static void a_return_path_makes_no_client_local(void **state)
         undo_ip(path[i]);
 }
 
+static bool are_neighbours(const struct locals *locals, const char *one, const char *other)
+{
+    struct addr a = support_host(one);
+    struct addr b = support_host(other);
+
+    return locals_are_neighbours(locals, &a, &b);
+}
+
+static void two_addresses_in_a_network_of_the_host_are_neighbours(void **state)
+{
+    (void)state;
+    support_ip("addr add 198.51.100.7/26 dev lo");
+    support_ip("-6 addr add 2001:db8::7/64 dev lo nodad");
+    struct locals *locals = open_locals();
+    assert_true(are_neighbours(locals, "198.51.100.1", "198.51.100.62"));
+    assert_false(are_neighbours(locals, "198.51.100.1", "198.51.100.65"));
+    assert_false(are_neighbours(locals, "203.0.113.1", "203.0.113.2"));
+    assert_false(are_neighbours(locals, "198.51.100.1", "2001:db8::1"));
+    assert_true(are_neighbours(locals, "2001:db8::1", "2001:db8::ffff"));
+    assert_false(are_neighbours(locals, "2001:db8::1", "2001:db8:0:1::1"));
+    locals_free(locals);
+    support_ip("addr del 198.51.100.7/26 dev lo");
+    support_ip("-6 addr del 2001:db8::7/64 dev lo");
+}
+
 /* Reported: such addresses passed as clients. */
 static void an_own_address_in_another_table_is_local(void **state)
 {
@@ -317,6 +342,7 @@ int main(void)
         cmocka_unit_test(what_comes_and_goes_is_noticed),
         cmocka_unit_test(what_was_there_before_is_known),
         cmocka_unit_test(a_return_path_makes_no_client_local),
+        cmocka_unit_test(two_addresses_in_a_network_of_the_host_are_neighbours),
         cmocka_unit_test(an_own_address_in_another_table_is_local),
         cmocka_unit_test(a_rule_that_changes_is_noticed),
         cmocka_unit_test(the_address_of_an_interface_is_local_without_a_route),

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "proxyproto_check.h"
 
-#define ASK " (is the PROXY protocol switched on at the load balancer?)"
+#define ASK                                                                  \
+    " (is the PROXY protocol switched on at the load balancer?); for peers " \
+    "without it: direct_subnets"
 
 static const struct {
     const char *name;

@@ -40,4 +40,10 @@ int locals_due_ms(const struct locals *locals);
 /* port does not count; unmap first. */
 bool locals_contain(const struct locals *locals, const struct addr *addr);
 
+/*
+ * Are both in one network that this host has an address in? Then each sends to the other without
+ * this host. Ports do not count. A network that is new counts after 200 ms at most.
+ */
+bool locals_are_neighbours(const struct locals *locals, const struct addr *a, const struct addr *b);
+
 #endif

@@ -83,6 +83,7 @@ struct rtnl_routes {
 struct rtnl_address {
     sa_family_t family;
     uint8_t address[16];
+    uint8_t len; /* bits of its network's prefix */
     bool has_broadcast;
     uint8_t broadcast[16];
 };

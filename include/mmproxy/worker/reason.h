@@ -15,6 +15,7 @@ enum reason {
     REASON_TOO_MANY_CLIENTS,        /* more clients at once than can be counted */
     REASON_LOCAL_CLIENT,            /* the header names an address of this host */
     REASON_IMPOSSIBLE_CLIENT,       /* no connection can come from the address in the header */
+    REASON_NEIGHBOUR_CLIENT,        /* in the target's own network, whose replies don't come here */
     REASON_NO_TARGET,               /* there is no target for clients of that family */
     REASON_WRONG_ENDPOINT,          /* the header has none of the listener's endpoints */
     REASON_NO_CLIENT,               /* the header names no client where endpoints are asked for */

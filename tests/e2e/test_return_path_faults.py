@@ -263,6 +263,24 @@ def test_a_healthy_host_is_silent(name, method, origin, config, directory):
     assert not report.commands and "[!]" not in report.text, report.text
 
 
+@pytest.mark.parametrize("kind", (Flows, Routed))
+def test_a_host_of_many_shapes_at_once_is_silent(kind, origin, directory):
+    host = kind(origin, directory, None)
+    shapes = HEALTHY | {"replies are let in": "iptables -A INPUT -m state --state ESTABLISHED -j "
+                                              "ACCEPT; iptables -P INPUT DROP"}
+    del shapes["a firewall of iptables"]  # it lets in nothing but what comes over lo
+    try:
+        routing.shell(origin, "ip rule add fwmark 123 lookup 100 priority 80\n"
+                              "ip rule add from 127.0.0.0/8 iif lo lookup 100 priority 81")
+        for name, commands in shapes.items():
+            routing.shell(origin, commands)
+            report = host.check()
+            assert report.status == 0 and "[!]" not in report.text, f"{name}:\n{report.text}"
+        host.serve_client()
+    finally:
+        host.close()
+
+
 @pytest.fixture
 def no_lock_of_legacy_iptables():
     yield

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The target checks: what fails is diagnosed, and many targets take no longer than one."""
 
+import re
 import subprocess
 import sys
 
@@ -121,9 +122,9 @@ def test_the_way_that_replies_take_is_told(origin, directory):
                for line in result.lines)
 
 
-DOCKER_PROXY = """
+FORWARDER = """
 import ctypes, socket, sys
-ctypes.CDLL(None).prctl(15, b"docker-proxy", 0, 0, 0)
+ctypes.CDLL(None).prctl(15, b"{name}", 0, 0, 0)
 listener = socket.socket({family})
 listener.bind(({address!r}, 22))
 listener.listen()
@@ -133,12 +134,21 @@ while True:
 """
 
 
-@pytest.mark.parametrize("address, target", [("127.0.0.1", "target_v4"), ("0.0.0.0", "target_v4"),
-                                             ("::", "target_v4"), ("::1", "target_v6")])
-def test_docker_proxy_behind_the_port_is_named(address, target, origin, directory):
+@pytest.mark.parametrize("name, address, target, options, cure", [
+    ("docker-proxy", "127.0.0.1", "target_v4",
+     ["-proto", "tcp", "-container-ip", "172.17.0.2", "-container-port", "80"],
+     'target_v4 = "172.17.0.2:80" in listener ssh.'),
+    ("docker-proxy", "0.0.0.0", "target_v4", [], "--network host"),
+    ("docker-proxy", "::", "target_v4", [], "--network host"),
+    ("docker-proxy", "::1", "target_v6", ["-container-ip", "fd00::2", "-container-port", "80"],
+     'target_v6 = "[fd00::2]:80" in listener ssh.'),
+    ("rootlessport", "0.0.0.0", "target_v4", [], "Use the container's own address and port"),
+    ("pasta.avx2", "127.0.0.1", "target_v4", [], "Use the container's own address and port")])
+def test_a_forwarder_of_ports_is_named_with_the_cure(name, address, target, options, cure, origin,
+                                                     directory):
     family = "socket.AF_INET6" if ":" in address else "socket.AF_INET"
-    proxy = subprocess.Popen(origin.argv(sys.executable, "-c", DOCKER_PROXY.format(
-        family=family, address=address)), stdout=subprocess.PIPE)
+    proxy = subprocess.Popen(origin.argv(sys.executable, "-c", FORWARDER.format(
+        name=name, family=family, address=address), *options), stdout=subprocess.PIPE)
     try:
         assert proxy.stdout.readline() == b"ready\n"
         keys = {"target_v4": None, "target_v6": None}
@@ -149,8 +159,21 @@ def test_docker_proxy_behind_the_port_is_named(address, target, origin, director
         proxy.wait()
         proxy.stdout.close()
     assert result.status == 1
-    assert f"Target server {keys[target]} is docker-proxy" in result.lines[3], result.text
-    assert "--network host" in result.lines[3]
+    assert f"Target server {keys[target]} is {name}" in result.lines[3], result.text
+    assert cure in result.lines[3]
+
+
+def test_a_rule_that_publishes_a_port_is_named_with_the_container_s_address(origin, directory):
+    """As docker has it without docker-proxy."""
+    origin.run("nft", "-f", "-", input="""
+        table ip nat { chain DOCKER { tcp dport 8080 dnat to 172.17.0.2:80; }
+            chain OUTPUT { type nat hook output priority -100;
+                ip daddr != 127.0.0.0/8 fib daddr type local jump DOCKER; }; }""")
+    result = check(origin, directory, target_v4="10.99.0.2:8080")
+    assert result.status == 1
+    assert re.search(r"Target server 10\.99\.0\.2:8080 is a published port of 172\.17\.0\.2:80: ip "
+                     r"nat, chain DOCKER: .*target_v4 = \"172\.17\.0\.2:80\" in listener ssh\.",
+                     result.text), result.text
 
 
 def test_500_silent_targets_are_tried_at_once(origin, directory):

@@ -173,6 +173,35 @@ static void report_down(struct causes *causes, const struct firewall_way *way,
                          addr_format(target, text), addr_port(target), addr_port(target));
 }
 
+/*
+ * A port of a container that docker or podman publishes: its replies would not come back, or not
+ * to the client. returns: is it?
+ */
+static bool report_published(struct causes *causes, const struct firewall_way *way,
+                             const struct report_sink *sink)
+{
+    const char *key = addr_family(&way->target) == AF_INET6 ? "target_v6" : "target_v4";
+    struct ruleset_list list = { .n_items = 0 };
+    char text[ADDR_STRLEN];
+    char inner[ADDR_STRLEN];
+    struct addr to;
+
+    if (!way->is_local || !firewall_find(&causes->firewall, way, RULESET_DNAT, &list))
+        return false;
+    to = list.items[0].to;
+    if (!addr_is_set(&to))
+        return false;
+    if (addr_port(&to) == 0)
+        addr_set_port(&to, addr_port(&way->target));
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] FAILED: Target server %s is a published port of %s: %s. Use that "
+                     "address: %s = \"%s\"%s%s.",
+                     addr_format(&way->target, text), addr_format(&to, inner), list.items[0].rule,
+                     key, inner, way->listener->name[0] ? " in listener " : "",
+                     way->listener->name);
+    return true;
+}
+
 static void report_silence(struct causes *causes, const struct firewall_way *way,
                            const struct report_sink *sink)
 {
@@ -181,7 +210,8 @@ static void report_silence(struct causes *causes, const struct firewall_way *way
     report_sink_line(sink, LOG_LEVEL_WARNING,
                      "[!] FAILED: Unable to connect() to target server %s: no answer within %d ms.",
                      addr_format(&way->target, text), CHECK_TIMEOUT_MS);
-    if (firewall_report(&causes->firewall, way, RULESET_REFUSES, sink))
+    if (report_published(causes, way, sink) ||
+        firewall_report(&causes->firewall, way, RULESET_REFUSES, sink))
         return;
     if (!way->is_local)
         elsewhere_silent(way, sink);
@@ -341,35 +371,6 @@ static void report_suspects(struct causes *causes, const struct firewall_way *wa
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: A firewall may drop packets from foreign addresses on lo. To "
                          "see its rules: nft list ruleset; iptables-save");
-}
-
-/*
- * A port of a container that docker or podman publishes: its replies would not come back, or not
- * to the client. returns: is it?
- */
-static bool report_published(struct causes *causes, const struct firewall_way *way,
-                             const struct report_sink *sink)
-{
-    const char *key = addr_family(&way->target) == AF_INET6 ? "target_v6" : "target_v4";
-    struct ruleset_list list = { .n_items = 0 };
-    char text[ADDR_STRLEN];
-    char inner[ADDR_STRLEN];
-    struct addr to;
-
-    if (!way->is_local || !firewall_find(&causes->firewall, way, RULESET_DNAT, &list))
-        return false;
-    to = list.items[0].to;
-    if (!addr_is_set(&to))
-        return false;
-    if (addr_port(&to) == 0)
-        addr_set_port(&to, addr_port(&way->target));
-    report_sink_line(sink, LOG_LEVEL_WARNING,
-                     "[!] FAILED: Target server %s is a published port of %s: %s. Use that "
-                     "address: %s = \"%s\"%s%s.",
-                     addr_format(&way->target, text), addr_format(&to, inner), list.items[0].rule,
-                     key, inner, way->listener->name[0] ? " in listener " : "",
-                     way->listener->name);
-    return true;
 }
 
 static void report_privilege(const struct addr *target, const struct report_sink *sink)

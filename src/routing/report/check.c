@@ -12,7 +12,7 @@
 #include "mmproxy/base/clock.h"
 #include "mmproxy/net/sock.h"
 #include "mmproxy/net/spoof.h"
-#include "mmproxy/routing/kernel/dockerproxy.h"
+#include "mmproxy/routing/kernel/forwarders.h"
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/kernel/sysctl.h"
 #include "mmproxy/routing/report/causes.h"
@@ -354,33 +354,49 @@ static void report_local(const struct target *target, const struct report_sink *
         report_disabled_ipv6(target, sink);
 }
 
-/* What report_docker looks at. */
-struct docker {
-    struct dockerproxy proxies;
+/* Which processes forward containers' ports. */
+struct published {
+    struct forwarders forwarders;
     struct listening *listening; /* owned */
     size_t n_listening;
 };
 
-static bool is_docker(const struct target *target, const struct docker *docker)
+static const struct forwarder *find_forwarder(const struct target *target,
+                                              const struct published *published)
 {
-    return dockerproxy_holds(&docker->proxies, docker->listening, docker->n_listening,
-                             target->addr);
+    if (is_udp(target) || !target->is_local)
+        return NULL;
+    return forwarders_find(&published->forwarders, published->listening, published->n_listening,
+                           target->addr);
 }
 
-static void report_docker(const struct target *target, const struct report_sink *sink)
+static void report_forwarder(const struct target *target, const struct forwarder *forwarder,
+                             const struct report_sink *sink)
 {
+    bool is_v6 = addr_family(&forwarder->container) == AF_INET6;
+    const char *name = target->listener->name;
     char text[ADDR_STRLEN];
+    char inner[ADDR_STRLEN];
 
-    report_sink_line(
-        sink, LOG_LEVEL_WARNING,
-        "[!] FAILED: Target server %s is docker-proxy, which replaces the client's address "
-        "by its own. Run the container with --network host, or mmproxy in the container's "
-        "network namespace with the container's own port as its target.",
-        addr_format(target->addr, text));
+    addr_format(target->addr, text);
+    if (addr_is_set(&forwarder->container))
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: Target server %s is %s, which replaces the client's address "
+                         "by its own. Use the container's own address: %s = \"%s\"%s%s.",
+                         text, forwarder->name, is_v6 ? "target_v6" : "target_v4",
+                         addr_format(&forwarder->container, inner), name[0] ? " in listener " : "",
+                         name);
+    else
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: Target server %s is %s, which replaces the client's address "
+                         "by its own. Use the container's own address and port, run the container "
+                         "with --network host, or run mmproxy in the container's network "
+                         "namespace.",
+                         text, forwarder->name);
 }
 
 static void report_target(const struct target *target, struct causes *causes,
-                          const struct docker *docker, const struct report_sink *sink)
+                          const struct published *published, const struct report_sink *sink)
 {
     char text[ADDR_STRLEN];
 
@@ -406,43 +422,43 @@ static void report_target(const struct target *target, struct causes *causes,
     /* else there is one cause, which has been told */
     if (target->is_translated)
         (void)causes_translation(causes, target->listener, target->addr, sink);
-    if (is_docker(target, docker))
-        report_docker(target, sink);
+    if (find_forwarder(target, published))
+        report_forwarder(target, find_forwarder(target, published), sink);
 }
 
 /* returns: does everything hold? */
 static bool report_one(const struct target *target, struct causes *causes,
-                       const struct docker *docker, const struct report_sink *sink)
+                       const struct published *published, const struct report_sink *sink)
 {
     bool is_reached = !target->lacks_ipv6 && target->spoofed.result == 0;
     const struct report_verdict verdict = {
         .listener = target->listener,
         .target = target->addr,
-        .holds = target->lacks_ipv6 ||
-                 (is_reached && is_in_place(target) && target->plain.result == 0 &&
-                  !target->is_translated && (is_udp(target) || !is_docker(target, docker))),
+        .holds =
+            target->lacks_ipv6 || (is_reached && is_in_place(target) && target->plain.result == 0 &&
+                                   !target->is_translated && !find_forwarder(target, published)),
         .is_reached = is_reached,
         .answers = !target->lacks_ipv6 && target->plain.result == 0,
     };
 
     if (!sink->begin_target || sink->begin_target(sink->context, &verdict))
-        report_target(target, causes, docker, sink);
+        report_target(target, causes, published, sink);
     return verdict.holds;
 }
 
 static bool report_all(const struct targets *targets, struct causes *causes,
                        const struct report_sink *sink)
 {
-    struct docker docker = { 0 };
+    struct published published = { 0 };
     bool all = true;
 
-    dockerproxy_open(&docker.proxies);
-    if (docker.proxies.n_inodes > 0)
-        (void)listening_read(&docker.listening, &docker.n_listening);
+    forwarders_open(&published.forwarders);
+    if (published.forwarders.n_items > 0)
+        (void)listening_read(&published.listening, &published.n_listening);
     for (size_t i = 0; i < targets->n_items; i++)
-        all &= report_one(&targets->items[i], causes, &docker, sink);
-    dockerproxy_close(&docker.proxies);
-    free(docker.listening);
+        all &= report_one(&targets->items[i], causes, &published, sink);
+    forwarders_close(&published.forwarders);
+    free(published.listening);
     return all;
 }
 

@@ -398,6 +398,7 @@ static void report_forwarder(const struct target *target, const struct forwarder
 static void report_target(const struct target *target, struct causes *causes,
                           const struct published *published, const struct report_sink *sink)
 {
+    const struct forwarder *forwarder = find_forwarder(target, published);
     char text[ADDR_STRLEN];
 
     if (target->lacks_ipv6) {
@@ -422,8 +423,8 @@ static void report_target(const struct target *target, struct causes *causes,
     /* else there is one cause, which has been told */
     if (target->is_translated)
         (void)causes_translation(causes, target->listener, target->addr, sink);
-    if (find_forwarder(target, published))
-        report_forwarder(target, find_forwarder(target, published), sink);
+    if (forwarder)
+        report_forwarder(target, forwarder, sink);
 }
 
 /* returns: does everything hold? */

@@ -12,8 +12,8 @@
 enum { COMMAND_LINE_MAX = 1024 };
 
 /* As the kernel tells them: cut after 15 characters. */
-static const char *const names[] = { "docker-proxy", "rootlessport", "slirp4netns", "pasta",
-                                     "pasta.avx2",   "passt",        "passt.avx2",  "rootlesskit" };
+static const char *const names[] = { "docker-proxy", "rootlessport", "slirp4netns",
+                                     "pasta",        "pasta.avx2",   "rootlesskit" };
 
 void forwarders_close(struct forwarders *forwarders)
 {

@@ -34,6 +34,8 @@ static void auto_decides_for_each_target(void **state)
         { PROTOCOL_TCP, "192.0.2.1:1", false, false, RETURN_PATH_ROUTED },
         { PROTOCOL_TCP, "[2001:db8::1]:1", false, true, RETURN_PATH_ROUTED },
         { PROTOCOL_UDP, "192.0.2.1:1", true, false, RETURN_PATH_FLOWS },
+        { PROTOCOL_UDP, "127.0.0.1:1", true, true, RETURN_PATH_FLOWS },
+        { PROTOCOL_UDP, "[::1]:1", true, false, RETURN_PATH_FLOWS },
         { PROTOCOL_UDP, "[2001:db8::1]:1", false, false, RETURN_PATH_ROUTED },
     };
 

@@ -7,7 +7,7 @@ enum return_path auto_path_of(enum protocol protocol, const struct addr *target,
     if (!is_own)
         return RETURN_PATH_ROUTED;
     if (protocol == PROTOCOL_UDP)
-        return addr_is_loopback(target) ? RETURN_PATH_LOOPBACK : RETURN_PATH_FLOWS;
+        return RETURN_PATH_FLOWS; /* of a target on loopback it has what loopback has, too */
     return addr_is_loopback(target) && !has_own_other ? RETURN_PATH_LOOPBACK : RETURN_PATH_FWMARK;
 }
 
@@ -15,7 +15,7 @@ const char *auto_path_why(enum return_path path, const struct addr *target)
 {
     if (path == RETURN_PATH_ROUTED)
         return "it is not an address of this host";
-    if (!addr_is_loopback(target))
+    if (path == RETURN_PATH_FLOWS || !addr_is_loopback(target))
         return "it is an address of this host";
     return path == RETURN_PATH_FWMARK ? "the listener's other target needs it"
                                       : "it is on loopback";

@@ -130,7 +130,7 @@ class Echo(Service):
 def listener(mode="every", **keys):
     """A UDP listener "dns"."""
     usual = {"name": "dns", "protocol": "udp", "udp_header": mode,
-             "listen": [f"0.0.0.0:{PORT}", f"[::]:{PORT}"],
+             "listen": [f"0.0.0.0:{PORT}", f"[::]:{PORT}"], "return_path": "loopback",
              "target_v4": f"127.0.0.1:{SERVICE_PORT}", "target_v6": f"[::1]:{SERVICE_PORT}"}
     return conf.listener(**(usual | keys))
 

@@ -57,6 +57,7 @@ static const struct filter_line lines[] = {
     { .call = "getsockopt",
       .why = "an orphan frees a port: TCP or UDP?",
       OPTION(SOL_SOCKET, SO_TYPE) },
+    { .call = "close_range", .why = "a session's two sockets at once" },
     { .call = "splice",
       .why = "bulk, without copying; an offset would write into the midst of the log's file",
       .args = { NO_POINTER(1), NO_POINTER(3) } },

@@ -244,8 +244,10 @@ static enum pump_wait send_backlog(struct pump *pump, struct pump_pool *pool)
 
 static enum pump_wait read_failed(struct pump *pump, ssize_t err)
 {
-    if (would_block(err))
+    if (would_block(err)) {
+        pump->has_more = true; /* as far as is known */
         return PUMP_READ;
+    }
     pump->error = (int)-err;
     return PUMP_FROM_ERROR;
 }
@@ -264,12 +266,18 @@ static struct piece stopped(enum pump_wait wait)
 
 /*
  * A first answer is often the last one: asking at once whether the end follows saves a wake-up
- * to learn that, and lets FIN go with the bytes. returns: bytes, or -errno where it has failed.
+ * to learn that, and lets FIN go with the bytes. Where the end was there before the bytes were
+ * read, it needs no asking. returns: bytes, or -errno where it has failed.
  */
-static ssize_t read_first(struct pump *pump, uint8_t *bytes, size_t size, size_t len)
+static ssize_t read_behind(struct pump *pump, uint8_t *bytes, size_t size, size_t len)
 {
-    ssize_t n = receive(pump, bytes + len, size - len);
+    bool is_last = pump->has_ended && !pump->is_urgent && !pump->is_cut_off;
 
+    if (is_last || pump->bytes > 0) {
+        pump->at_eof = is_last;
+        return 0;
+    }
+    ssize_t n = receive(pump, bytes + len, size - len);
     return would_block(n) ? 0 : n;
 }
 
@@ -284,8 +292,8 @@ static struct piece copy_piece(struct pump *pump, struct pump_pool *pool)
 
     size_t len = (size_t)n;
     ssize_t more = 0;
-    if (pump->bytes == 0 && len < sizeof pool->buffer)
-        more = read_first(pump, pool->buffer, sizeof pool->buffer, len);
+    if (len < sizeof pool->buffer)
+        more = read_behind(pump, pool->buffer, sizeof pool->buffer, len);
     if (more > 0)
         len += (size_t)more;
     /* With the end in sight the last bytes wait for FIN, which the caller sends next. */
@@ -298,23 +306,26 @@ static struct piece copy_piece(struct pump *pump, struct pump_pool *pool)
         return stopped(read_failed(pump, more));
     if (pump_prime(pump, pool->buffer + done, len - done) < 0)
         return stopped(write_failed(pump, -ENOMEM));
-    return (struct piece){ .len = len, .is_all = len < sizeof pool->buffer };
+    return (struct piece){ .len = len, .is_all = len < sizeof pool->buffer && !pump->is_urgent };
 }
 
-/* is_first: `from` has told that it is readable, and nothing has been read since. */
-static struct piece splice_piece(struct pump *pump, struct pump_pool *pool, struct pipe *pipe,
-                                 bool is_first)
+/* splice stops at an urgent byte, and says then that there is nothing, or no more: recv knows. */
+static struct piece ask_recv(struct pump *pump, struct pump_pool *pool)
+{
+    struct piece piece = copy_piece(pump, pool);
+
+    if (piece.len == 0)
+        pump->has_more = false; /* both have said so */
+    return piece;
+}
+
+static struct piece splice_piece(struct pump *pump, struct pump_pool *pool, struct pipe *pipe)
 {
     ssize_t n = result(splice(pump->from, NULL, pipe->write_end, NULL, pipe->size,
                               SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
     if (n <= 0) {
         pipe_give_back(pool, pipe);
-        /*
-         * Not always the end of file, nor is a readable socket that has nothing always a false
-         * alarm: splice stops at an urgent byte, saying either, and recv reads it.
-         */
-        bool may_be_urgent = n == 0 || (n == -EAGAIN && is_first);
-        return may_be_urgent ? copy_piece(pump, pool) : stopped(read_failed(pump, n));
+        return n == 0 || n == -EAGAIN ? ask_recv(pump, pool) : stopped(read_failed(pump, n));
     }
 
     size_t len = (size_t)n;
@@ -345,10 +356,11 @@ static struct piece splice_piece(struct pump *pump, struct pump_pool *pool, stru
     return (struct piece){ .len = len };
 }
 
-static struct piece move_piece(struct pump *pump, struct pump_pool *pool, bool is_first)
+static struct piece move_piece(struct pump *pump, struct pump_pool *pool)
 {
-    struct pipe *pipe = pump->full_reads >= BULKY_AFTER ? pipe_borrow(pool) : NULL;
-    struct piece piece = pipe ? splice_piece(pump, pool, pipe, is_first) : copy_piece(pump, pool);
+    bool is_spliced = pump->full_reads >= BULKY_AFTER && !pump->is_urgent;
+    struct pipe *pipe = is_spliced ? pipe_borrow(pool) : NULL;
+    struct piece piece = pipe ? splice_piece(pump, pool, pipe) : copy_piece(pump, pool);
 
     if (piece.len >= BULKY_READ && pump->full_reads < BULKY_AFTER)
         pump->full_reads++;
@@ -365,15 +377,17 @@ static enum pump_wait move_share(struct pump *pump, struct pump_pool *pool)
     if (wait != PUMP_READ)
         return wait;
     while (!pump->at_eof) {
-        struct piece piece = move_piece(pump, pool, moved == 0);
+        struct piece piece = move_piece(pump, pool);
         if (piece.len == 0 && piece.wait != PUMP_DONE)
             return piece.wait;
         if (pump->backlog)
             return PUMP_WRITE;
         moved += piece.len;
         /* Asking a socket that has just been emptied costs a call to learn EAGAIN. */
-        if (!pump->at_eof && (piece.is_all || moved >= SHARE))
+        if (!pump->at_eof && (piece.is_all || moved >= SHARE)) {
+            pump->has_more = !piece.is_all;
             return PUMP_READ;
+        }
     }
     return pump->is_cut_off ? read_failed(pump, -ECONNRESET) : PUMP_DONE;
 }
@@ -384,9 +398,28 @@ enum pump_wait pump_flush(struct pump *pump, struct pump_pool *pool)
     return pump->wait;
 }
 
+void pump_tell(struct pump *pump, bool has_ended, bool is_urgent)
+{
+    pump->has_ended = has_ended;
+    pump->is_urgent = is_urgent;
+}
+
+bool pump_take_more(struct pump *pump)
+{
+    bool has_more = pump->has_more;
+
+    pump->has_more = false;
+    return has_more;
+}
+
 enum pump_wait pump_run(struct pump *pump, struct pump_pool *pool)
 {
+    uint64_t before = pump->bytes;
+
+    pump->has_more = false;
     pump->wait = move_share(pump, pool);
+    /* Nothing moved: that was a false alarm, and the next one may be true. */
+    pump->has_more |= pump->wait == PUMP_WRITE || pump->bytes == before;
     return pump->wait;
 }
 

@@ -240,9 +240,14 @@ bool sock_takes_reset(int fd)
     return (info.tcpi_unacked == 0 && info.tcpi_notsent_bytes == 0) || info.tcpi_snd_wnd == 0;
 }
 
-void sock_finish(int fd)
+void sock_set_orderly(int fd)
 {
     (void)set_linger(fd, false);
+}
+
+void sock_finish(int fd)
+{
+    sock_set_orderly(fd);
     close(fd);
 }
 
@@ -285,4 +290,17 @@ ssize_t sock_receive_with(int fd, void *message, size_t size, int *passed)
     if (first && first->cmsg_level == SOL_SOCKET && first->cmsg_type == SCM_RIGHTS)
         memcpy(passed, CMSG_DATA(first), sizeof *passed);
     return n;
+}
+
+void sock_close_pair(int fd, int other)
+{
+    int first = fd < other ? fd : other;
+    int last = fd < other ? other : fd;
+
+    if (first >= 0 && last - first == 1 && close_range((unsigned)first, (unsigned)last, 0) == 0)
+        return;
+    if (first >= 0)
+        close(first);
+    if (last >= 0)
+        close(last);
 }

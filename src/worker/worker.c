@@ -221,11 +221,6 @@ static void on_reset_due(struct deadline *deadline)
     session_drive(deadline->owner, READY_DEADLINE);
 }
 
-static void on_hangup(void *session)
-{
-    session_drive(session, READY_ERROR);
-}
-
 static bool has(const struct config *config, enum protocol protocol)
 {
     for (size_t i = 0; i < config->n_listeners; i++)
@@ -281,7 +276,7 @@ static int begin_watching(struct worker *worker)
 {
     ev_run(worker->loop, EVRUN_NOWAIT);
     bool are_watched = ev_is_active(&worker->channel_io) && ev_is_active(&worker->locals_io) &&
-                       ev_is_active(&worker->hangup.io);
+                       ev_is_active(&worker->edges.io);
     /* An order to drain, or the end of the supervisor, may have come already. */
     return are_watched || worker->draining ? 0 : -ENOMEM;
 }
@@ -326,7 +321,7 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
 
     int err = locals_new(&worker->locals);
     if (err == 0)
-        err = hangup_open(&worker->hangup, worker->loop, on_hangup);
+        err = edges_open(&worker->edges, worker->loop, session_on_event);
     if (err < 0)
         return err;
 
@@ -353,7 +348,7 @@ static void worker_close(struct worker *worker)
     datagrams_free(worker->datagrams);
     deadline_queue_close(&worker->lasting_deadlines);
     deadline_queue_close(&worker->reset_deadlines);
-    hangup_close(&worker->hangup);
+    edges_close(&worker->edges);
     locals_free(worker->locals);
     pump_pool_free(worker->pool);
     if (worker->loop)

@@ -18,11 +18,6 @@ struct world {
     struct listener listener;
 };
 
-static inline void support_on_hangup(void *session)
-{
-    session_drive(session, READY_ERROR);
-}
-
 static inline void support_on_lasting(struct deadline *deadline)
 {
     session_lasts(deadline->owner);
@@ -76,7 +71,7 @@ static inline void world_open(struct world *world)
     assert_non_null(worker->loop);
     assert_non_null(worker->pool);
     assert_int_equal(locals_new(&worker->locals), 0);
-    assert_int_equal(hangup_open(&worker->hangup, worker->loop, support_on_hangup), 0);
+    assert_int_equal(edges_open(&worker->edges, worker->loop, session_on_event), 0);
     deadline_queue_open(&worker->lasting_deadlines, worker->loop, 600 * 1000, support_on_lasting);
     deadline_queue_open(&worker->reset_deadlines, worker->loop, 600 * 1000, NULL);
     LIST_INIT(&worker->roster);
@@ -92,7 +87,7 @@ static inline void world_close(struct world *world)
     listener_close(&world->listener);
     deadline_queue_close(&worker->lasting_deadlines);
     deadline_queue_close(&worker->reset_deadlines);
-    hangup_close(&worker->hangup);
+    edges_close(&worker->edges);
     locals_free(worker->locals);
     pump_pool_free(worker->pool);
     ev_loop_destroy(worker->loop);

@@ -11,6 +11,7 @@
 #ifndef MMPROXY_NET_PUMP_H
 #define MMPROXY_NET_PUMP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +49,9 @@ struct pump {
     uint8_t at_eof;
     uint8_t delays; /* `to` lacks TCP_NODELAY: a second piece will need it, a first one does not */
     uint8_t is_cut_off; /* see pump_cut_off */
+    uint8_t has_more;   /* see pump_take_more */
+    uint8_t has_ended;  /* see pump_tell */
+    uint8_t is_urgent;
 };
 
 void pump_open(struct pump *pump, int from, int to);
@@ -72,6 +76,20 @@ enum pump_wait pump_flush(struct pump *pump, struct pump_pool *pool);
  * sessions; never blocks. To be called when what it waited for is ready, or at any time.
  */
 enum pump_wait pump_run(struct pump *pump, struct pump_pool *pool);
+
+/*
+ * What is known of `from`: has_ended: its other side has, so nothing is behind the bytes that are
+ * there now. is_urgent: there has been an urgent byte. The kernel stops before such a byte, so
+ * a short read does not say that there is no more.
+ */
+void pump_tell(struct pump *pump, bool has_ended, bool is_urgent);
+
+/*
+ * May what it waits for be there already, as far as is known? The last call left bytes in `from`
+ * for others to have their turn, say, or moved nothing. Asking clears it: a caller that is told of
+ * changes only has to look whether `from` or `to` is ready.
+ */
+bool pump_take_more(struct pump *pump);
 
 /*
  * To be called when `from` is known to have failed: a send to it failed, and so took the error

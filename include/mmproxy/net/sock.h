@@ -95,7 +95,13 @@ void sock_reset(int fd);
  */
 bool sock_takes_reset(int fd);
 
-/* Closes with FIN, after all that was sent: for a session that has come to its regular end. */
+/*
+ * From now on closing sends FIN, after all that was sent: for a session that has come to its
+ * regular end.
+ */
+void sock_set_orderly(int fd);
+
+/* Closes so. */
 void sock_finish(int fd);
 
 /* This host's own address that packets to target come from; not set without a route there. */
@@ -107,5 +113,8 @@ struct addr sock_source_for(const struct addr *target);
  */
 int sock_send_with(int fd, const void *message, size_t len, int passed);
 ssize_t sock_receive_with(int fd, void *message, size_t size, int *passed);
+
+/* Closes both, in one call where their numbers are neighbours. -1: there is none. */
+void sock_close_pair(int fd, int other);
 
 #endif

@@ -10,7 +10,7 @@
 
 #include "mmproxy/config/config.h"
 #include "mmproxy/jail/jail.h"
-#include "mmproxy/net/hangup.h"
+#include "mmproxy/net/edges.h"
 #include "mmproxy/net/locals.h"
 #include "mmproxy/net/pump.h"
 #include "mmproxy/worker/counters.h"
@@ -78,7 +78,7 @@ struct worker {
     struct ev_loop *loop;
     struct pump_pool *pool;
     struct locals *locals;
-    struct hangup hangup;
+    struct edges edges;                      /* the sockets of TCP sessions */
     struct deadline_queue lasting_deadlines; /* see session_lasts */
     struct deadline_queue reset_deadlines;   /* of sessions whose target is about to be reset */
     struct listener *listeners;              /* one per listener of the configuration */

@@ -35,6 +35,7 @@ static enum session_state connected(struct session *session, size_t sent)
     pump_open(&session->up, session->peer_fd, session->target_fd);
     pump_open(&session->down, session->target_fd, session->peer_fd);
     session->up.delays = true;
+    session->up.has_more = session->has_unread;
     session->lacks_keepalive = session->listener->config->keepalive_s > 0;
     session->up.bytes = sent;
     counters_add(session->listener->counters, COUNT_BYTES_IN, sent);

@@ -194,9 +194,13 @@ static enum session_state read_some(struct session *session, bool *is_all)
         size = session->header_size;
     }
     ssize_t n = recv(session->peer_fd, bytes + had, size - had, MSG_DONTWAIT);
-    *is_all = n < (ssize_t)(size - had);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    /* Reads stop before an urgent byte: then only EAGAIN says that there is no more. */
+    *is_all = n < (ssize_t)(size - had) && (n < 0 || !(session->peer_edge.told & EDGE_URGENT));
+    session->has_unread = !*is_all;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        edges_again(&session->peer_edge, EDGE_READ);
         return SESSION_HEADER;
+    }
     if (n < 0)
         return read_failed(session, errno);
     if (n == 0)

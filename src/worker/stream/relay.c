@@ -151,6 +151,11 @@ static bool can_run(const struct pump *pump, unsigned ready, unsigned read, unsi
            (pump->wait == PUMP_WRITE && (ready & write));
 }
 
+static void tell(struct pump *pump, const struct edge *from)
+{
+    pump_tell(pump, from->told & EDGE_END, from->told & EDGE_URGENT);
+}
+
 enum session_state relay_run(struct session *session, unsigned ready)
 {
     if (ready & READY_STOP)
@@ -164,6 +169,8 @@ enum session_state relay_run(struct session *session, unsigned ready)
     if (ready & READY_ERROR)
         return failed_unread(session);
 
+    tell(&session->up, &session->peer_edge);
+    tell(&session->down, &session->target_edge);
     if (ready & READY_ENTERED)
         send_payload(session);
     if (can_run(&session->up, ready, READY_PEER_READ, READY_TARGET_WRITE))

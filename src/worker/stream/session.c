@@ -16,86 +16,69 @@ static enum session_state (*const run_state[SESSION_STATES])(struct session *, u
     [SESSION_RESET] = reset_run,
 };
 
-/* EV_ERROR: epoll refused the descriptor. Trying again at once might go on for ever. */
-static void on_socket(struct session *session, int revents, unsigned read, unsigned write)
-{
-    session_drive(session, (revents & EV_ERROR) ? (unsigned)READY_REFUSED
-                                                : ((revents & EV_READ) ? read : 0u) |
-                                                      ((revents & EV_WRITE) ? write : 0u));
-}
-
-static void on_peer(struct ev_loop *loop, ev_io *io, int revents)
-{
-    (void)loop;
-    on_socket(io->data, revents, READY_PEER_READ, READY_PEER_WRITE);
-}
-
-static void on_target(struct ev_loop *loop, ev_io *io, int revents)
-{
-    (void)loop;
-    on_socket(io->data, revents, READY_TARGET_READ, READY_TARGET_WRITE);
-}
-
-/* What the state waits for, as libev's events. */
-static int peer_events(const struct session *session)
+/* What the state waits for. A socket that has failed is heard of also while it is not read. */
+static unsigned wanted_of_peer(const struct session *session)
 {
     if (session->state == SESSION_HEADER)
-        return EV_READ;
+        return EDGE_READ;
     if (session->state != SESSION_RELAY)
         return 0;
-    return (session->up.wait == PUMP_READ ? EV_READ : 0) |
-           (session->down.wait == PUMP_WRITE ? EV_WRITE : 0);
+    return EDGE_ERROR | (session->up.wait == PUMP_READ ? EDGE_READ : 0u) |
+           (session->down.wait == PUMP_WRITE ? EDGE_WRITE : 0u);
 }
 
-static int target_events(const struct session *session)
+static unsigned wanted_of_target(const struct session *session)
 {
     if (session->state == SESSION_CONNECT)
-        return EV_WRITE;
+        return EDGE_WRITE;
+    if (session->state == SESSION_RESET)
+        return EDGE_ERROR;
     if (session->state != SESSION_RELAY)
         return 0;
-    return (session->down.wait == PUMP_READ ? EV_READ : 0) |
-           (session->up.wait == PUMP_WRITE ? EV_WRITE : 0);
+    return EDGE_ERROR | (session->down.wait == PUMP_READ ? EDGE_READ : 0u) |
+           (session->up.wait == PUMP_WRITE ? EDGE_WRITE : 0u);
 }
 
-static void watch(struct ev_loop *loop, ev_io *io, int fd, int events)
+/* Reading meets an error behind what came before it. */
+static unsigned ready_of(unsigned events, unsigned read, unsigned write)
 {
-    int current = ev_is_active(io) ? io->events & (EV_READ | EV_WRITE) : 0;
+    unsigned ready = (events & EDGE_READ ? read : 0u) | (events & EDGE_WRITE ? write : 0u);
 
-    if (events == current)
+    return (events & EDGE_ERROR) && !(events & EDGE_READ) ? ready | READY_ERROR : ready;
+}
+
+void session_on_event(struct edge *edge, unsigned events)
+{
+    struct session *session = edge->owner;
+    unsigned ready =
+        edge == &session->peer_edge
+            ? ready_of(events & wanted_of_peer(session), READY_PEER_READ, READY_PEER_WRITE)
+            : ready_of(events & wanted_of_target(session), READY_TARGET_READ, READY_TARGET_WRITE);
+
+    if (ready)
+        session_drive(session, ready);
+}
+
+static void look_again(struct pump *pump, struct edge *from, struct edge *to)
+{
+    if (!pump_take_more(pump))
         return;
-    ev_io_stop(loop, io);
-    if (events) {
-        ev_io_set(io, fd, events);
-        ev_io_start(loop, io);
-    }
+    edges_again(from, pump->wait == PUMP_READ ? EDGE_READ : 0u);
+    edges_again(to, pump->wait == PUMP_WRITE ? EDGE_WRITE : 0u);
 }
 
-/*
- * Most sessions are over soon. What only others need waits for a second: keepalive towards the
- * target, and hangup, as a socket that is not being read reports no error.
- */
-static void prepare_to_last(struct session *session, int peer, int target)
+/* returns: 0 or -errno: the kernel won't tell. */
+static int arm(struct session *session)
 {
-    bool is_due =
-        session->state == SESSION_RELAY &&
-        (session->lacks_keepalive || (!(peer & EV_READ) && !session->peer_errors_watched) ||
-         (!(target & EV_READ) && !session->target_errors_watched));
+    struct edges *edges = &session->listener->worker->edges;
 
-    if (!is_due)
-        deadline_clear(&session->lasting_due);
-    else if (!session->lasting_due.queue)
-        deadline_set(&session->lasting_due, &session->listener->worker->lasting_deadlines);
-}
-
-static void arm(struct session *session)
-{
-    struct ev_loop *loop = session->listener->worker->loop;
-    int peer = peer_events(session);
-    int target = target_events(session);
-
-    watch(loop, &session->peer_io, session->peer_fd, peer);
-    watch(loop, &session->target_io, session->target_fd, target);
-    prepare_to_last(session, peer, target);
+    look_again(&session->up, &session->peer_edge, &session->target_edge);
+    look_again(&session->down, &session->target_edge, &session->peer_edge);
+    int err = edges_want(edges, &session->peer_edge, session->peer_fd, wanted_of_peer(session));
+    if (err == 0)
+        err =
+            edges_want(edges, &session->target_edge, session->target_fd, wanted_of_target(session));
+    return err;
 }
 
 static void set_deadline(struct session *session)
@@ -113,12 +96,14 @@ static void set_deadline(struct session *session)
         deadline_set(&session->deadline, &listener->worker->reset_deadlines);
 }
 
-static void hang_up(const struct session *session, int fd)
+static void hang_up(const struct session *session)
 {
-    if (fd >= 0 && session->ends_with_fin && !session->has_failed)
-        sock_finish(fd);
-    else if (fd >= 0)
-        close(fd);
+    if (session->ends_with_fin && !session->has_failed) {
+        sock_set_orderly(session->peer_fd);
+        if (session->target_fd >= 0)
+            sock_set_orderly(session->target_fd);
+    }
+    sock_close_pair(session->target_fd, session->peer_fd);
 }
 
 static void session_free(struct session *session)
@@ -127,12 +112,11 @@ static void session_free(struct session *session)
 
     deadline_clear(&session->deadline);
     deadline_clear(&session->lasting_due);
-    ev_io_stop(worker->loop, &session->peer_io);
-    ev_io_stop(worker->loop, &session->target_io);
+    edges_forget(&worker->edges, &session->peer_edge);
+    edges_forget(&worker->edges, &session->target_edge);
     pump_close(&session->up, worker->pool);
     pump_close(&session->down, worker->pool);
-    hang_up(session, session->target_fd);
-    hang_up(session, session->peer_fd);
+    hang_up(session);
     free(session->header);
     free(session->notes);
     admission_leave(&session->listener->admission, &session->admitted);
@@ -159,10 +143,8 @@ enum reason session_start(struct listener *listener, const struct addr *local, i
     session->peer = *peer;
     session->deadline.owner = session;
     session->lasting_due.owner = session;
-    ev_io_init(&session->peer_io, on_peer, fd, 0);
-    session->peer_io.data = session;
-    ev_io_init(&session->target_io, on_target, -1, 0);
-    session->target_io.data = session;
+    session->peer_edge.owner = session;
+    session->target_edge.owner = session;
     roster_add(listener->worker, &session->entry, session);
 
     set_deadline(session);
@@ -193,16 +175,8 @@ struct report_session session_facts(const struct session *session)
 
 void session_lasts(struct session *session)
 {
-    struct hangup *hangup = &session->listener->worker->hangup;
-
-    if (session->lacks_keepalive)
-        (void)sock_set_keepalive(session->target_fd, session->listener->config->keepalive_s);
+    (void)sock_set_keepalive(session->target_fd, session->listener->config->keepalive_s);
     session->lacks_keepalive = false;
-    if (!(peer_events(session) & EV_READ) && !session->peer_errors_watched)
-        session->peer_errors_watched = hangup_add(hangup, session->peer_fd, session) == 0;
-    if (!(target_events(session) & EV_READ) && !session->target_errors_watched)
-        session->target_errors_watched = hangup_add(hangup, session->target_fd, session) == 0;
-    arm(session);
 }
 
 /* The peer is gone, and so is what had not been delivered. */
@@ -210,15 +184,16 @@ static void drop_peer(struct session *session)
 {
     struct worker *worker = session->listener->worker;
 
-    ev_io_stop(worker->loop, &session->peer_io);
+    edges_forget(&worker->edges, &session->peer_edge);
     pump_close(&session->up, worker->pool);
     pump_close(&session->down, worker->pool);
-    hang_up(session, session->peer_fd);
+    close(session->peer_fd); /* a reset: see sock_listen */
     session->peer_fd = -1;
 }
 
 static void leave_state(struct session *session, enum session_state next)
 {
+    deadline_clear(&session->lasting_due);
     if (next == SESSION_RESET)
         drop_peer(session);
     if (session->state == SESSION_CONNECT) {
@@ -234,23 +209,33 @@ static bool restarts_deadline(const struct session *session, unsigned ready)
            (session->state == SESSION_RESET && (ready & READY_DEADLINE));
 }
 
-void session_drive(struct session *session, unsigned ready)
+/* returns: whether it still exists. */
+static bool run_states(struct session *session, unsigned ready)
 {
     enum session_state next;
 
-    if (ready & READY_SOCKETS)
-        session->entry.active = ev_now(session->listener->worker->loop);
     while ((next = run_state[session->state](session, ready)) != session->state) {
         leave_state(session, next);
         session->state = next;
         if (next == SESSION_CLOSED) {
             session_free(session);
-            return;
+            return false;
         }
         set_deadline(session);
+        if (next == SESSION_RELAY && session->lacks_keepalive)
+            deadline_set(&session->lasting_due, &session->listener->worker->lasting_deadlines);
         ready = READY_ENTERED;
     }
     if (restarts_deadline(session, ready))
         set_deadline(session);
-    arm(session);
+    return true;
+}
+
+/* Where the kernel won't tell when a socket is ready, trying again at once might have no end. */
+void session_drive(struct session *session, unsigned ready)
+{
+    if (ready & READY_SOCKETS)
+        session->entry.active = ev_now(session->listener->worker->loop);
+    if (run_states(session, ready) && arm(session) < 0)
+        (void)run_states(session, READY_REFUSED);
 }

@@ -123,7 +123,7 @@ class Calls(Mode):
               "send": ("sendto", "sendmsg", "writev", "write"),
               "epoll_ctl": ("epoll_ctl",),
               "epoll_wait": ("epoll_wait", "epoll_pwait"),
-              "close, shutdown": ("close", "shutdown")}
+              "close, shutdown": ("close", "close_range", "shutdown")}
 
     def __init__(self):
         super().__init__("calls", "System calls of a session of `once`", (

@@ -9,12 +9,12 @@
 #ifndef MMPROXY_WORKER_STREAM_SESSION_H
 #define MMPROXY_WORKER_STREAM_SESSION_H
 
-#include <ev.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
 #include "mmproxy/base/addr.h"
+#include "mmproxy/net/edges.h"
 #include "mmproxy/net/pump.h"
 #include "mmproxy/worker/deadline.h"
 #include "mmproxy/worker/listener.h"
@@ -50,11 +50,11 @@ struct session {
     enum session_state state;
     int peer_fd;   /* -1 in RESET */
     int target_fd; /* -1 before CONNECT */
-    ev_io peer_io;
-    ev_io target_io;
+    struct edge peer_edge;
+    struct edge target_edge;
     struct admitted admitted;
     struct deadline deadline;    /* of the state */
-    struct deadline lasting_due; /* until session_lasts is called for */
+    struct deadline lasting_due; /* until session_lasts is called */
     struct roster_entry entry;
     struct addr peer;
     const struct addr *local;    /* where it was accepted; the configuration's */
@@ -66,9 +66,8 @@ struct session {
     bool acknowledges_late; /* to the target: nothing has come from it yet */
     bool lacks_keepalive;   /* the target's socket: session_lasts sets it */
     uint8_t reset_checks;   /* how often RESET has looked in vain */
-    bool peer_errors_watched;
-    bool target_errors_watched;
-    uint8_t *header; /* a header that did not come in one piece, or the payload behind it */
+    bool has_unread;        /* the last read of the header filled its buffer */
+    uint8_t *header;        /* a header that did not come in one piece, or the payload behind it */
     uint32_t header_len;
     uint32_t header_size;
     struct notes *notes; /* owned; NULL: none */
@@ -100,10 +99,10 @@ const struct addr *session_named_client(const struct session *session);
 /* The facts for its log lines. */
 struct report_session session_facts(const struct session *session);
 
-/*
- * lasting_due is due: from now on the target's socket has keepalive, and hangup tells when a socket
- * fails that is not being read.
- */
+/* One of its sockets has become ready: what edges_open asks for. */
+void session_on_event(struct edge *edge, unsigned events);
+
+/* lasting_due is due: from now on the target's socket has keepalive. */
 void session_lasts(struct session *session);
 
 /* The states, each in a file of its own: header.c, connect.c, relay.c, reset.c. */

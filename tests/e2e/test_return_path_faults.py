@@ -16,7 +16,7 @@ from lib import conf, daemon, netns, routing, udp
 from lib import return_path_faults as faults
 from lib.box import BOX_OF, Box
 from lib.target import EchoTarget
-from lib.topology import CLIENT_OF, LB4, ORIGIN_OF
+from lib.topology import CLIENT_OF, LB4
 from lib.wait import DEADLINE
 
 PORT = conf.SERVICE_PORT
@@ -56,6 +56,23 @@ def config(directory):
     def make(method, **keys):
         return conf.write(directory, [conf.listener(return_path=method, **keys)])
     return make
+
+
+def is_told_as_documented(name, report):
+    """What stands in docs/troubleshooting.md for this fault, "…" for anything."""
+    for message, fault in faults.DOCUMENTED.items():
+        if fault == name:
+            pattern = ".*".join(map(re.escape, message.split("…")))
+            assert re.search(pattern, report.text), f"{message}\n{report.text}"
+
+
+def test_every_message_in_the_documents_is_that_of_a_fault():
+    text = (daemon.ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^\| `(.*?)` \|", text, re.MULTILINE)
+    of_check = [each for each in messages if not each.startswith(faults.OF_THE_LOG)]
+    assert sorted(of_check) == sorted(faults.DOCUMENTED)
+    assert set(faults.DOCUMENTED.values()) <= {*faults.LOCAL, *faults.FLOWS, *faults.ROUTED,
+                                               *faults.SERVICE}
 
 
 class Host:
@@ -138,6 +155,7 @@ def test_a_fault_is_named_and_the_printed_commands_mend_it(kind, name, origin, d
         assert report.status == 1, report.text
         assert re.search(fault.named, report.text), report.text
         assert len(set(report.commands)) == len(report.commands), report.text
+        is_told_as_documented(name, report)
         if not fault.mended:
             return
         there = re.findall(r"there: (ip .*? via [0-9.]+)\. ", report.text)
@@ -155,15 +173,9 @@ def test_a_fault_is_named_and_the_printed_commands_mend_it(kind, name, origin, d
 # --- the service itself
 
 
-@pytest.mark.parametrize("bound, target, named", [
-    (ORIGIN_OF[4], "target_v4", rf'A service listens on 10\.99\.0\.2:{PORT}: set target_v4 = '
-                                rf'"10\.99\.0\.2:{PORT}" in listener ssh, or let'),
-    ("::1", "target_v4", rf"A service listens on \[::1\]:{PORT}, for IPv6 alone: let it listen on "
-                         rf"127\.0\.0\.1:{PORT}, too, or leave out target_v4 in listener ssh"),
-    ("0.0.0.0", "target_v6", r"A service listens on 0\.0\.0\.0:22, for IPv4 alone"),
-    (None, "target_v4", rf"Nothing listens on port {PORT}: start the service. To see what listens "
-                        rf"there: ss -ltnp 'sport = :{PORT}'")])
-def test_a_service_elsewhere_is_named_with_the_key(bound, target, named, origin, config, directory):
+@pytest.mark.parametrize("name", faults.SERVICE)
+def test_a_service_elsewhere_is_named_with_the_key(name, origin, config, directory):
+    bound, target, named = faults.SERVICE[name]
     keys = {"target_v4": None, "target_v6": None}
     keys[target] = f"127.0.0.1:{PORT}" if target == "target_v4" else f"[::1]:{PORT}"
     path = config("loopback", **keys)
@@ -173,6 +185,7 @@ def test_a_service_elsewhere_is_named_with_the_key(bound, target, named, origin,
     if service:
         service.close()
     assert report.status == 1 and re.search(named, report.text), report.text
+    is_told_as_documented(name, report)
 
 
 def test_ipv6_that_is_switched_off_is_a_warning_with_the_sysctl(directory, config):

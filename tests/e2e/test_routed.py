@@ -299,3 +299,12 @@ def test_auto_decides_for_each_target(box, origin, net, directory, start):
             in report)
     gateway.stop()
     here.close()
+
+
+def test_nftables_that_can_not_be_read_is_said_with_what_to_do(box, origin, directory):
+    config = write(directory, listener(target_v6=None), routing="manual")
+    shell(origin, directory, config, "shell")
+    done = routing.run(origin, "verify", config, directory,
+                       prefix=("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"))
+    assert box and done.status == 1
+    assert re.search(r"nftables can't be read: .*; run this as root", done.text), done.text

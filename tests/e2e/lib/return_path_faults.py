@@ -7,7 +7,7 @@ of them, and docs/troubleshooting.md is about them.
 import dataclasses
 
 from lib import conf
-from lib.topology import LB4
+from lib.topology import LB4, ORIGIN4
 
 PORT = conf.SERVICE_PORT
 
@@ -226,3 +226,50 @@ ROUTED = {
         (), r"connection refused by the machine behind br0\. Start the service there",
         mended=False, inside=(nft("tcp dport 25 reject with tcp reset"),)),
 }
+
+# --- the service itself: where it listens, which target is configured, what is said
+
+SERVICE = {
+    "the service is on another address": (
+        ORIGIN4, "target_v4", rf'A service listens on 10\.99\.0\.2:{PORT}: set target_v4 = '
+                              rf'"10\.99\.0\.2:{PORT}" in listener ssh, or let'),
+    "the service is for IPv6 alone": (
+        "::1", "target_v4", rf"A service listens on \[::1\]:{PORT}, for IPv6 alone: let it listen "
+                            rf"on 127\.0\.0\.1:{PORT}, too, or leave out target_v4 in listener ssh"),
+    "the service is for IPv4 alone": (
+        "0.0.0.0", "target_v6", r"A service listens on 0\.0\.0\.0:22, for IPv4 alone"),
+    "the service is down": (
+        None, "target_v4", rf"Nothing listens on port {PORT}: start the service. To see what "
+                           rf"listens there: ss -ltnp 'sport = :{PORT}'"),
+}
+
+# --- which fault has each message that docs/troubleshooting.md has of --check; "…" is anything
+
+DOCUMENTED = {
+    "ip rule add fwmark 123 lookup 100 … CHECK FAILED": "rule missing",
+    "a wrong route is in its place: …": "blackhole in its place",
+    "rule 50 (…) comes before it and takes the replies": "halves of the world",
+    "table inet mmproxy-… is there, but it was changed": "flows: nothing is recorded",
+    "This firewall rule drops its packets: …": "firewall drops foreign sources",
+    "This firewall rule rejects its packets: …": "firewall rejects foreign sources",
+    "This firewall chain drops its packets: … policy drop": "a chain that drops by policy",
+    "This rule changes the mark of its packets: …": "another mark, output",
+    "This rule replaces the client's address by another: …": "routed: clients replaced",
+    "Return path connmark needs conntrack, and this rule switches it off …":
+        "connmark: notrack on lo",
+    "Return path connmark needs a default route …": "connmark: no default route",
+    "Return path flows needs a default route …": "flows: no default route",
+    "Replies of 172.18.0.2 to clients do not come back through this host: …": "routed: no gateway",
+    "Does the machine or container run, and has it the address 172.18.0.2? …":
+        "routed: the machine is off",
+    "Target server 172.18.0.2:25 seems to be down: connection refused by the machine behind br0. …":
+        "routed: its firewall refuses",
+    "connection refused, although something listens there. A firewall rejects it.":
+        "firewall rejects the port",
+    "Nothing listens on port 22: start the service. …": "the service is down",
+    "A service listens on 10.99.0.2:22: set target_v4 = …": "the service is on another address",
+    "A service listens on [::1]:22, for IPv6 alone: …": "the service is for IPv6 alone",
+}
+
+# How messages in the other tables there begin: of the log, at a start.
+OF_THE_LOG = ("not a PROXY", "not complete", "v1 ", "v2 ")

@@ -69,6 +69,24 @@ def test_a_target_that_sessions_cannot_reach_becomes_failed(managed, watching, e
     watching.wait_status(lambda s: "targets" not in s)
 
 
+def test_a_return_path_that_gets_lost_is_told_after_the_first_session_that_hangs(
+        net, managed, echo, dial):
+    """The session's line names --check; the daemon runs the checks by itself, and says the cure."""
+    echo()
+    gateway = managed(connect_timeout=1)
+    gateway.wait_line(r".*127\.0\.0\.1:22 is up and reachable using spoofed connection\.")
+    net.origin.ip("rule del from 127.0.0.0/8 iif lo")
+    peer = dial()
+    peer.send(header.v1(CLIENT4, 51234))
+    gateway.wait_line(lines.told("-", "failed: Connection timed out, proxy protocol source .*; to "
+                                      "see why: mmproxy --check"))
+    peer.expect_end(RST)
+    gateway.wait_line(r"\[!\] FAILED: A piece of its return path is missing\. .*")
+    command = gateway.wait_line(r"(ip rule add from 127\.0\.0\.0/8 iif lo lookup 100) *")[1]
+    net.origin.run("sh", "-ec", command)
+    gateway.wait_line(BACK)
+
+
 def test_a_client_that_a_firewall_rejects_does_not_make_the_target_failed(net, managed, echo,
                                                                           dial):
     """As fail2ban does; the check decides, not the session."""

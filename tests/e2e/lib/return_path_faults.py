@@ -257,7 +257,8 @@ DOCUMENTED = {
     "This rule replaces the client's address by another: …": "routed: clients replaced",
     "Return path connmark needs conntrack, and this rule switches it off …":
         "connmark: notrack on lo",
-    "Return path connmark needs a default route …": "connmark: no default route",
+    "there is no IPv4 default route, and without one replies are dropped …":
+        "connmark: no default route",
     "Return path flows needs a default route …": "flows: no default route",
     "Replies of 172.18.0.2 to clients do not come back through this host: …": "routed: no gateway",
     "Does the machine or container run, and has it the address 172.18.0.2? …":

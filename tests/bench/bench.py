@@ -8,10 +8,18 @@ import pathlib
 import sys
 import time
 
-from lib import datagrams, gateways, host, modes, report, selftest
+from lib import charts, datagrams, gateways, host, modes, report, selftest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODES = modes.MODES + datagrams.MODES
+
+# --docs: ten minutes of what says most, with the host's own congestion control and without pacing.
+DOCS_MODES = ("both-4,echo-32,once,calls,idle,startup-listeners,"
+              "udp-echo-64-32,udp-echo-1200-1000,udp-flood-1200,udp-idle")
+DOCS_UNPACED_MODES = "both-4,echo-32,once"
+DOCS_WITHOUT = ("haproxy-auto",)
+CHARTS = {"both-4": ("rate", "all_cpu"), "echo-32": ("rate", "all_cpu"), "once": ("rate", "cpu"),
+          "calls": ("all",), "idle": ("after_user",), "udp-echo-64-32": ("rate", "per_cpu")}
 
 
 def arguments():
@@ -38,6 +46,9 @@ def arguments():
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="keep every run's figures")
     parser.add_argument("--write-docs", action="store_true",
                         help="put the tables into docs/performance.md")
+    parser.add_argument("--docs", action="store_true", help="a selection of modes, with the host's "
+                        "own congestion control and with reno, tables and charts into the "
+                        "documentation: ten minutes")
     parser.add_argument("--list", action="store_true", help="list modes and gateways, and exit")
     parser.add_argument("--build", metavar="DIR", type=pathlib.Path, default=ROOT / "build/bench",
                         help=argparse.SUPPRESS)
@@ -51,7 +62,8 @@ class Bench:
         self.quick = args.quick
         self.rounds = 1 if args.quick else args.rounds
         self.seconds = 0.3 if args.quick else args.seconds
-        self.warm_up = 0.2 if args.quick else 0.7
+        self.warm_up = 0.2 if args.quick else 0.3 if args.docs else 0.7
+        self.steady_rounds = 1 if args.docs else self.rounds
         self.binary = args.build / "mmproxy"
         self.tools = args.build / "tests/bench"
         self.cpus = ([int(cpu) for cpu in args.cpus.split(",")] if args.cpus
@@ -61,6 +73,7 @@ class Bench:
         self.modes = self._choose_modes(args.modes)
         self._only = args.gateways.split(",") if args.gateways else None
         self._others = [name for name, _ in others]
+        self._without = DOCS_WITHOUT if args.docs else ()
         unknown = [name for name in self._only or () if name not in known]
         if unknown:
             sys.exit(f"tools/bench: unknown gateway: {unknown[0]} ({', '.join(known)})")
@@ -88,15 +101,17 @@ class Bench:
         """The gateways measured in that mode."""
         if self._only and isinstance(mode, modes.Startup):
             return [name for name in self._only if name.startswith("mmproxy")] + self._others
-        return list(self._only or mode.gateways) + self._others
+        names = [name for name in self._only or mode.gateways if name not in self._without]
+        return names + self._others
 
     def run_mode(self, mode):
         """Interleaved: what disturbs a round disturbs all gateways alike."""
         rounds, failures = [], []
-        for number in range(1, self.rounds + 1):
+        n_rounds = self.steady_rounds if mode.is_steady else self.rounds
+        for number in range(1, n_rounds + 1):
             results = {}
             for name in self.names(mode):
-                progress(f"{mode.name}: round {number} of {self.rounds}: {name}")
+                progress(f"{mode.name}: round {number} of {n_rounds}: {name}")
                 try:
                     results[name] = mode.measure(self, self.gateways[name])
                 except host.Failure as failure:
@@ -125,18 +140,9 @@ def show_list():
         print(f"  {gateway.name:18} {gateway.what}")
 
 
-def main():
-    args = arguments()
-    if args.list:
-        show_list()
-        return 0
-    host.wanted_congestion = args.congestion
+def measure(args):
+    """Prints as it goes. Returns (the Bench, the text)."""
     bench = Bench(args)
-    os.sched_setaffinity(0, bench.cpus)
-    host.raise_descriptor_limit()
-    selftest.check(bench.tools)
-
-    began = time.monotonic()
     texts = [report.preamble(bench)]
     print(texts[0], flush=True)
     for mode in bench.modes.values():
@@ -144,13 +150,56 @@ def main():
         print(texts[-1], flush=True)
     texts.append(report.goals(bench.modes, bench.results))
     print(texts[-1])
+    return bench, "\n".join(filter(None, texts))
+
+
+def measure_for_docs(args):
+    """Twice: as the host is, and without pacing. Returns [(Bench, text)]."""
+    args.seconds = min(args.seconds, 0.8)
+    args.modes, done = DOCS_MODES, []
+    done.append(measure(args))
+    host.wanted_congestion = "reno"
+    args.modes = DOCS_UNPACED_MODES
+    done.append(measure(args))
+    return done
+
+
+def write_charts(folder, bench):
+    """Returns the lines that show them."""
+    links = []
+    for name, keys in CHARTS.items():
+        picture = name in bench.results and charts.draw(bench.modes[name], bench.results[name], keys)
+        if picture:
+            folder.mkdir(exist_ok=True)
+            (folder / f"{name}.svg").write_text(picture, encoding="utf-8")
+            title = bench.modes[name].title
+            links += [f"**{title}**", "", f"![{title}]({folder.name}/{name}.svg)", ""]
+    return "\n".join(links)
+
+
+def main():
+    args = arguments()
+    if args.list:
+        show_list()
+        return 0
+    host.wanted_congestion = args.congestion
+    os.sched_setaffinity(0, Bench(args).cpus)
+    host.raise_descriptor_limit()
+    selftest.check(Bench(args).tools)
+
+    began = time.monotonic()
+    done = measure_for_docs(args) if args.docs else [measure(args)]
     print(f"Done in {time.monotonic() - began:.0f} s.", file=sys.stderr)
 
     if args.json:
-        args.json.write_text(json.dumps(bench.results, indent=1) + "\n", encoding="utf-8")
-    if args.write_docs:
-        report.write_docs(ROOT / "docs/performance.md", "\n".join(filter(None, texts)))
-    return 1 if any(bench.failures.values()) else 0
+        results = [bench.results for bench, _ in done]
+        args.json.write_text(json.dumps(results if args.docs else results[0], indent=1) + "\n",
+                             encoding="utf-8")
+    if args.write_docs or args.docs:
+        links = write_charts(ROOT / "docs/charts", done[0][0])
+        report.write_docs(ROOT / "docs/performance.md",
+                          "\n".join([links, *(text for _, text in done)]))
+    return 1 if any(any(bench.failures.values()) for bench, _ in done) else 0
 
 
 if __name__ == "__main__":

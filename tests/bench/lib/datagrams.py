@@ -46,6 +46,7 @@ class Flood(Datagrams):
 
 class Idle(Mode):
     gateways = GATEWAYS[1:]
+    is_steady = True
 
     def __init__(self):
         super().__init__("udp-idle", f"Memory of {IDLE_SESSIONS:,} idle UDP sessions",

@@ -57,11 +57,20 @@ def _sysctl(key):
 OWN_CONGESTION = _sysctl(_CONGESTION).read_text(encoding="ascii").strip()
 
 
+def congestion():
+    """The runs' congestion control."""
+    return wanted_congestion or OWN_CONGESTION
+
+
+def is_paced():
+    return congestion().startswith("bbr")
+
+
 def describe_network():
     """Which settings of the network the runs have, in words."""
-    congestion = (f"{wanted_congestion} (the host's own is {OWN_CONGESTION})" if wanted_congestion
-                  else f"{OWN_CONGESTION}, the host's own")
-    return (f"Congestion control: {congestion}. Set in the runs' own namespaces: " +
+    words = (f"{wanted_congestion} (the host's own is {OWN_CONGESTION})" if wanted_congestion
+             else f"{OWN_CONGESTION}, the host's own")
+    return (f"Congestion control: {words}. Set in the runs' own namespaces: " +
             ", ".join(f"net.ipv4.{key} = {value}" for key, value in SYSCTLS) + ".")
 
 

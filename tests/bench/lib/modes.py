@@ -33,6 +33,7 @@ LATENCIES = tuple(Figure(key, f"{title} µs", 0, is_compared=key != "p50")
 class Mode:
     """One table. measure() returns {key: value} of one run."""
     gateways = ALL
+    is_steady = False  # hardly any noise: --docs takes one round
 
     def __init__(self, name, title, figures):
         self.name = name
@@ -118,6 +119,7 @@ class Once(Timed):
 class Calls(Mode):
     """System calls of a session of "once", counted: hardly any noise, whatever else runs."""
     gateways = ("mmproxy", "mmproxy-port", "haproxy", "nginx", "go-mmproxy")
+    is_steady = True
     GROUPS = {"options": ("setsockopt", "getsockopt", "ioctl", "fcntl"),
               "receive": ("recvfrom", "recvmsg", "readv", "read"),
               "send": ("sendto", "sendmsg", "writev", "write"),
@@ -140,6 +142,8 @@ class Calls(Mode):
 
 
 class Idle(Mode):
+    is_steady = True
+
     def __init__(self):
         kib = ("KiB a session", 2)
         super().__init__("idle", f"Memory of {IDLE_SESSIONS:,} idle sessions, before and after "
@@ -173,6 +177,7 @@ class Idle(Mode):
 
 class Startup(Mode):
     gateways = ("mmproxy",)
+    is_steady = True
 
     def __init__(self, name, title, listeners=1, prefixes=1):
         super().__init__(name, title, (Figure("start", "start, ms", 1),

@@ -16,7 +16,7 @@ from lib.wait import until
 
 RELOADS = int(os.environ.get("MMPROXY_E2E_UDP_RELOADS", "20"))
 KILLS = int(os.environ.get("MMPROXY_E2E_UDP_KILLS", "3"))  # a second each
-IDLE_TIMEOUT = 30  # seconds: more than all clients take for a turn
+IDLE_TIMEOUT = 10  # seconds: more than all clients take for a turn, and old generations end soon
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -10,9 +10,7 @@
 
 #include "mmproxy/base/log.h"
 #include "mmproxy/config/cmdline.h"
-#include "mmproxy/supervisor/config_warnings.h"
 #include "mmproxy/supervisor/foreground.h"
-#include "mmproxy/supervisor/namespaces.h"
 #include "mmproxy/supervisor/supervisor.h"
 #include "mmproxy/supervisor/unit.h"
 #include "mmproxy/version.h"
@@ -26,9 +24,9 @@ static void print_mistake(void *context, bool is_error, const char *line)
 
 static const struct config_sink sink = { .report = print_mistake };
 
-static int test_config(const struct config *config)
+static int test_config(struct config *config)
 {
-    config_warnings(config, &sink);
+    foreground_warn(config, &sink);
     fprintf(stderr, "%s: configuration is fine, listeners: %zu\n",
             config->path ? config->path : "mmproxy", config->n_listeners);
     return EX_OK;
@@ -68,7 +66,6 @@ static int answer(const struct cmdline *cmdline)
 
     if (!config)
         return is_usage_error ? EX_USAGE : EX_CONFIG;
-    namespaces_find(config);
     if (cmdline->action == CMDLINE_CHECK)
         status = foreground_check(config);
     else if (cmdline->action == CMDLINE_RULES)

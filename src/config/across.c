@@ -206,7 +206,8 @@ static void check_loop(const struct endpoints *endpoints, const struct draft *dr
     struct addr wildcard;
     char text[ADDR_STRLEN];
 
-    if (!addr_is_set(target))
+    /* The targets of another network namespace have nothing to do with this one's ports. */
+    if (!addr_is_set(target) || draft->config.netns[0] != '\0')
         return;
     endpoint = find_endpoint(endpoints, target);
     if (!endpoint) {

@@ -30,7 +30,8 @@ static bool equal_rest(const struct config *a, const struct config *b)
 static bool equal_listeners(const struct listener_config *a, const struct listener_config *b)
 {
     return keys_equal(&keys_of_listener, a, b) && a->auto_v4 == b->auto_v4 &&
-           a->auto_v6 == b->auto_v6;
+           a->auto_v6 == b->auto_v6 && a->namespace_id == b->namespace_id &&
+           a->closed_because == b->closed_because;
 }
 
 bool config_equal(const struct config *a, const struct config *b)

@@ -170,6 +170,23 @@ PARSE(name)
     return true;
 }
 
+/* spec: ip-netns(8): a name is a file in /run/netns */
+PARSE(netns)
+{
+    const char *text = value->string;
+
+    (void)key;
+    if (!need_string(value, "a name in /run/netns or a path", reason))
+        return false;
+    if (strlen(text) > LISTENER_NETNS_MAX)
+        return REASON("is longer than %d characters", LISTENER_NETNS_MAX);
+    if (text[0] != '/' &&
+        (text[0] == '\0' || strchr(text, '/') || strcmp(text, ".") == 0 || strcmp(text, "..") == 0))
+        return REASON("must be a name in /run/netns or an absolute path, not " QUOTED, text);
+    memcpy(field, text, strlen(text) + 1);
+    return true;
+}
+
 PARSE(user)
 {
     char **user = field;
@@ -392,6 +409,7 @@ const struct kind kind_path = { "string", parse_path, equal_string, NULL };
 const struct kind kind_socket = { "string", parse_socket, equal_string, NULL };
 const struct kind kind_group_name = { "string", parse_group_name, equal_string, NULL };
 const struct kind kind_name = { "string", parse_name, equal_array_of_char, NULL };
+const struct kind kind_netns = { "string", parse_netns, equal_array_of_char, NULL };
 const struct kind kind_user = { "string", parse_user, equal_string, NULL };
 const struct kind kind_address = { "string", parse_address, equal_target, NULL };
 const struct kind kind_target_v4 = { "string", parse_target_v4, equal_target, NULL };

@@ -53,6 +53,7 @@ extern const struct kind kind_path;        /* char *, owned by the field */
 extern const struct kind kind_socket;      /* the same; "" = none */
 extern const struct kind kind_group_name;  /* char *: a group that exists, owned by the field */
 extern const struct kind kind_name;        /* char [LISTENER_NAME_MAX + 1] */
+extern const struct kind kind_netns;       /* char [LISTENER_NETNS_MAX + 1] */
 extern const struct kind kind_user;        /* char *: a user that exists, owned by the field */
 extern const struct kind kind_address;     /* struct addr: one to listen on */
 extern const struct kind kind_target_v4;   /* struct addr */

@@ -146,6 +146,8 @@ const char *show_closed(const struct object *line)
         return " closed: drained";
     if (strcmp(word, "target_down") == 0)
         return " closed: no target";
+    if (strcmp(word, "netns") == 0)
+        return " closed: netns";
     return word[0] ? " closed" : "";
 }
 
@@ -155,6 +157,8 @@ static void show_listener(struct view *view, const struct object *line)
     char protocol[8];
     char in[16];
     char out[16];
+    char problem[160];
+    char netns[280];
     uint64_t refused = 0;
     const char *all = object_find(line, "refused");
     const char *next = all;
@@ -175,6 +179,10 @@ static void show_listener(struct view *view, const struct object *line)
             object_number(line, "sessions"), object_number(line, "served"),
             show_bytes(object_number(line, "bytes_in"), in),
             show_bytes(object_number(line, "bytes_out"), out), refused, show_closed(line));
+    if (object_find(line, "netns_problem"))
+        fprintf(view->out, "    closed: %s (netns %s)\n",
+                object_text(line, "netns_problem", problem, sizeof problem),
+                object_text(line, "netns", netns, sizeof netns));
     show_refusals(view, line);
     show_targets(view, line);
 }

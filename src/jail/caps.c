@@ -14,7 +14,7 @@
 /*
  * What is not here: CAP_SYS_RESOURCE (the soft limit of descriptors may be raised to the hard
  * one by anybody), CAP_DAC_OVERRIDE and CAP_CHOWN (what it writes, in /run and /proc/sys, is
- * root's), CAP_SYS_PTRACE and CAP_SYS_ADMIN (nothing).
+ * root's).
  */
 static const struct caps_line supervisor_lines[] = {
     { CAP_NET_BIND_SERVICE, "listeners below port 1024, at each reload; for workers too" },
@@ -27,6 +27,12 @@ static const struct caps_line supervisor_lines[] = {
     { CAP_DAC_READ_SEARCH, "subnets files that belong to who refreshes them, ~/x.conf for a try" },
 };
 
+/* Besides, where a listener has the key netns. */
+static const struct caps_line namespace_lines[] = {
+    { CAP_SYS_ADMIN, "setns(2): workers, checks and return paths in other network namespaces" },
+    { CAP_SYS_PTRACE, "paths such as /proc/4711/ns/net of processes that have other rights" },
+};
+
 /* Without setuid programs and root's special rights; none of it can be undone. */
 static const unsigned worker_securebits =
     SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
@@ -37,6 +43,12 @@ struct sets {
     uint64_t effective;
     uint64_t inheritable;
 };
+
+const struct caps_line *caps_namespace_lines(size_t *n)
+{
+    *n = sizeof namespace_lines / sizeof *namespace_lines;
+    return namespace_lines;
+}
 
 const struct caps_line *caps_supervisor_lines(size_t *n)
 {
@@ -158,19 +170,24 @@ static void drop_bounding(uint64_t keep)
             (void)cap_drop_bound(i);
 }
 
-int caps_confine_supervisor(void)
+int caps_confine_supervisor(bool enters_namespaces)
 {
     struct sets sets;
+    uint64_t lowered = CAPS_BIT(CAP_NET_ADMIN);
     uint64_t keep = 0;
 
     for (size_t i = 0; i < sizeof supervisor_lines / sizeof *supervisor_lines; i++)
         keep |= CAPS_BIT(supervisor_lines[i].capability);
+    for (size_t i = 0; enters_namespaces && i < sizeof namespace_lines / sizeof *namespace_lines;
+         i++)
+        lowered |= CAPS_BIT(namespace_lines[i].capability);
+    keep |= lowered;
     int err = get_sets(&sets);
     if (err < 0)
         return err;
     drop_bounding(keep);
     sets.permitted &= keep;
-    sets.effective = sets.permitted & ~CAPS_BIT(CAP_NET_ADMIN);
+    sets.effective = sets.permitted & ~lowered;
     /* The kernel takes from the ambient set what is no longer in these two. */
     sets.inheritable &= sets.permitted;
     return set_sets(&sets);

@@ -36,7 +36,7 @@ static int set_process_flags(void)
 
 int jail_confine(struct jail_failure *failure)
 {
-    int err = caps_confine_supervisor();
+    int err = caps_confine_supervisor(true);
     if (err < 0)
         return note_failure(failure, "give up capabilities", err);
     /* Workers may run as the same user: they could trace it, and it has more than they. */
@@ -57,6 +57,23 @@ int jail_confine_calls(struct jail_failure *failure)
     if (err < 0)
         return note_failure(failure, "filter system calls (seccomp)", err);
     is_confined = true;
+    return 0;
+}
+
+int jail_give_up_namespaces(bool has_filter, struct jail_failure *failure)
+{
+    static bool is_given_up;
+    struct filter_table table = filter_namespace_calls();
+
+    if (is_given_up)
+        return 0;
+    int err = caps_confine_supervisor(false);
+    if (err < 0)
+        return note_failure(failure, "give up capabilities", err);
+    err = has_filter ? filter_deny_once(&table) : 0;
+    if (err < 0)
+        return note_failure(failure, "filter system calls (seccomp)", err);
+    is_given_up = true;
     return 0;
 }
 

@@ -92,7 +92,6 @@ static const struct filter_line lines[] = {
 
     /* Namespaces: all are as they were given. */
     { .call = "unshare", .why = "no namespace of its own" },
-    { .call = "setns", .why = "no other's namespace" },
     NO_NAMESPACE(CLONE_NEWUSER),
     NO_NAMESPACE(CLONE_NEWNS),
     NO_NAMESPACE(CLONE_NEWNET),
@@ -142,6 +141,17 @@ static const struct filter_line lines[] = {
       .args = { ABOVE(0, AF_NETLINK) },
       .error = EAFNOSUPPORT },
 };
+
+/* Where no listener has the key netns. */
+static const struct filter_line namespace_lines[] = {
+    { .call = "setns", .why = "no other's namespace", .error = EPERM },
+};
+
+struct filter_table filter_namespace_calls(void)
+{
+    return (struct filter_table){ namespace_lines,
+                                  sizeof namespace_lines / sizeof *namespace_lines };
+}
 
 struct filter_table filter_supervisor_calls(void)
 {

@@ -153,6 +153,8 @@ static const char *closed_word(const struct control_client *client,
 
     if (control_is_drained(supervisor, listener->name))
         return "drained";
+    if (listener->closed_because)
+        return "netns";
     return preflight_closes(supervisor, listener) ? "target_down" : NULL;
 }
 
@@ -189,6 +191,10 @@ static void add_listener(struct control_client *client, size_t i)
     json_boolean(json, "drained", control_is_drained(supervisor, listener->name));
     if (closed)
         json_text(json, "closed", closed);
+    if (listener->netns[0])
+        json_text(json, "netns", listener->netns);
+    if (listener->closed_because)
+        json_text(json, "netns_problem", listener->closed_because);
     add_sums(json, &sums);
     add_targets(json, client, listener);
     json_text(json, "return_path", return_path_word(listener->return_path));

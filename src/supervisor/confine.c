@@ -74,6 +74,15 @@ void confine_tell(const struct worker_spec *spec)
                     "User and capabilities are still given up");
 }
 
+void confine_give_up_namespaces(const struct config *config)
+{
+    struct jail_failure failure;
+
+    int err = jail_give_up_namespaces(config->sandbox, &failure);
+    if (err < 0)
+        log_warning("jail", "[!] can't %s: %s", failure.what, strerror(-err));
+}
+
 void confine_begin_routing(void)
 {
     (void)caps_raise(CAPS_BIT(CAP_NET_ADMIN));

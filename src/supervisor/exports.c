@@ -16,8 +16,8 @@
 #include "mmproxy/base/shared.h"
 #include "mmproxy/exporter/exporter.h"
 #include "mmproxy/jail/trap.h"
-#include "mmproxy/routing/managed/managed.h"
 #include "mmproxy/supervisor/process.h"
+#include "mmproxy/supervisor/return_path.h"
 #include "mmproxy/supervisor/targets.h"
 #include "mmproxy/worker/datagram/peers.h"
 
@@ -84,6 +84,9 @@ static int by_target(const void *a, const void *b)
         result = (left->mark > right->mark) - (left->mark < right->mark);
     if (result == 0)
         result = (left->table > right->table) - (left->table < right->table);
+    if (result == 0)
+        result =
+            (left->namespace_id > right->namespace_id) - (left->namespace_id < right->namespace_id);
     if (result == 0)
         result = (int)left->return_path - (int)right->return_path;
     return result != 0 ? result : memcmp(addr_bytes(target), addr_bytes(&right->target), len);
@@ -218,11 +221,8 @@ static _Noreturn void be_exporter(struct supervisor *supervisor, int listen_fd, 
         .channel = channel,
     };
     /* It needs no return path, so none may stay for its sake. */
-    int claim = managed_leave(supervisor->return_path);
-
-    supervisor->return_path = NULL;
-    if (claim >= 0)
-        close(claim);
+    return_path_leave(supervisor, false);
+    namespaces_close(&supervisor->namespaces);
     supervisor->leave(supervisor);
     peers_free(supervisor->peers); /* of UDP: for workers alone */
     sockets_close(&supervisor->sockets);

@@ -64,20 +64,48 @@ static void release_listeners(const struct generation *generation)
         counters_release_listener(generation->start.spec.counters, generation->listener_ids[i]);
 }
 
-/* A worker that takes the place of a dead one reads the same UDP sockets. */
-static unsigned free_index(const struct generation *generation)
+/* The namespaces of its listeners, each once. returns: 0 or -ENOMEM. */
+static int find_namespaces(struct generation *generation)
+{
+    const struct config *config = generation->config;
+
+    generation->namespaces = calloc(config->n_listeners + 1, sizeof *generation->namespaces);
+    if (!generation->namespaces)
+        return -ENOMEM;
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        uint64_t id = config->listeners[i].namespace_id;
+        size_t j = 0;
+        while (j < generation->n_namespaces && generation->namespaces[j] != id)
+            j++;
+        if (j == generation->n_namespaces && !config->listeners[i].closed_because)
+            generation->namespaces[generation->n_namespaces++] = id;
+    }
+    return 0;
+}
+
+static bool is_taken(const struct generation *generation, uint64_t namespace_id, unsigned index)
 {
     const struct process *process;
-    unsigned index = 0;
 
-    for (;;) {
-        TAILQ_FOREACH (process, &generation->processes, link)
-            if (process->index == index)
-                break;
-        if (!process)
-            return index;
-        index++;
+    TAILQ_FOREACH (process, &generation->processes, link)
+        if (process->namespace_id == namespace_id && process->index == index)
+            return true;
+    return false;
+}
+
+/* A worker that takes the place of a dead one reads the same UDP sockets. */
+static int start_worker(struct generation *generation, struct process **out)
+{
+    size_t n = generation->n_namespaces * generation->config->workers;
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t id = generation->namespaces[i / generation->config->workers];
+        unsigned index = (unsigned)(i % generation->config->workers);
+        if (!is_taken(generation, id, index))
+            return process_new(out, &generation->start, id, index);
     }
+    assert(false); /* no more are missing than there are places */
+    return -ENOSPC;
 }
 
 /* Starts the missing ones. returns: 0, or -errno with some of them still missing. */
@@ -85,7 +113,7 @@ static int start_workers(struct generation *generation)
 {
     for (; generation->missing > 0; generation->missing--) {
         struct process *process;
-        int err = process_new(&process, &generation->start, free_index(generation));
+        int err = start_worker(generation, &process);
         if (err < 0)
             return err;
         process->generation = generation;
@@ -189,7 +217,9 @@ static int generation_open(struct generation *generation, const struct sockets *
     if (!generation->sockets)
         return -ENOMEM;
     spec->sockets = generation->sockets;
-    int err = claim_listeners(generation);
+    int err = find_namespaces(generation);
+    if (err == 0)
+        err = claim_listeners(generation);
     spec->listener_ids = generation->listener_ids;
     return err;
 }
@@ -219,7 +249,7 @@ int generation_new(struct generation **out, struct config *config, const struct 
         return err;
     }
     *out = generation; /* before the forks: each child leaves those before it through this */
-    generation->missing = config->n_listeners > 0 ? config->workers : 0;
+    generation->missing = (unsigned)generation->n_namespaces * config->workers;
     generation->start_error = -start_workers(generation);
     bool is_decided = generation->missing > 0 || generation->n_processes == 0;
     start_timer(generation, is_decided ? 0 : START_TIMEOUT_MS);
@@ -231,6 +261,7 @@ static void free_all(struct generation *generation)
     ev_timer_stop(generation->start.loop, &generation->timer);
     free(generation->listener_ids);
     free(generation->sockets);
+    free(generation->namespaces);
     config_free(generation->config);
     free(generation);
 }

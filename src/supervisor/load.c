@@ -12,6 +12,7 @@
 #include "mmproxy/supervisor/confine.h"
 #include "mmproxy/supervisor/control.h"
 #include "mmproxy/supervisor/namespaces.h"
+#include "mmproxy/supervisor/network_watch.h"
 #include "mmproxy/supervisor/service.h"
 #include "mmproxy/supervisor/status.h"
 #include "mmproxy/version.h"
@@ -130,7 +131,7 @@ void load_prepare(struct supervisor *supervisor)
         return;
     }
     control_apply_drained(supervisor, load->config);
-    namespaces_find(load->config);
+    namespaces_find(&supervisor->namespaces, load->config);
     if (supervisor->current && config_equal(supervisor->current->config, load->config)) {
         config_free(load->config);
         load->config = NULL;
@@ -144,6 +145,17 @@ void load_prepare(struct supervisor *supervisor)
         fail_load(supervisor, status);
 }
 
+/* In a worker. */
+static int enter_namespace(void *context, uint64_t namespace_id)
+{
+    struct supervisor *supervisor = context;
+    const struct network *network = namespaces_get(&supervisor->namespaces, namespace_id);
+
+    int err = network ? namespaces_enter(network) : -ENOENT;
+    namespaces_close(&supervisor->namespaces);
+    return err;
+}
+
 void load_fork(struct supervisor *supervisor)
 {
     struct load *load = &supervisor->load;
@@ -154,6 +166,7 @@ void load_fork(struct supervisor *supervisor)
         .spec.jail = load->jail,
         .spec.leash = supervisor->leashes.end,
         .leave = supervisor->leave,
+        .enter = enter_namespace,
         .context = supervisor,
         .prepare = confine_worker,
     };
@@ -249,6 +262,7 @@ void load_tell_loaded(struct supervisor *supervisor)
         log_notice("reload", "[+] reloaded: generation %u serves, generation %u drains",
                    current->number, replaced);
     service_ready();
+    network_watch_load_ended(supervisor, true);
     status_load_ended(supervisor, true);
     control_load_ended(supervisor, true);
 }
@@ -258,6 +272,7 @@ void load_tell_unchanged(struct supervisor *supervisor)
     log_notice("reload", "[+] reloaded: nothing has changed, generation %u goes on",
                supervisor->current->number);
     service_ready();
+    network_watch_load_ended(supervisor, true);
     status_load_ended(supervisor, true);
     control_load_ended(supervisor, true);
 }
@@ -267,6 +282,7 @@ void load_tell_failed(struct supervisor *supervisor)
     log_error("reload", "[!] reload failed: generation %u goes on with the configuration it has",
               supervisor->current->number);
     service_ready();
+    network_watch_load_ended(supervisor, false);
     status_load_ended(supervisor, false);
     control_load_ended(supervisor, false);
 }

@@ -29,7 +29,45 @@ enum {
     DOUBT_FORGOTTEN_S = 60, /* without any, it begins anew */
 };
 
-bool preflight_run(const struct config *config, bool is_verifying, const struct report_sink *sink)
+/* Commands in a report on another namespace are to be run there. */
+struct elsewhere {
+    const struct report_sink *sink;
+    const char *netns;
+};
+
+static void prefix_line(void *context, enum log_level level, const char *line)
+{
+    const struct elsewhere *elsewhere = context;
+    const struct report_sink *sink = elsewhere->sink;
+    bool is_comment = strncmp(line, "# ", 2) == 0;
+    char prefixed[1536];
+
+    if (line[0] == '[') {
+        sink->line(sink->context, level, line);
+        return;
+    }
+    (void)snprintf(prefixed, sizeof prefixed, "%snsenter --net=%s%s %s", is_comment ? "# " : "",
+                   elsewhere->netns[0] == '/' ? "" : NAMESPACES_NAMES, elsewhere->netns,
+                   is_comment ? line + 2 : line);
+    sink->line(sink->context, level, prefixed);
+}
+
+static bool is_wanted_elsewhere(void *context, const struct listener_config *listener,
+                                const struct addr *target)
+{
+    const struct report_sink *sink = ((const struct elsewhere *)context)->sink;
+
+    return !sink->is_wanted || sink->is_wanted(sink->context, listener, target);
+}
+
+static bool begin_elsewhere(void *context, const struct report_verdict *verdict)
+{
+    const struct report_sink *sink = ((const struct elsewhere *)context)->sink;
+
+    return !sink->begin_target || sink->begin_target(sink->context, verdict);
+}
+
+static bool run_here(const struct config *config, bool is_verifying, const struct report_sink *sink)
 {
     struct report_told told = { 0 }; /* by both */
     struct report_sink once = *sink;
@@ -39,6 +77,57 @@ bool preflight_run(const struct config *config, bool is_verifying, const struct 
     holds = check_run(config, &once) && holds;
     report_told_close(&told);
     return holds;
+}
+
+/* Within the namespace. */
+static bool run_elsewhere(const struct config *config, bool is_verifying,
+                          const struct report_sink *sink)
+{
+    struct elsewhere elsewhere = { .sink = sink, .netns = config->listeners[0].netns };
+    const struct report_sink there = { .line = prefix_line,
+                                       .is_wanted = is_wanted_elsewhere,
+                                       .begin_target = begin_elsewhere,
+                                       .context = &elsewhere };
+
+    if (is_verifying)
+        report_sink_line(sink, LOG_LEVEL_NOTICE, "[ ] In network namespace %s:", elsewhere.netns);
+    return run_here(config, is_verifying, &there);
+}
+
+static bool report_closed(const struct config *config, const struct report_sink *sink)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        const struct listener_config *listener = &config->listeners[i];
+        if (!listener->closed_because)
+            continue;
+        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: %s is closed: %s (netns \"%s\").",
+                         listener->name, listener->closed_because, listener->netns);
+        all = false;
+    }
+    return all;
+}
+
+bool preflight_run(struct namespaces *namespaces, const struct config *config, bool is_verifying,
+                   const struct report_sink *sink)
+{
+    struct network *network;
+    bool holds = true;
+
+    LIST_FOREACH (network, &namespaces->all, link) {
+        struct config part;
+        if (namespaces_part(config, network->id, &part) < 0)
+            return false;
+        if (part.n_listeners > 0 && namespaces_enter(network) == 0) {
+            holds &= network->id == 0 ? run_here(&part, is_verifying, sink)
+                                      : run_elsewhere(&part, is_verifying, sink);
+            namespaces_leave(namespaces, network);
+        }
+        free(part.listeners);
+    }
+    /* At every load a warning says it (network_watch). */
+    return (!is_verifying || report_closed(config, sink)) && holds;
 }
 
 /* Shared with the process that checks. */
@@ -107,9 +196,9 @@ static uint64_t doubted_us(const struct supervisor *supervisor,
                            const struct listener_config *listener)
 {
     const struct generation *current = supervisor->current;
-    size_t i = (size_t)(listener - current->config->listeners);
 
-    return counters_listener_doubted_us(supervisor->counters, current->listener_ids[i]);
+    return counters_listener_doubted_us(supervisor->counters,
+                                        current->listener_ids[listener->index]);
 }
 
 static bool is_wanted(void *context, const struct listener_config *listener,
@@ -175,7 +264,8 @@ static _Noreturn void be_checker(struct supervisor *supervisor, const struct con
     sigprocmask(SIG_SETMASK, &none, NULL);
     alarm(LIFETIME_S);
     confine_begin_routing(); /* iptables, nftables; SO_MARK before Linux 5.17 */
-    exit(preflight_run(config, is_verifying, sink) ? EXIT_SUCCESS : EXIT_FAILURE);
+    exit(preflight_run(&supervisor->namespaces, config, is_verifying, sink) ? EXIT_SUCCESS
+                                                                            : EXIT_FAILURE);
 }
 
 static _Noreturn void be_preflight(struct supervisor *supervisor)

@@ -5,9 +5,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "mmproxy/base/clock.h"
@@ -110,10 +112,33 @@ pid_t process_fork_beside(void)
     return fork_blocked(make_sibling);
 }
 
-static _Noreturn void be_worker(const struct process_start *start, struct worker_spec *spec)
+/* It has nothing to do with those of listeners whose targets are elsewhere. */
+static void keep_sockets(struct worker_spec *spec, uint64_t namespace_id)
+{
+    struct worker_socket *sockets = spec->sockets; /* of this process: it was forked for it */
+    size_t n = 0;
+
+    for (size_t i = 0; i < spec->n_sockets; i++) {
+        if (spec->config->listeners[sockets[i].listener].namespace_id == namespace_id)
+            sockets[n++] = sockets[i];
+        else
+            close(sockets[i].fd);
+    }
+    spec->n_sockets = n;
+}
+
+static _Noreturn void be_worker(const struct process_start *start, struct worker_spec *spec,
+                                uint64_t namespace_id)
 {
     start->leave(start->context);
-    exit(worker_run(spec, start->prepare));
+    keep_sockets(spec, namespace_id);
+    /* What a header says is judged by the addresses of both namespaces. */
+    int err = namespace_id != 0 ? locals_new(&spec->outside) : 0;
+    if (err == 0)
+        err = start->enter(start->context, namespace_id);
+    if (err < 0)
+        log_error("worker", "[!] a worker can't enter its network namespace: %s", strerror(-err));
+    exit(err < 0 ? EX_OSERR : worker_run(spec, start->prepare));
 }
 
 static int start_process(struct process *process, const struct process_start *start)
@@ -131,7 +156,7 @@ static int start_process(struct process *process, const struct process_start *st
     process->pid = process_fork();
     if (process->pid == 0) {
         close(ends[0]);
-        be_worker(start, &spec);
+        be_worker(start, &spec, process->namespace_id);
     }
     int err = errno;
     close(ends[1]);
@@ -196,7 +221,8 @@ static void on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
     send_owed(timer->data);
 }
 
-int process_new(struct process **out, const struct process_start *start, unsigned index)
+int process_new(struct process **out, const struct process_start *start, uint64_t namespace_id,
+                unsigned index)
 {
     struct process *process = calloc(1, sizeof *process);
     if (!process)
@@ -207,6 +233,7 @@ int process_new(struct process **out, const struct process_start *start, unsigne
         free(process);
         return err;
     }
+    process->namespace_id = namespace_id;
     process->index = index;
     process->on_message = start->on_message;
     process->started_ms = clock_now_ms();

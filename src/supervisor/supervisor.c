@@ -15,6 +15,7 @@
 #include "mmproxy/supervisor/control.h"
 #include "mmproxy/supervisor/exports.h"
 #include "mmproxy/supervisor/load.h"
+#include "mmproxy/supervisor/network_watch.h"
 #include "mmproxy/supervisor/preflight.h"
 #include "mmproxy/supervisor/return_path.h"
 #include "mmproxy/supervisor/service.h"
@@ -58,7 +59,7 @@ static void abandon(struct supervisor *supervisor)
 {
     stop_abandon(supervisor);
     sockets_abandon(&supervisor->sockets);
-    return_path_leave(supervisor);
+    return_path_leave(supervisor, true);
 }
 
 static void fail_start(struct supervisor *supervisor)
@@ -302,7 +303,9 @@ static int supervisor_open(struct supervisor *supervisor)
     if (!takeover_is(supervisor))
         service_keep_leash(supervisor->leashes.pull);
     takeover_open(supervisor);
-    err = return_path_open(supervisor);
+    err = namespaces_open(&supervisor->namespaces);
+    if (err == 0)
+        err = return_path_open(supervisor);
     if (err < 0)
         log_warning("start", "[!] the return path can't be managed: %s", strerror(-err));
     start_watchdog(supervisor);
@@ -311,6 +314,7 @@ static int supervisor_open(struct supervisor *supervisor)
     stop_init(supervisor);
     status_init(supervisor);
     preflight_init(supervisor);
+    network_watch_init(supervisor);
     return EX_OK;
 }
 
@@ -321,6 +325,8 @@ static void supervisor_close(struct supervisor *supervisor)
     status_close(supervisor);
     preflight_close(supervisor);
     return_path_close(supervisor);
+    network_watch_close(supervisor);
+    namespaces_close(&supervisor->namespaces);
     upgrade_close(supervisor);
     takeover_close(supervisor);
     leash_close(&supervisor->leashes);
@@ -345,7 +351,7 @@ static void leave(void *context)
     sockets_leave_exporter(&supervisor->sockets, serving);
     exports_leave(supervisor);
     signals_leave(&supervisor->signals);
-    return_path_leave(supervisor);
+    return_path_leave(supervisor, true);
     upgrade_close(supervisor);
     takeover_close(supervisor);
     leash_leave(&supervisor->leashes);

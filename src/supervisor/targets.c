@@ -10,6 +10,7 @@ struct target_state target_state(const struct listener_config *listener, const s
     return (struct target_state){ .target = *target,
                                   .mark = listener->mark,
                                   .table = listener->table,
+                                  .namespace_id = listener->namespace_id,
                                   .return_path =
                                       listener_config_return_path(listener, addr_family(target)) };
 }
@@ -19,7 +20,8 @@ struct target_state *targets_get(const struct targets *targets, const struct tar
     for (size_t i = 0; i < targets->n; i++) {
         struct target_state *item = &targets->items[i];
         if (item->mark == state->mark && item->table == state->table &&
-            item->return_path == state->return_path && addr_equal(&item->target, &state->target))
+            item->namespace_id == state->namespace_id && item->return_path == state->return_path &&
+            addr_equal(&item->target, &state->target))
             return item;
     }
     return NULL;

@@ -188,7 +188,8 @@ enum reason admission_judge_header(const struct admission *admission, bool is_lo
 static bool is_local(const struct admission *admission, const struct addr *client)
 {
     return addr_is_local_claim(client) ||
-           (admission->locals && locals_contain(admission->locals, client));
+           (admission->locals && locals_contain(admission->locals, client)) ||
+           (admission->outside && locals_contain(admission->outside, client));
 }
 
 /*

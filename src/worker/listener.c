@@ -218,6 +218,7 @@ int listener_open(struct listener *listener, struct worker *worker, unsigned ind
     listener->admission = (struct admission){
         .config = config,
         .locals = worker->locals,
+        .outside = worker->spec->outside,
         .counters = worker->spec->counters,
         .worker = worker->spec->worker_id,
         .listener = worker->spec->listener_ids[index],

@@ -173,35 +173,44 @@ static void on_leash(struct ev_loop *loop, ev_io *io, int revents)
         stop(io->data);
 }
 
-static void update_locals(struct worker *worker)
+static void update_locals(struct ev_loop *loop, struct locals_watch *watch)
 {
-    int err = locals_update(worker->locals);
+    int err = locals_update(watch->locals);
     /* Until it works, a header might name an address that has become this host's own. */
-    if (err < 0 && !worker->locals_failed)
+    if (err < 0 && !watch->has_failed)
         log_warning("worker", "[!] this host's addresses could not be read again: %s",
                     strerror(-err));
-    worker->locals_failed = err < 0;
+    watch->has_failed = err < 0;
 
-    int due_ms = locals_due_ms(worker->locals);
-    ev_timer_stop(worker->loop, &worker->locals_timer);
+    int due_ms = locals_due_ms(watch->locals);
+    ev_timer_stop(loop, &watch->timer);
     if (due_ms < 0)
         return;
-    ev_timer_set(&worker->locals_timer, due_ms / 1000., 0.);
-    ev_timer_start(worker->loop, &worker->locals_timer);
+    ev_timer_set(&watch->timer, due_ms / 1000., 0.);
+    ev_timer_start(loop, &watch->timer);
 }
 
 static void on_locals(struct ev_loop *loop, ev_io *io, int revents)
 {
-    (void)loop;
     (void)revents;
-    update_locals(io->data);
+    update_locals(loop, io->data);
 }
 
 static void on_locals_due(struct ev_loop *loop, ev_timer *timer, int revents)
 {
-    (void)loop;
     (void)revents;
-    update_locals(timer->data);
+    update_locals(loop, timer->data);
+}
+
+static void watch_locals(struct ev_loop *loop, struct locals_watch *watch, struct locals *locals)
+{
+    watch->locals = locals;
+    ev_io_init(&watch->io, on_locals, locals_fd(locals), EV_READ);
+    ev_set_priority(&watch->io, EV_MAXPRI); /* a claim is judged by what holds by then */
+    watch->io.data = watch;
+    ev_io_start(loop, &watch->io);
+    ev_timer_init(&watch->timer, on_locals_due, 0., 0.);
+    watch->timer.data = watch;
 }
 
 static void on_held_back(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -275,8 +284,8 @@ static int open_listeners(struct worker *worker)
 static int begin_watching(struct worker *worker)
 {
     ev_run(worker->loop, EVRUN_NOWAIT);
-    bool are_watched = ev_is_active(&worker->channel_io) && ev_is_active(&worker->locals_io) &&
-                       ev_is_active(&worker->edges.io);
+    bool are_watched = ev_is_active(&worker->channel_io) &&
+                       ev_is_active(&worker->locals_watch.io) && ev_is_active(&worker->edges.io);
     /* An order to drain, or the end of the supervisor, may have come already. */
     return are_watched || worker->draining ? 0 : -ENOMEM;
 }
@@ -298,12 +307,9 @@ static void watch_orders(struct worker *worker)
 static void open_watchers(struct worker *worker)
 {
     watch_orders(worker);
-    ev_io_init(&worker->locals_io, on_locals, locals_fd(worker->locals), EV_READ);
-    ev_set_priority(&worker->locals_io, EV_MAXPRI); /* a claim is judged by what holds by then */
-    worker->locals_io.data = worker;
-    ev_io_start(worker->loop, &worker->locals_io);
-    ev_timer_init(&worker->locals_timer, on_locals_due, 0., 0.);
-    worker->locals_timer.data = worker;
+    watch_locals(worker->loop, &worker->locals_watch, worker->locals);
+    if (worker->spec->outside)
+        watch_locals(worker->loop, &worker->outside_watch, worker->spec->outside);
     ev_timer_init(&worker->held_back_timer, on_held_back, 0., 0.);
     worker->held_back_timer.data = worker;
 }
@@ -350,6 +356,7 @@ static void worker_close(struct worker *worker)
     deadline_queue_close(&worker->reset_deadlines);
     edges_close(&worker->edges);
     locals_free(worker->locals);
+    locals_free(worker->spec->outside);
     pump_pool_free(worker->pool);
     if (worker->loop)
         ev_loop_destroy(worker->loop);

@@ -289,6 +289,7 @@ static void the_list_of_keys_is_complete(void **state)
         { "listeners", "direct_subnets", "string or array", NULL, "" },
         { "listeners", "target_v4", "string", NULL, "" },
         { "listeners", "target_v6", "string", NULL, "" },
+        { "listeners", "netns", "string", NULL, "" },
         { "listeners", "endpoints", "array", NULL, "" },
         { "listeners", "mark", "whole number", "123", "from 1 to 4294967295" },
         { "listeners", "table", "whole number", "100", "from 1 to 4294967295" },

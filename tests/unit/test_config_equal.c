@@ -32,6 +32,7 @@ static const struct setting settings[] = {
     { "listeners", "direct_subnets", "[ \"10.0.0.7\" ]", "[ ]" },
     { "listeners", "target_v4", "\"127.0.0.1:22\"", "\"127.0.0.1:23\"" },
     { "listeners", "target_v6", "\"[::1]:22\"", "\"[2001:db8::1]:22\"" },
+    { "listeners", "netns", "\"mail\"", "\"/proc/1/ns/net\"" },
     { "listeners", "endpoints", "[ \"vpce-1\" ]", "[ \"vpce-1\", \"vpce-2\" ]" },
     { "listeners", "mark", "5", "6" },
     { "listeners", "table", "5", "6" },

@@ -57,6 +57,12 @@ static int no_jail(const struct worker_spec *spec)
     return 0;
 }
 
+static int enter(void *context, uint64_t namespace_id)
+{
+    (void)context;
+    return namespace_id == 0 ? 0 : -ENOENT;
+}
+
 static int no_start(const struct worker_spec *spec)
 {
     (void)spec;
@@ -154,6 +160,7 @@ static void start(int (*prepare)(const struct worker_spec *spec))
     struct process_start template = {
         .loop = world.loop,
         .leave = leave,
+        .enter = enter,
         .spec.counters = world.counters,
         .spec.peers = world.peers,
         .spec.leash = -1,

@@ -39,7 +39,8 @@ static void every_line_of_every_table_names_a_call_and_a_reason(void **state)
 {
     struct filter_table tables[] = { filter_common_calls(),     filter_worker_calls(),
                                      filter_worker_udp_calls(), filter_exporter_calls(),
-                                     filter_supervisor_calls(), filter_instrument_calls() };
+                                     filter_supervisor_calls(), filter_namespace_calls(),
+                                     filter_instrument_calls() };
 
     (void)state;
     for (size_t i = 0; i < COUNT(tables); i++) {

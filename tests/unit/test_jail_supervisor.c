@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -136,9 +138,10 @@ static void the_supervisor_keeps_its_table_and_uses_net_admin_on_demand(void **s
         uint64_t table = 0;
         size_t n;
         const struct caps_line *lines = caps_supervisor_lines(&n);
+        const uint64_t of_namespaces = CAPS_BIT(CAP_SYS_ADMIN) | CAPS_BIT(CAP_SYS_PTRACE);
         for (size_t i = 0; i < n; i++)
             table |= CAPS_BIT(lines[i].capability);
-        if (jail_confine(&failure) < 0 || (caps_permitted() & ~table) != 0)
+        if (jail_confine(&failure) < 0 || (caps_permitted() & ~table) != of_namespaces)
             _exit(1);
         if (sethostname("x", 1) == 0 || setpriority(PRIO_PROCESS, 0, -20) == 0)
             _exit(2);
@@ -153,6 +156,13 @@ static void the_supervisor_keeps_its_table_and_uses_net_admin_on_demand(void **s
         if (caps_lower(CAPS_BIT(CAP_NET_ADMIN)) < 0 ||
             setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) == 0)
             _exit(5);
+        int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+        if (setns(own, CLONE_NEWNET) == 0 || caps_raise(of_namespaces) < 0 ||
+            setns(own, CLONE_NEWNET) < 0)
+            _exit(6);
+        if (jail_give_up_namespaces(true, &failure) < 0 || (caps_permitted() & ~table) != 0 ||
+            setns(own, CLONE_NEWNET) == 0 || errno != EPERM)
+            _exit(7);
         _exit(0);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);

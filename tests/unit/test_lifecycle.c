@@ -85,18 +85,18 @@ static const char letters[LIFE_STATES] = {
 /* clang-format off */
 static const char *const outcomes[LIFE_STATES] = {
     /* BEGIN HUP USR1 USR2 TERM | PREPARED UNCHANGED READY FAILED | NEW_READY NEW_FAILED ANSWERED
-       OLD_GONE | PULLED GONE ALONE TIMER | CHECK_DUE CHECKED */
-    [LIFE_STARTING]    = "s?.sp" "s.vk" "...." "...." "..",
-    [LIFE_TAKING_OVER] = "o?.op" "o.ak" "...k" "...." "..",
-    [LIFE_ANNOUNCED]   = ".????" "...." "..vp" "...." "..",
-    [LIFE_SERVING]     = ".lxrp" "...." "...." ".v.." "vv",
-    [LIFE_LOADING]     = ".?x?p" "lvvv" "...." ".l.." "??",
-    [LIFE_REPLACING]   = ".?xrp" "...." "ev.." ".r.." "??",
-    [LIFE_LEAVING]     = ".e.ep" "...." "...." "tex." "..",
-    [LIFE_STOPPING]    = "...pt" "...." "...." "tpxt" "..",
-    [LIFE_RESETTING]   = "....k" "...." "...." ".txk" "..",
-    [LIFE_KILLING]     = "....." "...." "...." ".kx." "..",
-    [LIFE_ENDED]       = "....." "...." "...." "...." "..",
+       OLD_GONE | PULLED GONE ALONE TIMER | CHECK_DUE CHECKED NETWORK */
+    [LIFE_STARTING]    = "s?.sp" "s.vk" "...." "...." "...",
+    [LIFE_TAKING_OVER] = "o?.op" "o.ak" "...k" "...." "...",
+    [LIFE_ANNOUNCED]   = ".????" "...." "..vp" "...." "...",
+    [LIFE_SERVING]     = ".lxrp" "...." "...." ".v.." "vvl",
+    [LIFE_LOADING]     = ".?x?p" "lvvv" "...." ".l.." "??.",
+    [LIFE_REPLACING]   = ".?xrp" "...." "ev.." ".r.." "??.",
+    [LIFE_LEAVING]     = ".e.ep" "...." "...." "tex." "...",
+    [LIFE_STOPPING]    = "...pt" "...." "...." "tpxt" "...",
+    [LIFE_RESETTING]   = "....k" "...." "...." ".txk" "...",
+    [LIFE_KILLING]     = "....." "...." "...." ".kx." "...",
+    [LIFE_ENDED]       = "....." "...." "...." "...." "...",
 };
 /* clang-format on */
 

@@ -18,7 +18,7 @@
 #define CONFIG_DEFAULT_FILE    "/etc/mmproxy.conf"
 #define CONFIG_DEFAULT_CONTROL "/run/mmproxy/control.sock"
 
-enum { LISTENER_NAME_MAX = 63 }; /* characters, without the NUL */
+enum { LISTENER_NAME_MAX = 63, LISTENER_NETNS_MAX = 255 }; /* characters, without the NUL */
 
 /* Limits of one configuration. The workers' counters have room for several of them. */
 enum { CONFIG_LISTENERS_MAX = 10000, CONFIG_WORKERS_MAX = 1024 };
@@ -62,6 +62,11 @@ struct listener_config {
     /* What auto is for each target, found at load (routing/wanted/auto_path.h); else AUTO. */
     enum return_path auto_v4;
     enum return_path auto_v6;
+    char netns[LISTENER_NETNS_MAX + 1]; /* of the targets: a name or a path; "": mmproxy's own */
+    /* What it was at load (supervisor/namespaces.h): its inode's number; 0 = mmproxy's own. */
+    uint64_t namespace_id;
+    const char *closed_because; /* it can't be used: the listener has no addresses; static */
+    size_t index;               /* in its configuration; found at load too */
     bool preserve_client_port;
     bool allow_local_clients;
     bool close_when_down;        /* TCP: no port is open while no target can be reached */

@@ -4,6 +4,7 @@
 #define MMPROXY_JAIL_CAPS_H
 
 #include <linux/capability.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,9 @@ struct caps_line {
 
 /* The table of what the supervisor may keep, each with its reason; static. */
 const struct caps_line *caps_supervisor_lines(size_t *n);
+
+/* Besides, where a listener has the key netns. */
+const struct caps_line *caps_namespace_lines(size_t *n);
 
 /* The permitted set of this process. */
 uint64_t caps_permitted(void);
@@ -40,10 +44,10 @@ int caps_lower(uint64_t set);
 
 /*
  * The supervisor's: gives up for ever what its table does not name, for programs that it runs
- * too; ambient ones that stay are passed on to them. CAP_NET_ADMIN is kept but
- * lowered. returns: 0 or -errno.
+ * too; ambient ones that stay are passed on to them. CAP_NET_ADMIN is kept but lowered, and so
+ * are those for namespaces; a second call may give these up. returns: 0 or -errno.
  */
-int caps_confine_supervisor(void);
+int caps_confine_supervisor(bool enters_namespaces);
 
 /*
  * A worker's, first step, while it has all its privileges: empties the bounding set and locks

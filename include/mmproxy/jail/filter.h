@@ -59,6 +59,9 @@ struct filter_table filter_exporter_calls(void);
 /* Calls that are denied to every process of mmproxy, and to programs that it runs. */
 struct filter_table filter_supervisor_calls(void);
 
+/* Further ones, where no listener has the key netns. */
+struct filter_table filter_namespace_calls(void);
+
 /*
  * Further calls of sanitizers and gcov in a build that has them in; n is 0 in every other.
  * They open files: such a build is for tests.

@@ -42,6 +42,12 @@ int jail_confine(struct jail_failure *failure);
 int jail_confine_calls(struct jail_failure *failure);
 
 /*
+ * No listener has targets in another network namespace: the supervisor can't enter one any more.
+ * For good. returns: as jail_confine.
+ */
+int jail_give_up_namespaces(bool has_filter, struct jail_failure *failure);
+
+/*
  * Makes the plan for the workers of a configuration: looks the user up and finds by trying
  * which capabilities spoofing needs. returns: as jail_confine; -EPERM: a privilege is missing.
  */

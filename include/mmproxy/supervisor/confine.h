@@ -30,4 +30,7 @@ void confine_end_routing(void);
 /* A worker's prepare (see worker_run). returns: 0, or -errno; what is wrong has been logged. */
 int confine_worker(const struct worker_spec *spec);
 
+/* No listener has targets in another network namespace: what entering one takes is given up. */
+void confine_give_up_namespaces(const struct config *config);
+
 #endif

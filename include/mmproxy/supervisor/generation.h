@@ -39,7 +39,9 @@ struct generation {
     struct process_start start;
     struct generation_events events;
     struct worker_socket *sockets; /* owned; as start.spec has them */
-    unsigned *listener_ids;        /* owned, claimed in the counters; the same */
+    uint64_t *namespaces;          /* owned; in each there are config->workers */
+    size_t n_namespaces;
+    unsigned *listener_ids; /* owned, claimed in the counters; the same */
     TAILQ_HEAD(, process) processes;
     unsigned n_processes;
     uint64_t began_ms;

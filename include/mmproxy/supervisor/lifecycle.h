@@ -47,6 +47,7 @@ enum life_event {
     ON_TIMER,      /* the time that sessions or workers had is over */
     ON_CHECK_DUE,  /* a target failed lately, in a check or for a session */
     ON_CHECKED,    /* a check of targets has ended */
+    ON_NETWORK, /* targets' networks are no longer what the load was for; told again until then */
     LIFE_EVENTS
 };
 

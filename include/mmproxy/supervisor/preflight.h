@@ -15,9 +15,11 @@
 
 /*
  * Verifies and reports the return path (where is_verifying) and checks all targets, in this
- * process, which waits. returns: whether everything holds.
+ * process, which waits. namespaces: what config was looked at with. returns: whether everything
+ * holds.
  */
-bool preflight_run(const struct config *config, bool is_verifying, const struct report_sink *sink);
+bool preflight_run(struct namespaces *namespaces, const struct config *config, bool is_verifying,
+                   const struct report_sink *sink);
 
 /* The same in a forked process, which only the caller waits for. returns: its pid or -errno. */
 pid_t preflight_fork(struct supervisor *supervisor, const struct config *config,

@@ -22,11 +22,12 @@ struct process {
     TAILQ_ENTRY(process) link; /* of its generation's list */
     struct generation *generation;
     pid_t pid;
-    int channel;        /* our end; owned */
-    unsigned worker_id; /* in the counters */
-    unsigned region;    /* in the peers of UDP; released with the process */
-    unsigned index;     /* among the workers of its generation */
-    unsigned round;     /* of its generation's starts */
+    int channel;           /* our end; owned */
+    unsigned worker_id;    /* in the counters */
+    unsigned region;       /* in the peers of UDP; released with the process */
+    uint64_t namespace_id; /* of its targets */
+    unsigned index;        /* among the workers of its generation in that namespace */
+    unsigned round;        /* of its generation's starts */
     enum process_state state;
     bool has_answered;             /* the last PING */
     struct inspection *inspection; /* shared with it; owned. NULL: memory was short */
@@ -47,14 +48,19 @@ struct process_start {
     struct worker_spec spec; /* worker_id, index and channel are filled in by process_new */
     /* In the child, first of all: closes what a worker must not hold. */
     void (*leave)(void *context);
+    /* Behind it: goes to the network namespace, and closes all others. returns: 0 or -errno. */
+    int (*enter)(void *context, uint64_t namespace_id);
     void *context;
     int (*prepare)(const struct worker_spec *spec); /* see worker_run */
     void (*on_message)(struct process *process, enum worker_message message);
 };
 
-/* Forks a worker, with this index in its generation. returns: 0 with *out for process_free, or
- * -errno. */
-int process_new(struct process **out, const struct process_start *start, unsigned index);
+/*
+ * Forks a worker for targets in that namespace, with this index among those of its generation
+ * there. returns: 0 with *out for process_free, or -errno.
+ */
+int process_new(struct process **out, const struct process_start *start, uint64_t namespace_id,
+                unsigned index);
 
 /* The process has been reaped, or is of no concern any more. Takes NULL. */
 void process_free(struct process *process, const struct process_start *start);

@@ -18,6 +18,6 @@ void return_path_update(struct supervisor *supervisor);
 void return_path_close(struct supervisor *supervisor);
 
 /* In a forked child: closes what is the supervisor's and leaves the return path as it is. */
-void return_path_leave(struct supervisor *supervisor);
+void return_path_leave(struct supervisor *supervisor, bool keeps_claims);
 
 #endif

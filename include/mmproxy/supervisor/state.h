@@ -11,6 +11,7 @@
 #include "mmproxy/supervisor/generation.h"
 #include "mmproxy/supervisor/leash.h"
 #include "mmproxy/supervisor/lifecycle.h"
+#include "mmproxy/supervisor/namespaces.h"
 #include "mmproxy/supervisor/reader.h"
 #include "mmproxy/supervisor/signals.h"
 #include "mmproxy/supervisor/sockets.h"
@@ -18,7 +19,6 @@
 
 struct board;
 struct exporter_notes;
-struct managed;
 struct peers;
 struct preflight_results;
 
@@ -66,6 +66,14 @@ struct preflight {
     double delay_s;       /* of that */
     ev_timer watch;       /* looks for sessions that could not reach their target */
     unsigned doubt_gap_s; /* between two checks because of these */
+};
+
+/* Looks for changes of the networks of targets; see network_watch.h. */
+struct network_watch {
+    struct reader reader; /* of the addresses of mmproxy's own */
+    ev_timer look;
+    uint64_t held_until_ms; /* a load for its sake has failed */
+    bool is_told;           /* what the supervisor keeps for it */
 };
 
 /* What the service manager is told; see status.h. */
@@ -128,8 +136,8 @@ struct supervisor {
     struct generation *previous;     /* from PROMOTE to RETIRE; then it is in draining */
     struct generation_list draining; /* and those that have been killed */
     struct generation_events generation_events;
-    struct managed *return_path; /* NULL where there is none: nothing can be managed then */
-    struct reader return_path_reader;
+    struct namespaces namespaces; /* each has its return path */
+    struct network_watch network_watch;
     struct preflight preflight;
     bool return_path_is_there; /* all that is to be managed */
     struct upgrade upgrade;

@@ -13,6 +13,7 @@ struct target_state {
     struct addr target;
     uint32_t mark;
     uint32_t table;
+    uint64_t namespace_id;
     enum return_path return_path;
     bool holds;      /* every check of it */
     bool is_reached; /* by a connection from a client's address */

@@ -43,7 +43,8 @@ struct admitted {
 
 struct admission {
     const struct listener_config *config;
-    const struct locals *locals; /* this host's addresses; NULL = it has none */
+    const struct locals *locals;  /* this host's addresses; NULL = it has none */
+    const struct locals *outside; /* the same, where peers are in another network namespace */
     struct counters *counters;
     unsigned worker; /* the numbers that both have in the counters */
     unsigned listener;

@@ -41,16 +41,17 @@ struct worker_socket {
 /* The inheritance of a worker. Everything in it outlives the call of worker_run. */
 struct worker_spec {
     const struct config *config;
-    const struct worker_socket *sockets;
+    struct worker_socket *sockets;
     size_t n_sockets;
     const unsigned *listener_ids; /* of the configuration's listeners, in the counters */
+    struct locals *outside;       /* of the namespace that peers are in; NULL: the worker's own */
     struct jail jail;             /* for prepare */
     struct counters *counters;
     struct peers *peers;           /* for UDP; see peers.h */
     unsigned region;               /* its own there */
     uint32_t epoch;                /* of its generation there */
     unsigned worker_id;            /* its own, in the counters */
-    unsigned index;                /* its own, among the workers of its generation: 0, 1, ... */
+    unsigned index;                /* its own, among those that have its sockets: 0, 1, ... */
     unsigned generation;           /* from 1 */
     int channel;                   /* its end; end of file there means that the supervisor died */
     struct inspection *inspection; /* shared with the supervisor */
@@ -66,6 +67,14 @@ struct roster_entry {
     bool is_udp;
 };
 
+/* Addresses that are kept up to date. */
+struct locals_watch {
+    struct locals *locals;
+    ev_io io;
+    ev_timer timer;  /* active: they are to be read again then */
+    bool has_failed; /* they could not be read, and that has been told */
+};
+
 struct datagrams;
 struct inspection;
 struct listener;
@@ -77,7 +86,7 @@ struct worker {
     const struct worker_spec *spec;
     struct ev_loop *loop;
     struct pump_pool *pool;
-    struct locals *locals;
+    struct locals *locals;                   /* of the network namespace that the targets are in */
     struct edges edges;                      /* the sockets of TCP sessions */
     struct deadline_queue lasting_deadlines; /* see session_lasts */
     struct deadline_queue reset_deadlines;   /* of sessions whose target is about to be reset */
@@ -96,10 +105,9 @@ struct worker {
     bool draining;
     ev_io channel_io;
     ev_io leash_io;
-    ev_io locals_io;
-    ev_timer locals_timer;    /* active: the addresses are to be read again then */
-    bool locals_failed;       /* they could not be read, and that has been logged */
-    ev_timer held_back_timer; /* tells how many log lines were held back */
+    struct locals_watch locals_watch;
+    struct locals_watch outside_watch; /* of spec->outside */
+    ev_timer held_back_timer;          /* tells how many log lines were held back */
 };
 
 /*

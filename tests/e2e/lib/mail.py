@@ -62,8 +62,8 @@ class Confined(Service):
         self._process.wait()
 
 
-def postfix(namespace, directory, mynetworks):
-    """On ports 25 and 587 of both loopback addresses; its log is mail.log."""
+def write_postfix(namespace, directory, mynetworks, interfaces="loopback-only"):
+    """Its files; returns the mounts that it is to run with. Its log is mail.log."""
     home = directory / "postfix"
     # Debian's files that are no configuration, but looked for there.
     shutil.copytree("/etc/postfix", home / "etc")
@@ -75,7 +75,7 @@ def postfix(namespace, directory, mynetworks):
 compatibility_level = 3.6
 maillog_file = {directory}/mail.log
 maillog_file_prefixes = {directory}
-inet_interfaces = loopback-only
+inet_interfaces = {interfaces}
 inet_protocols = all
 myhostname = mail.{DOMAIN}
 mydestination = {DOMAIN}
@@ -90,8 +90,13 @@ default_transport = discard:nothing leaves this host
 biff = no
 """)
     (home / "etc" / "master.cf").write_text(POSTFIX_SERVICES)
-    mounts = {home / "etc": "/etc/postfix", home / "spool": "/var/spool/postfix",
-              home / "data": "/var/lib/postfix"}
+    return {home / "etc": "/etc/postfix", home / "spool": "/var/spool/postfix",
+            home / "data": "/var/lib/postfix"}
+
+
+def postfix(namespace, directory, mynetworks):
+    """On ports 25 and 587 of both loopback addresses."""
+    mounts = write_postfix(namespace, directory, mynetworks)
     return Confined(namespace, mounts, ["postfix", "start-fg"], [25, 587],
                     directory / "postfix.out")
 

@@ -130,7 +130,7 @@ static void count_lost(void)
         lost.lines++;
 }
 
-/* returns: false where it had to be told and no reader took it. */
+/* returns: false where a line was due and no reader took it. */
 static bool tell_lost(void)
 {
     if (lost.lines == 0)

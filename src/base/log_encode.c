@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a line of the log looks like: text with control characters escaped, JSON, the journal's
+/* The form of a line of the log: text with control characters escaped, JSON, the journal's
  * fields. */
 #include <assert.h>
 #include <inttypes.h>

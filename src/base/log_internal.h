@@ -36,7 +36,7 @@ struct log_record {
  *
  * Well-formed UTF-8 stays as it is. As text, control characters and bytes that are no UTF-8
  * become \xNN; as JSON, control characters become \u00NN and a byte that is no UTF-8 becomes
- * U+FFFD. What has been cut ends in "...". A field that no longer fits is left out whole.
+ * U+FFFD. A cut text ends in "...". A field that no longer fits is left out whole.
  */
 size_t log_encode_text(char out[LOG_LINE_MAX], const struct log_record *record);
 size_t log_encode_json(char out[LOG_JSON_MAX], const struct log_record *record);

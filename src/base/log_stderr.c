@@ -55,7 +55,7 @@ static bool is_journal_stream(const struct stat *st)
 
 /*
  * A pipe or terminal makes us wait when its reader does. O_NONBLOCK on the description that we
- * inherited would change it for the shell and everybody else who shares it, so open another
+ * inherited would change it for the shell and every other process that shares it, so open another
  * one. returns: a descriptor or -1 (no /proc, not our pipe, no reader, ...).
  */
 static int reopen_without_blocking(const struct stat *original)

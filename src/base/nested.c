@@ -74,7 +74,7 @@ static bool increment(uint8_t *bytes, size_t n)
     return true;
 }
 
-/* What is left up to last (included) belongs to the top of the stack. */
+/* The rest up to last (included) belongs to the top of the stack. */
 static void assign(struct walk *walk, const uint8_t *last)
 {
     struct addr first;

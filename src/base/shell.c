@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* What no shell takes for more than itself, wherever it stands in an argument. */
+/* Characters without a meaning to a shell, wherever they stand in an argument. */
 static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
                             "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
                             "0123456789@%_+:,./-=";

@@ -234,7 +234,7 @@ static int by_first6(const void *a, const void *b)
     return compare128(left->first, right->first);
 }
 
-/* Does a range that starts there overlap or directly follow one that ends at last? */
+/* Does a range that starts there overlap or directly follow a range that ends at last? */
 static bool joins4(uint32_t last, uint32_t first)
 {
     return first <= last || first - 1 == last;
@@ -285,7 +285,7 @@ void subnets_seal(struct subnets *set)
     set->is_sealed = true;
 }
 
-/* The only range that can hold the address is the last one that does not start behind it. */
+/* Only the last range that does not start behind the address can hold it. */
 static bool contain4(const struct subnets *set, uint32_t address)
 {
     size_t low = 0;

@@ -277,7 +277,7 @@ void across_check_metrics(const struct addr *metrics, unsigned line, const struc
         return;
     if (!addr_is_loopback(metrics))
         mistakes_warn(mistakes, line,
-                      "\"metrics\" is %s, which is not on loopback: everybody who reaches this "
+                      "\"metrics\" is %s, which is not on loopback: every host that reaches this "
                       "address may read them",
                       addr_format(metrics, text));
     for (size_t i = 0; i < n_drafts; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a command line asks for: the file's configuration, or one made of its options. */
+/* The configuration for a command line: the file's, or one made of its options. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,7 +114,7 @@ static void check_overlap(struct assembly *assembly, size_t i)
     }
 }
 
-/* What across_check says of a file's listeners, in the words of options. */
+/* The mistakes of across_check, in the words of options. */
 static void check_listener(struct assembly *assembly)
 {
     const struct listener_config *config = &assembly->draft.config;

@@ -136,7 +136,7 @@ static bool parse_source(struct load *load)
     return false;
 }
 
-/* Whatever include_dir is if it is no string: keys_read will say so. */
+/* keys_read reports an include_dir that is no string. */
 static bool add_folder(struct load *load)
 {
     const config_setting_t *setting =

@@ -140,7 +140,7 @@ void draft_resolve_idle_timeout(struct draft *draft)
         draft->config.idle_timeout_ms = DRAFT_UDP_IDLE_MS;
 }
 
-/* What is special about UDP. */
+/* The rules for UDP. */
 static void check_udp_keys(const struct draft *draft, struct mistakes *mistakes)
 {
     if (draft->config.protocol != PROTOCOL_UDP)

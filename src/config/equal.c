@@ -20,7 +20,7 @@ static bool equal_subnets(const struct subnets *a, const struct subnets *b, stru
     return memory->is_equal;
 }
 
-/* What no key says. */
+/* Fields without a key. */
 static bool equal_rest(const struct config *a, const struct config *b)
 {
     return a->log_connections == b->log_connections && a->quiet == b->quiet &&

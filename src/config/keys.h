@@ -27,7 +27,7 @@ extern const struct key_table keys_of_log;      /* fills struct config */
 extern const struct key_table keys_of_included; /* fills nothing: it has lists only */
 extern const struct key_table keys_of_listener; /* fills struct listener_config */
 
-/* What is known about a key that was read. All zero: its default was taken. */
+/* Facts about a key that was read. All zero: its default was taken. */
 struct key_state {
     unsigned line; /* 0 = not written */
     bool is_bad;

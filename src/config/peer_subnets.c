@@ -11,7 +11,7 @@
 
 enum { TOLD_MAX = 20 }; /* subnets that are in both lists */
 
-/* What one file or array says. */
+/* The content of one file or array. */
 struct peers_list {
     struct subnets_entries entries;
     struct subnets *set; /* NULL after a mistake; of direct subnets owned here */

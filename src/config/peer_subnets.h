@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* peer_subnets: who may connect to each listener: its allowed and its direct subnets. */
+/* peer_subnets: the hosts that may connect to each listener: its allowed and its direct subnets. */
 #ifndef CONFIG_PEER_SUBNETS_H
 #define CONFIG_PEER_SUBNETS_H
 

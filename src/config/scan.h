@@ -38,7 +38,7 @@ void scan_end_file(struct scan *scan);
 
 /*
  * Reads a token or what stands between tokens; a NUL stands at end. *include: the path that an
- * @include names, to be freed, or NULL. returns: where to go on.
+ * @include names, to be freed, or NULL. returns: the place behind it.
  */
 const char *scan_next(struct scan *scan, const char *at, const char *end, char **include);
 

@@ -34,7 +34,7 @@ static void begin_segment(struct source *source, const char *file, unsigned line
 
 static void scan_file(struct source *source, const char *path, unsigned line);
 
-/* The included text has lines of its own. What follows the @include continues behind it. */
+/* The included text has lines of its own. The text after the @include continues behind it. */
 static void include_file(struct source *source, const char *written)
 {
     struct scan *scan = &source->scan;

@@ -17,7 +17,7 @@ static const char *advice(int error)
     case ENOENT:
         return "; is mmproxy running with a configuration file? -s names another socket";
     case ECONNREFUSED:
-        return "; nobody listens there: mmproxy is not running";
+        return "; mmproxy is not running";
     case EACCES:
         return "; use sudo, or join the group that control_group names";
     default:

@@ -41,7 +41,7 @@ int answer_open(struct answer *answer, const char *path, const char *request);
 bool answer_next(struct answer *answer, struct object *out);
 void answer_close(struct answer *answer);
 
-/* What people read; out: the lines of one answer, one call each, in order. */
+/* Text for people; out: the lines of one answer, one call each, in order. */
 struct view {
     FILE *out;
     bool has_listeners; /* the heading has been written */

@@ -20,7 +20,7 @@ static const char help[] =
     "  close [--client ADDR[/LEN]] [--listener NAME]\n"
     "  reload                   reads the configuration anew and waits for the outcome\n"
     "  check [--listener NAME]  runs the checks of return path and targets now\n"
-    "  drain NAME               the listener closes its ports; its sessions go on\n"
+    "  drain NAME               the listener closes its ports; its sessions live on\n"
     "  resume NAME              it opens them again\n"
     "  metrics                  what /metrics serves, as Prometheus reads it\n"
     "  top                      status as a screen that refreshes; q quits\n"
@@ -30,7 +30,7 @@ static const char help[] =
     "  -h, --help\n"
     "  -V, --version\n"
     "\n"
-    "Exit status: 0 fine, 1 the answer is no, 64 wrong usage, 69 nobody answers, 77 not\n"
+    "Exit status: 0 fine, 1 the answer is no, 64 wrong usage, 69 no mmproxy answers, 77 not\n"
     "permitted, 78 mistakes in the configuration.\n";
 
 struct options {

@@ -91,7 +91,7 @@ static void show_load(struct view *view, const struct object *line)
     if (!object_is_true(line, "reload"))
         return;
     fprintf(view->out, "last reload %s: %s\n", clock_text(object_number(line, "ended"), when),
-            object_is_true(line, "good") ? "good" : "FAILED, the old configuration goes on:");
+            object_is_true(line, "good") ? "good" : "FAILED, the old configuration serves:");
 }
 
 void show_mistake(struct view *view, const struct object *line)

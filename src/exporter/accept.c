@@ -42,7 +42,7 @@ static bool begins(struct span span, const char *text)
     return span.len >= strlen(text) && strncasecmp(span.begin, text, strlen(text)) == 0;
 }
 
-/* "0.75" is 750. What is no such number is 0, which asks for nothing. */
+/* "0.75" is 750. Anything else is 0, which asks for nothing. */
 static unsigned quality(struct span value)
 {
     unsigned thousandths = value.len > 0 && value.begin[0] == '1' ? 1000 : 0;
@@ -54,7 +54,7 @@ static unsigned quality(struct span value)
     return thousandths;
 }
 
-/* What one entry is worth, and for which format. returns: false where it is neither's. */
+/* The weight of one entry, and its format. returns: false where it is neither's. */
 static bool judge(struct span entry, enum metrics_format *format, unsigned *worth)
 {
     char text[256];
@@ -92,7 +92,7 @@ enum metrics_format metrics_accepted(const char *accept)
         if (judge(entry, &format, &worth) && worth > worths[format])
             worths[format] = worth;
     }
-    /* Of two that are worth the same, the one that was named. */
+    /* Of two with the same weight, the named one. */
     return worths[METRICS_OPENMETRICS] > 0 && worths[METRICS_OPENMETRICS] >= worths[METRICS_TEXT]
                ? METRICS_OPENMETRICS
                : METRICS_TEXT;

@@ -22,7 +22,7 @@ struct http *http_new(int listen_fd, const struct metrics_source *source);
 /* Takes no more connections; those that are there have until http_free. */
 void http_leave(struct http *http);
 
-/* Ends all connections; the socket goes on listening. Takes NULL. */
+/* Ends all connections; the socket still listens. Takes NULL. */
 void http_free(struct http *http);
 
 /* Readable: http_run has something to do. */

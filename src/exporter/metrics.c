@@ -11,7 +11,7 @@
 
 enum { US_PER_S = 1000000 };
 
-/* What one piece is made of. */
+/* The content of one piece. */
 struct piece {
     struct text text;
     const struct family *family;

@@ -11,7 +11,7 @@ struct text {
     size_t used; /* without the NUL; never above size - 1 */
 };
 
-/* What has no room is left out: callers have room for all that they write. */
+/* Text without room is left out: callers have room for all that they write. */
 void text_add(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -12,7 +12,7 @@
 #include "mmproxy/net/spoof.h"
 
 /*
- * What is not here: CAP_SYS_RESOURCE (the soft limit of descriptors may be raised to the hard
+ * Not here: CAP_SYS_RESOURCE (the soft limit of descriptors may be raised to the hard
  * one by anybody), CAP_DAC_OVERRIDE and CAP_CHOWN (what it writes, in /run and /proc/sys, is
  * root's).
  */
@@ -24,7 +24,7 @@ static const struct caps_line supervisor_lines[] = {
     { CAP_SETGID, "... with its group and no others" },
     { CAP_SETPCAP, "workers' bounding set is emptied and their securebits locked" },
     { CAP_KILL, "workers run as another user and may have to be killed" },
-    { CAP_DAC_READ_SEARCH, "subnets files that belong to who refreshes them, ~/x.conf for a try" },
+    { CAP_DAC_READ_SEARCH, "subnets files of other users, ~/x.conf for a try" },
 };
 
 /* Besides, where a listener has the key netns. */

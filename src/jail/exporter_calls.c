@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the exporter may do once it serves, besides common_calls.c. Not in this list, on purpose:
+ * Calls of the exporter once it serves, besides common_calls.c. Not in this list, on purpose:
  * calls that open a file or make a socket, connect, bind, listen, clone and execve, mprotect (the
  * counters stay read-only).
  */

@@ -152,7 +152,7 @@ static int give_up_privileges(const struct jail *jail, struct jail_failure *fail
     return err < 0 ? note_failure(failure, "set no_new_privs", err) : 0;
 }
 
-/* What is denied on single descriptors. */
+/* Calls that are denied on single descriptors. */
 struct denied {
     struct filter_line lines[DENIED_MAX];
     size_t n; /* also counts those that have no place */
@@ -194,7 +194,7 @@ static void deny_on(int fd, void *context)
     }
 }
 
-/* What the worker was given it keeps for life: nothing else ever has these numbers. */
+/* The worker keeps inherited descriptors for life: nothing else ever has these numbers. */
 static int deny_on_given(void)
 {
     struct denied denied = { .n = 0 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What no process of ours may do. A list of what is denied and not of what is allowed: the
+ * Calls that are denied to every process of mmproxy. A list of allowed calls is not possible: the
  * supervisor runs the host's own iptables, asks its name services and loads libnftables, and
  * what those call is not ours to say. Most lines need a capability that it does not have
  * either: each of the two locks holds on its own.
@@ -43,7 +43,7 @@ static const struct filter_line lines[] = {
     { .call = "perf_event_open", .why = "no measuring of others; a rich source of kernel bugs" },
 
     /* The kernel's code and configuration. */
-    { .call = "init_module", .why = "no kernel modules; iptables' modprobe fails and is told" },
+    { .call = "init_module", .why = "no kernel modules; iptables' modprobe fails and says so" },
     { .call = "finit_module", .why = "the same" },
     { .call = "delete_module", .why = "the same" },
     { .call = "kexec_load", .why = "no other kernel" },
@@ -115,7 +115,9 @@ static const struct filter_line lines[] = {
     { .call = "vm86old", .why = "the same" },
 
     /* Terminals and new code. */
-    { .call = "ioctl", .why = "no keys pressed on who started us", .args = { IS(1, TIOCSTI) } },
+    { .call = "ioctl",
+      .why = "no keys pressed on our starter's terminal",
+      .args = { IS(1, TIOCSTI) } },
     { .call = "ioctl", .why = "the same, on the console", .args = { IS(1, TIOCLINUX) } },
     { .call = "mmap",
       .why = "no memory to write code to",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a worker may do once everything is open, besides common_calls.c. Not in this list, on
+ * Calls of a worker once everything is open, besides common_calls.c. Not in this list, on
  * purpose: calls that open, name or change a file; listen (a worker opens no port), clone and
  * execve; sendmsg (it could pass descriptors on); dup; rt_sigaction and rt_sigreturn (a worker
  * handles no signal).

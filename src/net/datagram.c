@@ -35,7 +35,7 @@ struct datagrams {
     uint8_t rooms[DATAGRAM_BATCH][ROOM];
 };
 
-/* What the kernel has changed for the message that it put there before. */
+/* The fields that the kernel changed for the message before. */
 static void make_room(struct datagrams *datagrams, unsigned i)
 {
     datagrams->in[i].msg_hdr.msg_namelen = sizeof datagrams->in_peers[i];
@@ -249,7 +249,7 @@ static unsigned prepare(struct datagrams *datagrams, unsigned first, unsigned n,
     return i;
 }
 
-/* What a connected socket says of an earlier datagram, before it takes another. */
+/* A connected socket's error about an earlier datagram, before it takes another. */
 static bool is_of_earlier(int error)
 {
     return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH;

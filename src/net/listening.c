@@ -61,7 +61,7 @@ static int read_family(struct mnl_socket *socket, uint8_t protocol, uint8_t fami
     _Alignas(struct nlmsghdr) char buffer[BUFFER_SIZE];
     struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
     struct inet_diag_req_v2 *wanted = mnl_nlmsg_put_extra_header(request, sizeof *wanted);
-    /* A UDP socket that is not connected is in this state; one that is, in TCP_ESTABLISHED. */
+    /* A UDP socket is in this state, or, if it is connected, in TCP_ESTABLISHED. */
     int state = protocol == IPPROTO_UDP ? TCP_CLOSE : TCP_LISTEN;
     int result = MNL_CB_OK;
 

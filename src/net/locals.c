@@ -227,7 +227,7 @@ static int read_all(struct locals *locals)
 
 /*
  * A router's routes may change thousands of times a second, and only those that make addresses
- * its own matter here: the kernel drops the others before they wake anybody.
+ * its own matter here: the kernel drops the others before they wake the worker.
  */
 static int hear_own_alone(int fd)
 {

@@ -84,7 +84,7 @@ uint8_t *pump_pool_buffer(struct pump_pool *pool, size_t *size)
     return pool->buffer;
 }
 
-/* NULL where the system has none, or only one that is slower than copying: a page or two. */
+/* NULL: the system has none, or only a pipe of a page or two, which is slower than copying. */
 static struct pipe *pipe_new(struct pump_pool *pool)
 {
     int ends[2];
@@ -173,7 +173,7 @@ static ssize_t result(ssize_t n)
     return n < 0 ? -errno : n;
 }
 
-/* The only place that meets an end of file: one that is none is an error. */
+/* The only place that meets an end of file. An end after an error is an error. */
 static ssize_t receive(struct pump *pump, uint8_t *bytes, size_t size)
 {
     ssize_t n = result(recv(pump->from, bytes, size, MSG_DONTWAIT));
@@ -252,7 +252,7 @@ static enum pump_wait read_failed(struct pump *pump, ssize_t err)
     return PUMP_FROM_ERROR;
 }
 
-/* What moving one piece came to. */
+/* The result of moving one piece. */
 struct piece {
     enum pump_wait wait; /* valid where len is 0 */
     size_t len;          /* bytes read */

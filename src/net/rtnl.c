@@ -20,7 +20,7 @@ struct rtnl {
     _Alignas(struct nlmsghdr) char buffer[BUFFER_SIZE];
 };
 
-/* What to do with each message of an answer; returns 0 or -errno. */
+/* Called with each message of an answer; returns 0 or -errno. */
 typedef int handler(const struct nlmsghdr *msg, void *context);
 
 struct rtnl *rtnl_new(void)

@@ -53,7 +53,7 @@ int sock_set_abortive(int fd)
     return set_linger(fd, true);
 }
 
-/* What accepted sockets inherit. */
+/* Options that accepted sockets inherit. */
 static int set_inherited(int fd, unsigned keepalive_s)
 {
     int err = sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);

@@ -95,7 +95,7 @@ int spoof_connect(const struct spoof *spoof, bool *connected)
     bool preserve_port = spoof->preserve_port && addr_port(&spoof->source) != 0;
     int fd = try_connect(spoof, preserve_port, connected);
 
-    /* That very connection, addresses and ports alike, still exists. */
+    /* A connection with the same addresses and ports still exists. */
     if (fd == -EADDRNOTAVAIL && preserve_port)
         fd = try_connect(spoof, false, connected);
     return fd;

@@ -34,7 +34,7 @@ static int set_up_datagram(int fd, const struct spoof *spoof, bool is_connected)
         err = sock_set_transparent(fd, addr_family(&spoof->source));
     if (err == 0)
         err = bind_datagram(fd, spoof);
-    /* What a service sends as one message, such as one of QUIC, comes as one (datagram.h). */
+    /* A service's message of several datagrams, such as QUIC's, comes as one (datagram.h). */
     (void)sock_set(fd, IPPROTO_UDP, UDP_GRO, 1);
     if (err < 0)
         return err;

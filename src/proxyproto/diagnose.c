@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What bytes that are no header look like: TLS, SSH, HTTP, SMTP or silence. */
+/* The likely protocol of bytes that are no header: TLS, SSH, HTTP, SMTP or silence. */
 #include <stdbool.h>
 #include <string.h>
 #include <strings.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What only the files of proxyproto share. */
+/* Shared by the files of proxyproto alone. */
 #ifndef MMPROXY_PROXYPROTO_INTERNAL_H
 #define MMPROXY_PROXYPROTO_INTERNAL_H
 
@@ -9,7 +9,7 @@
 
 #define REASON_NO_HEADER "not a PROXY protocol header"
 
-/* What a header came with: it has to say the same. */
+/* The transport of a header, which has to say the same. */
 enum carrier { CARRIER_STREAM, CARRIER_DATAGRAM };
 
 /* Both: as proxyproto_parse, for bytes whose first one is the version's; out is all zero. */

@@ -128,7 +128,7 @@ static const char *scan_fields(struct line *line)
     return NULL;
 }
 
-/* Whatever stands between UNKNOWN and the first CRLF is ignored, a lone CR or LF as well. */
+/* Everything between UNKNOWN and the first CRLF is ignored, a lone CR or LF as well. */
 static const char *scan_unknown(struct line *line)
 {
     for (size_t i = line->at; i + 1 < line->seen; i++) {

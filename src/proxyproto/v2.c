@@ -76,7 +76,7 @@ static const char *check_family(const uint8_t *header, enum carrier carrier)
     return NULL;
 }
 
-/* What the fixed part's bytes that are there say; a mistake is told at its own byte. */
+/* Judges the bytes of the fixed part that are there; a mistake is reported at its own byte. */
 static const char *check_fixed(const uint8_t *bytes, size_t len, enum carrier carrier)
 {
     if (memcmp(bytes, signature, len < SIGNATURE_LEN ? len : SIGNATURE_LEN) != 0)

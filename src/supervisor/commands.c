@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the commands of the control socket do. */
+/* The commands of the control socket. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -282,7 +282,7 @@ static void end_load(struct control_client *client, bool is_good)
                                    client->request.command == REQUEST_RESUME);
     if (!is_good) {
         command_add_mistakes(client);
-        (void)snprintf(text, sizeof text, "generation %u goes on with the configuration it has",
+        (void)snprintf(text, sizeof text, "generation %u keeps its configuration",
                        supervisor->current->number);
         control_client_end(client, supervisor->load.exit_status == EX_CONFIG ? EX_CONFIG : 1, text);
         return;

@@ -5,7 +5,7 @@
 
 #include "control_client.h"
 
-/* The request has come, or what is behind in reading has caught up: goes on with the answer. */
+/* Continues the answer: the request has come, or the client has read enough. */
 void command_run(struct control_client *client);
 
 /* Goes on with status. */

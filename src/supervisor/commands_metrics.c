@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the command metrics of the control socket answers. */
+/* The answer to the command metrics of the control socket. */
 #include <string.h>
 #include <sysexits.h>
 

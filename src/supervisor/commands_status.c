@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the command status of the control socket answers. */
+/* The answer to the command status of the control socket. */
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>

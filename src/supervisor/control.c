@@ -183,7 +183,7 @@ static void make_folder(const char *path)
         (void)mkdir(folder, 0755);
 }
 
-/* Does anybody listen there? A socket file stays behind when its process is killed. */
+/* Does a process listen there? A socket file stays behind when its process is killed. */
 static bool is_taken(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -210,7 +210,7 @@ static int make_way(const struct sockaddr_un *address)
     return unlink(address->sun_path) < 0 ? -errno : 0;
 }
 
-/* Root needs no CAP_CHOWN for this, and anybody else no privilege for a group of his. */
+/* Root needs no CAP_CHOWN for this, and another user no privilege for a group of its own. */
 static int bind_as(int fd, const struct sockaddr_un *address, gid_t gid, bool has_group)
 {
     gid_t old = getegid();
@@ -276,7 +276,7 @@ static bool is_same(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-/* Its file goes only if it is still ours. */
+/* Removes the file only if it is still ours. */
 static void close_socket(struct supervisor *supervisor)
 {
     struct control *control = &supervisor->control;

@@ -42,7 +42,7 @@ struct control_client {
     size_t out_size;
     ev_io io;
     ev_timer timeout;
-    /* What the command under way has come to. */
+    /* The state of the command under way. */
     size_t next; /* status: the next listener; sessions and close: the next worker */
     pid_t *pids; /* sessions, close: of the workers; owned */
     size_t n_pids;
@@ -73,7 +73,7 @@ struct control_line {
 /* returns: the line's object, with its type. */
 struct json *control_line_begin(struct control_line *line, const char *type);
 
-/* Adds a line; one that does not fit in is dropped, with the client. */
+/* Adds a line. If it does not fit, line and client are dropped. */
 void control_client_add(struct control_client *client, struct json *json);
 void control_client_add_text(struct control_client *client, const char *text, size_t len);
 

@@ -28,7 +28,7 @@ enum {
     BACK_OFF_MAX_MS = 30 * 1000,
 };
 
-/* ---- what it is told ------------------------------------------------------------------ */
+/* ---- its board ------------------------------------------------------------------------ */
 
 static unsigned serving_workers(const struct generation *generation)
 {
@@ -102,7 +102,7 @@ static void show_target(struct board_listener *listener, enum board_family famil
 
     if (is_up)
         return_path = state->holds ? BOARD_UP : BOARD_DOWN;
-    /* What can't be tried, on a host without IPv6, holds. */
+    /* A check that can't be tried, on a host without IPv6, holds. */
     if (state && (is_up || !state->holds))
         target = is_up ? BOARD_UP : BOARD_DOWN;
     atomic_store(&listener->target[family], (uint8_t)target);

@@ -35,7 +35,7 @@ static int status_of(bool holds)
     return holds ? EX_OK : EX_CHECK_FAILED;
 }
 
-/* Those that end a program and that nobody told us to ignore, and SIGCHLD. */
+/* Signals that end a program, unless our parent ignores them, and SIGCHLD. */
 static void list_signals(sigset_t *out)
 {
     static const int ending[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
@@ -65,7 +65,7 @@ static int kill_and_reap(pid_t pid)
 }
 
 /*
- * SIGCHLD may be of a child that whoever became this program had before. *number: the signal
+ * SIGCHLD may be of a child from before exec. *number: the signal
  * that ended the wait early, or 0. returns: its exit status, or EX_OSERR where it has none.
  */
 static int wait_for(pid_t pid, const sigset_t *signals, int *number)

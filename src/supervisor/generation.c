@@ -15,9 +15,10 @@
 #include "mmproxy/worker/datagram/peers.h"
 
 enum {
-    START_TIMEOUT_MS = 10 * 1000, /* READY takes milliseconds; who takes longer is stuck */
-    LONG_LIFE_MS = 10 * 1000,     /* a worker that lived so long died of something new */
-    BACK_OFF_MS = 250,            /* doubled with each death in a row after the first */
+    START_TIMEOUT_MS =
+        10 * 1000,            /* READY takes milliseconds; a worker that takes longer is stuck */
+    LONG_LIFE_MS = 10 * 1000, /* a worker that lived so long died of something new */
+    BACK_OFF_MS = 250,        /* doubled with each death in a row after the first */
     BACK_OFF_MAX_MS = 30 * 1000,
     BACK_OFF_ALONE_MS = 500, /* the most while no other worker serves */
 };

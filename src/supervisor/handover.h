@@ -17,11 +17,12 @@ enum { IS_OURS_ALONE = '0', IS_KEPT = '1', IS_STORED = '2' };
 
 /* The channel is a pair of SOCK_SEQPACKET sockets; end of file means that the other has died. */
 enum handover_kind {
-    HANDOVER_READY = 'R',    /* new to old: this one serves, beside you */
-    HANDOVER_DONE = 'D',     /* old to new: you are the main process, the sockets are yours alone */
-    HANDOVER_SESSIONS = 'S', /* old to new, from time to time: so many go on here, or before here */
-    HANDOVER_ANSWERS = 'A',  /* old to new, after DONE: questions are answered here */
-    /* New to old, with a socket: a client of the control socket, which wants to know of sessions.
+    HANDOVER_READY = 'R', /* new to old: this one serves, beside you */
+    HANDOVER_DONE = 'D',  /* old to new: you are the main process, the sockets are yours alone */
+    HANDOVER_SESSIONS =
+        'S', /* old to new, from time to time: so many are open here, or before here */
+    HANDOVER_ANSWERS = 'A', /* old to new, after DONE: questions are answered here */
+    /* New to old, with a socket: a client of the control socket, which asks about sessions.
      */
     HANDOVER_QUESTION = 'Q',
 };

@@ -27,9 +27,9 @@ struct transition {
                               DO_END)
 
 /*
- * What the order of steps is about. The return path comes before the fork: workers hold the claim
- * to it for as long as they live, and nobody waits for it. Serving comes before retiring: whoever
- * dies in between, somebody accepts. While two processes have the listening sockets, neither shuts
+ * The reasons for the order of steps. The return path comes before the fork: workers hold the claim
+ * to it for as long as they live, and nothing waits for it. Serving comes before retiring: if a process
+ * dies in between, another accepts. While two processes have the listening sockets, neither shuts
  * them down: that begins before START_BINARY and ends with NEW_FAILED or ANSWERED.
  */
 static const struct transition table[LIFE_STATES][LIFE_EVENTS] = {

@@ -269,7 +269,7 @@ void load_tell_loaded(struct supervisor *supervisor)
 
 void load_tell_unchanged(struct supervisor *supervisor)
 {
-    log_notice("reload", "[+] reloaded: nothing has changed, generation %u goes on",
+    log_notice("reload", "[+] reloaded: nothing has changed, generation %u still serves",
                supervisor->current->number);
     service_ready();
     network_watch_load_ended(supervisor, true);
@@ -279,7 +279,7 @@ void load_tell_unchanged(struct supervisor *supervisor)
 
 void load_tell_failed(struct supervisor *supervisor)
 {
-    log_error("reload", "[!] reload failed: generation %u goes on with the configuration it has",
+    log_error("reload", "[!] reload failed: generation %u keeps its configuration",
               supervisor->current->number);
     service_ready();
     network_watch_load_ended(supervisor, false);

@@ -19,7 +19,7 @@
 #include "mmproxy/supervisor/status.h"
 
 enum {
-    LIFETIME_S = 60,        /* whatever hangs in there: nobody waits for its answer any more */
+    LIFETIME_S = 60,        /* a check that hangs is ended then */
     REPEAT_MIN_S = 1,       /* until a target that failed is tried again; doubled each time */
     REPEAT_MAX_S = 30,      /* ... up to this */
     REPEAT_CLOSED_S = 2,    /* the most while its listener's ports are closed */

@@ -21,10 +21,10 @@
 /* Until a message is sent again that the channel had no room or the system no memory for. */
 #define RETRY_S 0.05
 
-/* A worker says nothing unasked: one that does is not ours any more, and may never stop. */
+/* A worker sends nothing unasked. If it does, it was taken over, and may never stop. */
 static void cut_off(struct process *process)
 {
-    log_error("worker", "[!] worker %d is killed: it says what nobody asked for",
+    log_error("worker", "[!] worker %d is killed: it sent a message that nothing asked for",
               (int)process->pid);
     reader_close(&process->reader, process->loop);
     (void)kill(process->pid, SIGKILL);

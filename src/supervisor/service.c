@@ -74,7 +74,7 @@ static bool send_state(int manager, struct msghdr *message, enum urgency urgency
 
 /*
  * As sd_notify(3) does it, but that waits for as long as a manager does not read, and this
- * process waits for nobody. fd: goes along; -1 = none.
+ * process waits for nothing. fd: is sent along; -1 = none.
  */
 static bool notify(const char *state, int fd, enum urgency urgency)
 {
@@ -149,7 +149,7 @@ uint64_t service_watchdog_interval_ms(void)
     return sd_watchdog_enabled(0, &usec) > 0 ? usec / 2000 : 0;
 }
 
-/* What our names in the store begin with; those of socket units are units' names. */
+/* Our names in the store begin so; sockets of socket units have the unit's name. */
 #define STORE_PREFIX "mmproxy-"
 
 enum { STORE_NAME_LEN = ADDR_STRLEN + sizeof STORE_PREFIX "udp4294967295_" };
@@ -169,7 +169,7 @@ void service_close(void)
     names = NULL;
 }
 
-/* What LISTEN_FDS says, no more than there can be. */
+/* The number in LISTEN_FDS, within the possible. */
 static int promised_sockets(void)
 {
     const char *text = getenv("LISTEN_FDS");

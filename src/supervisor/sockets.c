@@ -149,7 +149,7 @@ static bool is_received_elsewhere(const struct sockets *sockets, const struct ad
 
 /*
  * The first of a group. Two programs that receive on one port would each get some of the
- * datagrams, and nobody would notice. Draining workers still hold sockets that receive nothing.
+ * datagrams, and no error would say so. Draining workers still hold sockets that receive nothing.
  */
 static int receive_first(struct sockets *sockets, const struct config *config,
                          const struct addr *addr)
@@ -195,7 +195,7 @@ static int open_one(struct sockets *sockets, const struct config *config,
 
 /*
  * The first so many members of the group get datagrams. Those that a load has added get none
- * before its commit: nobody reads them.
+ * before its commit: no process reads them.
  */
 static void steer(const struct sockets *sockets, const struct listener_config *listener,
                   const struct addr *addr, unsigned n_members)

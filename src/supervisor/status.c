@@ -8,7 +8,7 @@
 
 #include "mmproxy/supervisor/service.h"
 
-/* Managers pass every change on to whoever watches: sessions come and go more often. */
+/* Managers pass every change on to their watchers, and sessions change more often. */
 enum { REFRESH_S = 2 };
 
 struct line {
@@ -165,7 +165,7 @@ void status_close(struct supervisor *supervisor)
     supervisor->status.mistakes = NULL;
 }
 
-/* For those who ask; more than this is left out. */
+/* For the status; more than this is left out. */
 static void keep_mistake(struct status *status, const char *line)
 {
     enum { MAX = 128 * 1024 };

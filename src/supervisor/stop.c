@@ -10,7 +10,7 @@
 enum {
     RESET_GRACE_S = 2,       /* resetting sessions is a matter of milliseconds */
     NOTICE_EVERY_S = 10,     /* how often draining generations are looked at */
-    FIRST_NOTICE_MS = 60000, /* a generation is told of at that age, then at twice that, ... */
+    FIRST_NOTICE_MS = 60000, /* the log names a generation at that age, then at twice that, ... */
     NOTICE_MAX_MS = 3600000, /* ... and at least every hour */
 };
 
@@ -141,7 +141,7 @@ void stop_abandon(struct supervisor *supervisor)
     struct generation *generation;
 
     stop_retire_all(supervisor);
-    log_notice("drain", "[+] leaving: sessions that go on without this process: %u",
+    log_notice("drain", "[+] leaving: sessions that live on without this process: %u",
                sessions_left(supervisor));
     while ((generation = TAILQ_FIRST(&supervisor->draining))) {
         TAILQ_REMOVE(&supervisor->draining, generation, link);

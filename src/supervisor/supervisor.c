@@ -261,7 +261,7 @@ static void take_descriptors(struct supervisor *supervisor)
         log_warning("start", "[!] %d more descriptors of LISTEN_FDS are not open", n_missing - 1);
 }
 
-/* What earlier processes have counted goes on here. */
+/* The counts of earlier processes continue here. */
 static void adopt_counters(struct supervisor *supervisor)
 {
     struct leash *leash;

@@ -102,7 +102,7 @@ void unit_leave(const struct unit *unit)
 {
     int err = seteuid(0);
 
-    /* What was root's is root's again: the saved user is. */
+    /* The saved user is root. */
     err = err < 0 ? err : setegid(getgid());
     err = err < 0 ? err : setgroups((size_t)unit->n_groups, unit->groups);
     assert(err == 0);

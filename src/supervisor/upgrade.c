@@ -24,7 +24,7 @@
 
 enum {
     READY_TIMEOUT_S = 30,
-    SESSIONS_EVERY_S = 1, /* how often the new process is told of sessions here */
+    SESSIONS_EVERY_S = 1, /* between notices to the new process about sessions here */
     FIRST_SOCKET = 3,     /* as sd_listen_fds(3) has it */
 };
 
@@ -82,7 +82,7 @@ static void set_number(const char *variable, long number)
 }
 
 /*
- * What the new process gets: listening sockets; the reading end of its leash; the writing ends of
+ * The new process gets: listening sockets; the reading end of its leash; the writing ends of
  * all leashes, its own and ours among them, each with the counters of its process behind it; what
  * UDP's peers have said; the channel.
  */
@@ -389,7 +389,7 @@ void upgrade_tell_done(struct supervisor *supervisor)
 void upgrade_tell_failed(struct supervisor *supervisor)
 {
     if (supervisor->upgrade.failure)
-        log_error("upgrade", "[!] upgrade failed: %s %s; generation %u goes on", binary,
+        log_error("upgrade", "[!] upgrade failed: %s %s; generation %u still serves", binary,
                   supervisor->upgrade.failure, supervisor->current->number);
     status_upgrade_failed(supervisor);
 }

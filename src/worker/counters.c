@@ -16,7 +16,7 @@ static size_t size_of(const struct counters *counters)
     return counters->head_size + counters->max_workers * counters->worker_size;
 }
 
-/* What a later version needs to read it, which may have other counters. */
+/* For a later version, which may have other counters. */
 static void describe(struct counters *counters)
 {
     struct counters_head *head = counters->head;
@@ -119,7 +119,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-/* A number that no name has; else one whose name nobody claims, and whose totals are lost. */
+/* A number without a name; else a number whose name is unused, and whose totals are lost. */
 static unsigned free_number(struct counters *counters)
 {
     struct claim *claim;

@@ -71,7 +71,7 @@ struct counters {
     struct counters_view earlier[COUNTERS_EARLIER_MAX];
     bool has_ended[COUNTERS_EARLIER_MAX];
     unsigned n_earlier;
-    /* What the supervisor alone knows. */
+    /* For the supervisor alone. */
     void *names;           /* a tree of claims, for tsearch(3) */
     struct claim **claims; /* the same by number; NULL = free */
     unsigned first_free;   /* no number below it is free */

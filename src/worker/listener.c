@@ -134,7 +134,7 @@ static void pause_accepting(struct listener *listener, int error)
               listener->label, strerror(error));
 }
 
-/* returns: whether to go on accepting. */
+/* returns: may there be more to accept? */
 static bool accept_failed(struct listener_socket *socket, int error)
 {
     switch (error) {

@@ -18,7 +18,7 @@ static const char *const events[REASON_KINDS] = {
     [REASON_KIND_CONNECT_FAILED] = "connect_failed",
 };
 
-/* The same endpoint whole, as lines have it, and in parts for who looks for an address. */
+/* The same endpoint whole, as lines have it, and in parts for a search by address. */
 struct endpoint {
     char whole[ADDR_STRLEN];
     char address[ADDR_STRLEN];
@@ -96,7 +96,7 @@ static void add_refusal(struct facts *facts, const struct report_refusal *refusa
         add(facts, LOG_TEXT("detail", refusal->detail));
 }
 
-/* The supervisor checks then whether anybody reaches the target; of UDP it can't know. */
+/* The supervisor then checks whether the target can be reached; for UDP it can't know. */
 static void doubt_target(const struct listener *listener)
 {
     const struct worker_spec *spec = listener->worker->spec;

@@ -26,7 +26,7 @@
 
 enum {
     MAX_PIPES = 64,    /* 16 MiB of pipe buffers at the most; further bulk streams are copied */
-    LASTING_MS = 1000, /* until a session counts as one that lasts */
+    LASTING_MS = 1000, /* until a session counts as lasting */
     RESET_MS = 100,    /* between two looks whether a target would believe a reset */
     RESERVED = 32,     /* descriptors besides those of listeners and sessions */
 };
@@ -43,7 +43,7 @@ static bool is_udp(const struct worker *worker, const struct worker_socket *sock
 }
 
 /*
- * Sessions may go on here for days: the ports must not be held up by a process that does not
+ * Sessions may last for days here: the ports must not be held up by a process that does not
  * accept. The kernel's set of events still has the sockets, which others have open too, so the
  * loop makes a new one before it waits again. UDP sessions send their replies from the sockets:
  * these stay, unread.
@@ -87,7 +87,7 @@ static int send_message(struct worker *worker, enum worker_message message)
 }
 
 /*
- * The ports must be free for the next start, even while sessions go on here. Only a worker that
+ * The ports must be free for the next start, even while sessions are open here. Only a worker that
  * serves alone may see to that: the sockets of one that has not begun may be those of another
  * mmproxy, before an upgrade has succeeded.
  */
@@ -153,7 +153,7 @@ static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
     (void)loop;
     (void)revents;
     ssize_t n = recv(io->fd, &message, 1, MSG_DONTWAIT);
-    /* Only what can mean nothing else: being an orphan takes the listeners from everybody. */
+    /* Only errors that can mean nothing else: an orphan closes the listeners of all workers. */
     if (n < 0 && errno != ECONNRESET)
         return;
     if (n <= 0)
@@ -290,7 +290,7 @@ static int begin_watching(struct worker *worker)
     return are_watched || worker->draining ? 0 : -ENOMEM;
 }
 
-/* What the supervisor, and a later one, have to say. */
+/* Orders of the supervisor, and of a later one. */
 static void watch_orders(struct worker *worker)
 {
     ev_io_init(&worker->channel_io, on_channel, worker->spec->channel, EV_READ);

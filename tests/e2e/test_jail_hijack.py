@@ -155,7 +155,7 @@ def test_control_channel_takes_nothing_that_nobody_asked_for(hijacked, target, s
     gateway.may_lose_workers = True
     channel = _descriptors(worker, socket.AF_UNIX)[0]
     inject.call(worker, SENDTO, channel, inject.DATA, 1, 0, 0, 0, data=b"A")
-    gateway.wait_line(rf"\[!\] worker {worker} is killed: it says what nobody asked for")
+    gateway.wait_line(rf"\[!\] worker {worker} is killed: it sent a message that nothing asked for")
     gateway.wait_line(DIED)
     until(lambda: (w := gateway.workers()) and worker not in w, "a replacement")
     peer, conn = session(target(), header.v1(CLIENT4, 51234))

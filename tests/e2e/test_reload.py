@@ -172,7 +172,7 @@ def test_reload_without_a_change_forks_nothing(reloader, directory):
     workers = same.gateway.workers()
     path = directory / "mmproxy.conf"
     path.write_text("// a comment\n" + path.read_text())
-    assert same.hup(UNCHANGED) == "[+] reloaded: nothing has changed, generation 1 goes on"
+    assert same.hup(UNCHANGED) == "[+] reloaded: nothing has changed, generation 1 still serves"
     assert same.gateway.workers() == workers
 
 

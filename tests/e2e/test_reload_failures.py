@@ -14,7 +14,7 @@ from lib.stopped_child import stop_next_child
 from lib.topology import ORIGIN4
 from lib.wait import until
 
-GOES_ON = "[!] reload failed: generation 1 goes on with the configuration it has"
+STILL_SERVES = "[!] reload failed: generation 1 keeps its configuration"
 UNPRIVILEGED = 24680
 START_TIMEOUT_S = 10
 AMBIENT = "+net_raw,+net_admin,+net_bind_service"
@@ -57,7 +57,7 @@ class Failing(Reloader):
         self.gateway.signal(signal.SIGHUP)
         self.gateway.wait_line(FAILED)
         told = [line for line in self.gateway.lines[len(old):] if " connected, " not in line]
-        assert told == [*wanted, GOES_ON]
+        assert told == [*wanted, STILL_SERVES]
 
     def expect_old_goes_on(self):
         """Nothing of the failure is left, and everything works as before."""
@@ -133,7 +133,7 @@ def test_user_that_does_not_exist(failing):
     path = gateway.write([conf.listener(), web()], user="mmproxy-no-such-user")
     gateway.gateway.signal(signal.SIGHUP)
     gateway.gateway.wait_line(re.escape(f"{path}:") + "[0-9]+: .*mmproxy-no-such-user.*")
-    gateway.gateway.wait_line(re.escape(GOES_ON))
+    gateway.gateway.wait_line(re.escape(STILL_SERVES))
     gateway.expect_survival()
 
 
@@ -165,7 +165,7 @@ def test_no_descriptors_for_another_worker(failing):
     limit = len(proc.resting_descriptors(pid)) + 3
     gateway.gateway.namespace.run("prlimit", f"--nofile={limit}:20000", f"--pid={pid}")
     gateway.gateway.signal(signal.SIGHUP)
-    gateway.gateway.wait_line(re.escape(GOES_ON))
+    gateway.gateway.wait_line(re.escape(STILL_SERVES))
     gateway.gateway.wait_line(r"\[!\] generation 2 could not start: .+")
     gateway.gateway.namespace.run("prlimit", "--nofile=20000:20000", f"--pid={pid}")
     gateway.expect_survival()
@@ -195,7 +195,7 @@ def test_worker_killed_at_its_start(failing):
     gateway.write([conf.listener(), web()], workers=2)
     worker = gateway.hold_worker()
     worker.kill()
-    gateway.gateway.wait_line(re.escape(GOES_ON))
+    gateway.gateway.wait_line(re.escape(STILL_SERVES))
     assert gateway.gateway.find(re.escape(
         f"[!] worker {worker.pid} of generation 2 died: killed by signal 9 (Killed)"))
     assert gateway.gateway.find(re.escape("[!] generation 2 could not start: a worker died"))
@@ -208,10 +208,10 @@ def test_worker_not_ready_in_time(failing, clock):
     gateway.hold_worker()
     clock.stop()
     clock.forward(START_TIMEOUT_S - 1)
-    assert not gateway.gateway.find(re.escape(GOES_ON))
+    assert not gateway.gateway.find(re.escape(STILL_SERVES))
     clock.forward(1)
     clock.run()
-    gateway.gateway.wait_line(re.escape(GOES_ON))
+    gateway.gateway.wait_line(re.escape(STILL_SERVES))
     assert gateway.gateway.find(re.escape(
         "[!] generation 2 could not start: its workers are not ready in time"))
     gateway.expect_survival()

@@ -197,7 +197,7 @@ def test_what_is_flushed_comes_back_and_sessions_survive(version, box, origin, p
     running = routing.snapshot(origin)
     kept = session(plain_net, box, version)
     origin.run("nft", "delete", "table", "inet", "mmproxy")
-    gateway.wait_line(r"\[!\] Return path: put back what somebody took away: nft table inet mmproxy")
+    gateway.wait_line(r"\[!\] Return path: put back after another program removed it: nft table inet mmproxy")
     until(lambda: routing.snapshot(origin) == running, "the rules to come back")
     assert echoes(kept)
     kept.close()

@@ -56,7 +56,7 @@ def test_a_full_runtime_directory_does_not_keep_the_return_path_away(files, orig
     gateway.wait_line(UNUSABLE)
     trip(plain_net, 50000)
     origin.ip("rule del fwmark 123 lookup 100")
-    gateway.wait_line(r"\[!\] Return path: put back what somebody took away: ip rule add .*")
+    gateway.wait_line(r"\[!\] Return path: put back after another program removed it: ip rule add .*")
     trip(plain_net, 50001)
     gateway.stop()
     assert len(gateway.find(UNUSABLE)) == 1

@@ -195,7 +195,7 @@ def test_what_is_flushed_comes_back_and_sessions_survive(return_path, origin, pl
             thread.join()
     for each in (*sessions, *services):
         each.close()
-    assert any(line.startswith("[!] Return path: put back what somebody took away: ")
+    assert any(line.startswith("[!] Return path: put back after another program removed it: ")
                for line in managed.lines)
 
 
@@ -258,7 +258,7 @@ def test_a_rule_that_is_shadowed_later_moves_before_the_other(origin, directory,
     # Nobody took anything away.
     moved = [line for line in managed.lines if line.startswith("[!]")]
     assert len(moved) == 1, managed.lines
-    assert moved[0].startswith("[!] Return path: put before a rule of somebody's that took the "
+    assert moved[0].startswith("[!] Return path: put before another program's rule that took the "
                                "replies: ip rule add fwmark 123 lookup 100 priority "), moved
 
 

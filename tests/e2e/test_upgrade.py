@@ -17,7 +17,7 @@ from lib.topology import ORIGIN4
 from lib.upgrading import Upgradable
 from lib.wait import until
 
-GOES_ON = "; generation 1 goes on"
+STILL_SERVES = "; generation 1 still serves"
 READY_TIMEOUT_S = 30
 
 
@@ -117,7 +117,7 @@ def test_new_binary_that_fails_under_load(net, upgradable, echo, clock, content,
         # A sibling of the old one, since a service manager waits for its own children only.
         until(lambda: _has_child("sleep"), "the new binary to hang")
         clock.forward(READY_TIMEOUT_S)
-    service.gateway.wait_line(re.escape(f"[!] upgrade failed: {service.path} {why}{GOES_ON}"))
+    service.gateway.wait_line(re.escape(f"[!] upgrade failed: {service.path} {why}{STILL_SERVES}"))
     until(lambda: len(proc.children(service.pid)) == 2, "the new process to be gone")
     until(lambda: not proc.zombies(service.pid), "it to be reaped")
     served = chatter.sessions

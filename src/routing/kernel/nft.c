@@ -15,7 +15,7 @@
 
 enum {
     ANSWER_MAX = 8192,
-    LIMIT_MS = 10000, /* the caller serves nobody meanwhile */
+    LIMIT_MS = 10000, /* the caller does nothing else meanwhile */
 };
 
 #define OWN_TABLE "inet " NFTLIST_OWN_TABLE
@@ -192,7 +192,7 @@ static void print_removal(FILE *out, const struct wanted *wanted, const struct n
     for (size_t i = 0; keeps && i < old->n_items; i++) {
         const struct nftlist_mark *mark = &old->items[i];
 
-        /* Of the two rules of a set, the one that marks speaks for it. */
+        /* Of the two rules of a set, the marking rule stands for both. */
         if (mark->kind == WANTED_MARK_FLOWS && mark->is_own && !mark->is_record &&
             !has_set(wanted, mark->set))
             fprintf(out, "delete set " OWN_TABLE " %s\n", mark->set);

@@ -35,7 +35,7 @@ static bool has_ipv6(void)
     if (fd < 0)
         return false;
     close(fd);
-    /* What is disabled on lo can have neither ::1 nor our route. */
+    /* If IPv6 is disabled on lo, there is neither ::1 nor our route. */
     return sysctl_get("net.ipv6.conf.lo.disable_ipv6", &disabled) < 0 || disabled == 0;
 }
 

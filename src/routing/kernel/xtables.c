@@ -106,7 +106,8 @@ static int check(const struct wanted_item *item, const char *path, bool comment,
              item->mark, comment ? "-m comment --comment mmproxy " : "", save ? "save" : "restore");
     split(text, args);
     status = run(path, args, budget_ms);
-    if (status == 4) /* iptables: "resource problem": no privilege, or somebody holds the lock */
+    if (status ==
+        4) /* iptables: "resource problem": no privilege, or another process holds the lock */
         return geteuid() == 0 ? -EBUSY : -EPERM;
     return status < 0 ? status : status == 0;
 }

@@ -28,7 +28,7 @@ static void format_file_name(const char *id, const char *suffix, char out[FILE_N
     snprintf(out, FILE_NAME_LEN, FILE_PREFIX "%s%s", id, suffix);
 }
 
-/* returns: 0, or -errno: -EADDRINUSE where somebody has that name. */
+/* returns: 0, or -errno: -EADDRINUSE where a process has that name. */
 static int bind_name(int fd, const char *id)
 {
     struct sockaddr_un name = { .sun_family = AF_UNIX };
@@ -39,7 +39,7 @@ static int bind_name(int fd, const char *id)
 }
 
 /*
- * One end of a pair whose other end is closed: nobody can connect to it, and the worker that
+ * One end of a pair whose other end is closed: no process can connect to it, and the worker that
  * inherits it can neither connect it nor send anything.
  */
 static int make_claim(struct claim *claim)
@@ -235,7 +235,7 @@ static int read_claim(int folder, const char *file_name, struct wanted *out)
     return err;
 }
 
-/* returns: 1 where nobody has that name, 0 where somebody has it, or -errno. */
+/* returns: 1 where no process has that name, 0 where one has it, or -errno. */
 static int is_name_free(const char *id)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -262,7 +262,7 @@ static struct unixdiag_socket *find_socket(const struct unixdiag *sockets, const
 }
 
 /*
- * The socket must be owned by whoever owns the file: any local user can bind a name. A socket
+ * Socket and file must have the same owner: any local user can bind a name. A socket
  * that is not listed may have come since, or the kernel can't list them: then the name is tried.
  * returns: 1 it lives, 0 it is dead, or -errno.
  */

@@ -161,8 +161,8 @@ static bool keep_original(struct install *install, const char *name, const char 
 }
 
 /*
- * What it was is kept first: a crash in between must not make our value the original one. It is
- * kept once more afterwards, since another instance that sets it back at this very moment has
+ * Its earlier value is kept first: a crash in between must not make our value the original one. It
+ * is kept once more afterwards, since another instance that sets it back at this very moment has
  * forgotten what it was.
  */
 static void install_sysctl(struct install *install, const struct wanted_item *item)
@@ -237,7 +237,8 @@ static struct wanted_item mark_item(const struct nftlist_mark *mark, sa_family_t
     return item;
 }
 
-/* What of our table stays; *stale: something in it does not; *missing: half of an item is gone. */
+/* Collects the items of our table that stay; *stale: some do not; *missing: half of an item is
+ * gone. */
 static int collect_kept(struct wanted *out, const struct nftlist *list,
                         const struct install_keep *keep, bool *stale, bool *missing)
 {
@@ -259,7 +260,7 @@ static int collect_kept(struct wanted *out, const struct nftlist *list,
     return 0;
 }
 
-/* Adds what nobody else's table has; *missing: there was something to add. */
+/* Adds items that no other table has; *missing: there was something to add. */
 static int collect_missing(struct wanted *out, const struct wanted *own, bool *missing)
 {
     struct nftlist list = { 0 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What adding and removing have in common; for the files of install alone. */
+/* Shared by adding and removing; for the files of install alone. */
 #ifndef MMPROXY_ROUTING_MANAGED_INSTALL_INTERNAL_H
 #define MMPROXY_ROUTING_MANAGED_INSTALL_INTERNAL_H
 

@@ -14,8 +14,8 @@
 #include "mmproxy/routing/managed/watch.h"
 
 #define ADDED  "[+] Return path:"
-#define BACK   "[!] Return path: put back what somebody took away:"
-#define BEFORE "[!] Return path: put before a rule of somebody's that took the replies:"
+#define BACK   "[!] Return path: put back after another program removed it:"
+#define BEFORE "[!] Return path: put before another program's rule that took the replies:"
 
 enum {
     LOOK_EVERY_MS = 10000, /* sysctls have no notifications */
@@ -197,7 +197,7 @@ static bool reconcile(struct managed *managed, bool is_repair)
     struct install install = {
         .rtnl = managed->rtnl,
         .originals = &managed->originals,
-        /* What could not be set up before was nobody's to take away. */
+        /* It was not set up, so no other program has removed it. */
         .added = is_repair && !managed->has_failed ? BACK : ADDED,
         .moved = is_repair ? BEFORE : ADDED,
         .hush_failures = managed->has_failed,
@@ -214,7 +214,7 @@ static bool reconcile(struct managed *managed, bool is_repair)
     return install.n_lines > 0;
 }
 
-/* What was wanted becomes previous, besides what a sweep has yet to remove. */
+/* The wanted items become previous ones, with those that a sweep has yet to remove. */
 static int replace_wanted(struct managed *managed, struct wanted *wanted)
 {
     for (size_t i = 0; i < managed->wanted.n_items; i++) {

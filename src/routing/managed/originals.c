@@ -80,8 +80,8 @@ static bool read_value(int fd, int *value)
 }
 
 /*
- * A file without a whole value is of one who had not changed the sysctl yet: that comes after
- * the writing. So the value of now is the one from before, for everybody who finds such a file.
+ * A file without a whole value is of an instance that had not changed the sysctl yet: that comes
+ * after the writing. So the sysctl still has its earlier value when an instance finds such a file.
  * is_older: *value is from before what the file says.
  */
 static int write_value(int folder, const char *name, int *value, bool is_older)
@@ -133,7 +133,7 @@ int originals_save(struct originals *unsaved)
 {
     int first = 0;
 
-    /* From the end, as the last one takes the place of one that is taken out. */
+    /* From the end, as the last item moves to the place of a removed one. */
     for (size_t i = unsaved->n_items; i-- > 0;) {
         struct original item = unsaved->items[i];
 

@@ -420,7 +420,7 @@ static void report_target(const struct target *target, struct causes *causes,
         report_ok(target, "spoofed", sink);
     else if (target->spoofed.result != target->plain.result)
         causes_spoofed(causes, target->listener, target->addr, target->spoofed.result, sink);
-    /* else there is one cause, which has been told */
+    /* else there is one cause, which the report has */
     if (target->is_translated)
         (void)causes_translation(causes, target->listener, target->addr, sink);
     if (forwarder)

@@ -6,7 +6,7 @@
 #include "mmproxy/net/congestion.h"
 #include "mmproxy/routing/kernel/survey.h"
 
-/* What systemd-networkd has no setting for is told in comments, so the file stays valid. */
+/* Where systemd-networkd has no setting the file has a comment, so it stays valid. */
 #define NETWORKD_HEAD                             \
     "# /etc/systemd/network/50-mmproxy.network\n" \
     "[Match]\n"                                   \
@@ -74,7 +74,7 @@ static void print_networkd(FILE *out, const struct wanted *wanted)
 }
 
 /*
- * A second stanza for lo adds to the one that every host has. That one is taken down first,
+ * A second stanza for lo adds to the stanza that every host has, which is taken down first,
  * and lo takes its IPv6 routes along: a removal that finds nothing must not stop the others.
  */
 static void print_interfaces(FILE *out, const struct wanted *wanted)

@@ -36,7 +36,7 @@ const char *flows_record_rule(const struct wanted_item *item, char buf[FLOWS_TEX
     return buf;
 }
 
-/* A service may go on sending to a client that is silent: that keeps the flow too. */
+/* A service may still send to a client that is silent: that keeps the flow too. */
 const char *flows_mark_rule(const struct wanted_item *item, char buf[FLOWS_TEXT_MAX])
 {
     char set[FLOWS_SET_MAX];

@@ -21,7 +21,7 @@ struct special {
     bool is_client; /* private: no public address, but a client may have it */
 };
 
-/* RFC 6890: nobody comes from these, or nobody of the public. */
+/* RFC 6890: no client comes from these, or no public one. */
 static const struct special special_v4[] = {
     { { 0 }, 8, false },         { { 10 }, 8, true },         { { 100, 64 }, 10, true },
     { { 127 }, 8, false },       { { 169, 254 }, 16, false }, { { 172, 16 }, 12, true },
@@ -215,7 +215,7 @@ static bool table_takes(struct walk *walk, const struct rtnl_rule *rule,
     return false;
 }
 
-/* What the table delivers to this host has come back and meets no later rule. */
+/* Packets that the table delivers to this host have come back and meet no later rule. */
 static void settle_local(struct walk *walk, const struct rtnl_rule *rule,
                          const struct region_prefix *within)
 {
@@ -546,7 +546,7 @@ static void tell_wrong_route(const struct rtnl_route *route, bool is_fault, stru
     add_mend(out, command);
 }
 
-/* With more than that is told one by one, everything in the table goes. */
+/* With more routes than the report names one by one, the whole table is flushed. */
 static void mend_by_flush(const struct wanted_item *item, struct judgement *out)
 {
     char command[WANTED_COMMAND_MAX];

@@ -45,7 +45,7 @@ static bool is_filled(const struct nftlist *list, const struct nftlist_mark *mar
     return false;
 }
 
-/* A set that somebody else has named is his to judge. */
+/* A set of another program is left out. */
 static bool lasts(const struct nftlist_mark *mark, const struct wanted_item *item)
 {
     unsigned timeout_s = flows_timeout_of(mark->set);
@@ -181,7 +181,7 @@ static bool take_udp(const char **text)
     return take(text, "meta l4proto udp") || take(text, "meta l4proto 17");
 }
 
-/* What a rule may say besides the mark without leaving a session's packets out. */
+/* Words of a rule, besides the mark, that leave out no packet of a session. */
 static bool take_harmless(const char **text, struct context *context)
 {
     static const char *const words[] = { "meta l4proto tcp", "meta l4proto 6", "ip protocol tcp",
@@ -229,7 +229,7 @@ static bool stands_in(struct context context, struct nftlist_mark *out)
     return out->mark != 0 && (context.is_v4 || context.is_v6);
 }
 
-/* Is the rule, from its first word on, one that saves (or restores) one mark? */
+/* Does the rule, from its first word on, save (or restore) one mark? */
 static bool is_mark_rule(const char *text, bool is_save, struct context context,
                          struct nftlist_mark *out)
 {
@@ -293,7 +293,7 @@ static bool take_protocol(const char **text, struct nftlist_mark *out)
     return is_tcp || is_udp;
 }
 
-/* Is the rule, from its first word on, one that marks the replies of a target, or of all? */
+/* Does the rule, from its first word on, mark the replies of a target, or of all? */
 static bool is_replies_rule(const char *text, struct context context, struct nftlist_mark *out)
 {
     bool has_socket = false;
@@ -341,7 +341,7 @@ static bool take_update(const char **text, bool is_record, struct context *conte
            take_flow(text, is_record, context) && take(text, "}");
 }
 
-/* Is the rule one that writes down the flows of what bears a mark? */
+/* Does the rule record the flows of marked packets? */
 static bool is_record_rule(const char *text, struct context context, struct nftlist_mark *out)
 {
     bool has_mark = false;
@@ -359,7 +359,7 @@ static bool is_record_rule(const char *text, struct context context, struct nftl
            stands_in(context, out);
 }
 
-/* Is the rule one that marks what goes back along such a flow? */
+/* Does the rule mark the replies of such a flow? */
 static bool is_flow_rule(const char *text, struct context context, struct nftlist_mark *out)
 {
     bool has_flow = false;

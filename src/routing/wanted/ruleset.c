@@ -37,7 +37,7 @@ static const char *next_line(const char *at)
     return *at == '\n' ? at + 1 : at;
 }
 
-/* Steps over whole words where the line goes on with them. */
+/* Steps over whole words where the line continues with them. */
 static bool take(const char **at, const char *words)
 {
     size_t len = strlen(words);
@@ -99,7 +99,7 @@ static bool is_device(const char *value, const struct ruleset_packet *packet)
     return strcmp(value, packet->device) == 0;
 }
 
-/* An address, a prefix, or a range of addresses; the last is told by two of them. */
+/* An address, a prefix, or a range of addresses, which has two of them. */
 static bool has_address(const char *value, const struct addr *addr)
 {
     struct subnets *set = subnets_new();
@@ -227,7 +227,7 @@ static enum match match_mark(const char **at, const struct ruleset_packet *packe
 {
     if (!take(at, "set"))
         return match_values(at, packet, is_mark);
-    /* What conntrack kept is no surprise; the same mark is no change. */
+    /* A mark that conntrack kept is no surprise; the same mark is no change. */
     *is_set = **at >= '0' && **at <= '9' && strtoul(*at, NULL, 0) != packet->mark;
     return *is_set ? YES : UNKNOWN;
 }

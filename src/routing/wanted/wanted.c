@@ -151,7 +151,7 @@ static size_t sysctls_of(struct wanted_item *out, const struct listener_config *
 }
 
 /*
- * What a service on loopback sends from its own address has no way to a client that a mark could
+ * Packets of a service on loopback from its own address have no way to a client that a mark could
  * change: for IPv4 the kernel refuses it, as long as it has none but the default route.
  */
 static bool needs_prefix_rule(const struct listener_config *listener, const struct addr *target)
@@ -160,7 +160,7 @@ static bool needs_prefix_rule(const struct listener_config *listener, const stru
            addr_is_loopback(target);
 }
 
-/* What a listener needs for its target of one family; returns how many items. */
+/* The items that a listener needs for its target of one family; returns their number. */
 static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
                        const struct listener_config *listener, sa_family_t family,
                        const struct wanted_host *host)
@@ -481,6 +481,6 @@ const char *wanted_undo(const struct wanted_item *item, char buf[WANTED_COMMAND_
     case WANTED_SYSCTL:
         break;
     }
-    /* What it was before is not known here; 0 is the kernel's default for all of them. */
+    /* The earlier value is not known here; 0 is the kernel's default for all of them. */
     return wanted_sysctl_command(item->sysctl, 0, buf);
 }

@@ -116,7 +116,7 @@ static bool recall(const struct receiver *receiver, const struct addr *peer, str
     return true;
 }
 
-/* What another worker knows of the peer counts no longer: its new client may not come in. */
+/* Other workers must forget the peer's client: its new client may not come in. */
 static void forget(const struct receiver *receiver, const struct addr *peer)
 {
     const struct peers_client nobody = { .named_us = clock_now_us() };

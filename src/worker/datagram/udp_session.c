@@ -13,7 +13,7 @@
 #include "mmproxy/worker/datagram/receiver.h"
 #include "mmproxy/worker/roster.h"
 
-/* Sessions that end for one that there is no descriptor for; others may take what is freed. */
+/* So many sessions end for a new one without a descriptor; others may take the freed ones. */
 enum { TRIES_MAX = 4 };
 
 static enum udp_header mode_of(const struct udp_session *session)
@@ -58,7 +58,7 @@ static struct report_session facts_of(const struct udp_session *session, const c
     };
 }
 
-/* The service does not take datagrams, or could not be reached. The session goes on. */
+/* The service does not take datagrams, or could not be reached. The session stays. */
 static void report_error(struct udp_session *session, int error)
 {
     const struct report_refusal refusal = { .reason = reason_of_connect_error(error),
@@ -78,7 +78,7 @@ static uint64_t idle_us(const struct receiver *receiver)
     return (uint64_t)receiver->listener->config->idle_timeout_ms * 1000;
 }
 
-/* So that another worker can go on with this client. */
+/* So that another worker can serve this client. */
 static void note(struct udp_session *session, uint64_t now_us)
 {
     const struct receiver *receiver = session->place.receiver;
@@ -118,7 +118,7 @@ void udp_session_forward(struct udp_session *session, unsigned first, unsigned n
 {
     const struct datagram_way way = { .to = session->is_connected ? NULL : session->target };
 
-    set_idle(session); /* before anybody can have seen it, and another worker had its turn */
+    set_idle(session); /* before another worker can see it */
     struct datagram_sent sent =
         datagrams_send(session->place.receiver->room, session->io.fd, first, n, &way);
     session->bytes_in += sent.len;
@@ -172,7 +172,7 @@ static void pass_on(struct udp_session *session, unsigned n)
     send_replies(session, first, n - first);
 }
 
-/* What the errors are has been told by the socket; their details would wake us for ever. */
+/* The socket has reported the errors; their details would wake us for ever. */
 static void drain_errors(int fd)
 {
     while (spoof_datagram_error(fd) != 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The state HEADER: find out who the client is, by the PROXY header or, of a direct peer, at once.
+/* The state HEADER: find out the client, by the PROXY header or, of a direct peer, at once.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The state RELAY: two pumps, each on its own. The regular end of one direction is passed on
- * and the other goes on. A failure of either socket is one of the whole session: from then on
+ * and the other continues. A failure of either socket is one of the whole session: from then on
  * nothing sends FIN, so that what was cut off does not look complete.
  */
 #include <errno.h>
@@ -121,7 +121,7 @@ static enum session_state aborted(struct session *session, const char *end)
     return relay_ended(session);
 }
 
-/* What the failed side had sent before still reaches the other, as without a relay. */
+/* Bytes that the failed side had sent still reach the other, as without a relay. */
 static enum session_state cut_off(struct session *session)
 {
     if (session->up.wait == PUMP_TO_ERROR)

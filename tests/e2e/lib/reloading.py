@@ -9,8 +9,8 @@ from lib.wait import until
 
 # Anything around it: as JSON too.
 RELOADED = r".*\[\+\] reloaded: generation [0-9]+ serves, generation [0-9]+ drains.*"
-UNCHANGED = r"\[\+\] reloaded: nothing has changed, generation [0-9]+ goes on"
-FAILED = r"\[!\] reload failed: generation [0-9]+ goes on with the configuration it has"
+UNCHANGED = r"\[\+\] reloaded: nothing has changed, generation [0-9]+ still serves"
+FAILED = r"\[!\] reload failed: generation [0-9]+ keeps its configuration"
 
 
 def drained(generation):

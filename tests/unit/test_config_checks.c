@@ -89,7 +89,7 @@ static void the_metrics_have_an_address_of_their_own(void **state)
 {
     static const struct mistake_case cases[] = {
         { "a listener's", "metrics = \"0.0.0.0:2222\";\n" ONE(""),
-          "W t.conf:1: \"metrics\" is 0.0.0.0:2222, which is not on loopback: everybody who "
+          "W t.conf:1: \"metrics\" is 0.0.0.0:2222, which is not on loopback: every host that "
           "reaches "
           "this address may read them\n"
           "t.conf:1: \"metrics\" is 0.0.0.0:2222, which is already taken (t.conf:3)\n" },

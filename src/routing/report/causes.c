@@ -115,18 +115,8 @@ static struct firewall_way find_way(struct causes *causes, const struct listener
     return way;
 }
 
-<<<<<<< HEAD
 static void report_rejected(struct causes *causes, const struct firewall_way *way,
                             const struct report_sink *sink)
-=======
-/*
- * The effect of nftables on a connection of client, both ways, and the commands that mend it.
- * returns: was anything found?
- */
-static bool report_rules(struct causes *causes, const struct listener_config *listener,
-                         const struct addr *client, const struct addr *target, unsigned effects,
-                         const struct report_sink *sink)
->>>>>>> c9e4e77 (comments and log lines in plain English)
 {
     char text[ADDR_STRLEN];
 

@@ -242,12 +242,12 @@ def balancer(net):
 
 
 @pytest.fixture
-def crowd(net, service):
-    """crowd(mode, size=32): clients in front of an echo service."""
+def udp_clients(net, service):
+    """udp_clients(mode, size=32): clients in front of an echo service."""
     made = []
 
     def make(mode, size=32):
-        made.append(udp.Crowd(net, mode, service(kind=udp.Echo), size))
+        made.append(udp.Clients(net, mode, service(kind=udp.Echo), size))
         return made[-1]
 
     yield make

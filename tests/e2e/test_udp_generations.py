@@ -20,9 +20,9 @@ IDLE_TIMEOUT = 10  # seconds: more than all clients take for a turn, and old gen
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_reloads_lose_and_misattribute_nothing(udp_listener, directory, crowd, mode):
+def test_reloads_lose_and_misattribute_nothing(udp_listener, directory, udp_clients, mode):
     gateway = udp_listener(mode, workers=2, idle_timeout=IDLE_TIMEOUT)
-    clients = crowd(mode)
+    clients = udp_clients(mode)
     clients.round()
     clients.start()
     reloader = Reloader(gateway, directory)
@@ -36,10 +36,10 @@ def test_reloads_lose_and_misattribute_nothing(udp_listener, directory, crowd, m
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_killed_workers_lose_nothing_that_comes_meanwhile(udp_listener, crowd, mode):
+def test_killed_workers_lose_nothing_that_comes_meanwhile(udp_listener, udp_clients, mode):
     gateway = udp_listener(mode, workers=2)
     gateway.may_lose_workers = True
-    clients = crowd(mode)
+    clients = udp_clients(mode)
     clients.round()
     for number in range(KILLS):
         proc.kill(gateway.workers()[number % 2])
@@ -49,10 +49,10 @@ def test_killed_workers_lose_nothing_that_comes_meanwhile(udp_listener, crowd, m
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_kills_at_any_moment_misattribute_nothing(udp_listener, crowd, mode):
+def test_kills_at_any_moment_misattribute_nothing(udp_listener, udp_clients, mode):
     gateway = udp_listener(mode, workers=2)
     gateway.may_lose_workers = True
-    clients = crowd(mode)
+    clients = udp_clients(mode)
     clients.round()
     clients.start(patience=1)
     for number in range(KILLS):
@@ -66,10 +66,10 @@ def test_kills_at_any_moment_misattribute_nothing(udp_listener, crowd, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_upgrade_of_the_binary_loses_nothing(net, launch, directory, crowd, mode):
+def test_an_upgrade_of_the_binary_loses_nothing(net, launch, directory, udp_clients, mode):
     upgrading = Upgradable(net, launch, directory,
                            [conf.listener(), udp.listener(mode, idle_timeout=5)])
-    clients = crowd(mode)
+    clients = udp_clients(mode)
     clients.round()
     clients.start()
     for _ in range(3):

@@ -85,7 +85,7 @@ class Soak:
                         [(RELOAD_EVERY, self.changes.reload), (KILL_EVERY, self.changes.kill)])
         self.changes.be_usual()
         self.world.figures_when_idle()
-        self._run_phase("warm-up", 0.1, [], crowd=10)
+        self._run_phase("warm-up", 0.1, [], factor=10)
         before = self.world.figures_when_idle()
         self._run_phase("steady", 0.3, [])
         after = self.world.figures_when_idle()
@@ -93,8 +93,8 @@ class Soak:
 
     # --- a phase
 
-    def _run_phase(self, name, part, actions, crowd=1):
-        """crowd: by how much more hostile connections there are than usual."""
+    def _run_phase(self, name, part, actions, factor=1):
+        """factor: so many times more hostile connections than usual."""
         self._phase = name
         began, end = time.monotonic(), time.monotonic() + part * self.seconds
         self.world.over.clear()
@@ -102,7 +102,7 @@ class Soak:
         due = [[time.monotonic() + min(every, part * self.seconds * number / (1 + len(actions))),
                 every, act] for number, (every, act) in enumerate(actions, 1)]
         attack = hostile.Attack(self.world.net.lb, (ORIGIN4, ORIGIN6), conf.PORT,
-                                rate=HOSTILE_RATE * crowd, patience=HOSTILE_PATIENCE)
+                                rate=HOSTILE_RATE * factor, patience=HOSTILE_PATIENCE)
         clients = [threading.Thread(target=self._be_client, args=(kind, pause, number / count),
                                     daemon=True)
                    for kind, count, pause in LOAD for number in range(count)]

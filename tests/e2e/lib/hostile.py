@@ -121,7 +121,7 @@ class Visitor:
         return outcome
 
 
-class Crowd:
+class HostilePeers:
     """All of them; due has (time, tie-breaker, descriptor) of those that wait for a moment."""
 
     def __init__(self, args):
@@ -239,10 +239,10 @@ def main():
     parser.add_argument("--most", type=int, default=4000, help="at once")
     parser.add_argument("--patience", type=float, help="seconds until one goes by itself")
     parser.add_argument("--seed", type=int, default=1)
-    crowd = Crowd(parser.parse_args())
-    signal.signal(signal.SIGTERM, lambda *_: setattr(crowd, "is_over", True))
-    crowd.run()
-    print(json.dumps(crowd.outcomes))
+    peers = HostilePeers(parser.parse_args())
+    signal.signal(signal.SIGTERM, lambda *_: setattr(peers, "is_over", True))
+    peers.run()
+    print(json.dumps(peers.outcomes))
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def listener(mode="every", **keys):
     return conf.listener(**(usual | keys))
 
 
-class Crowd:
+class Clients:
     """
     Clients that ask by turns, each from a port of the load balancer of its own, and wait for the
     answer. With a thread, until stop().

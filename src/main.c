@@ -102,7 +102,7 @@ static int run(const struct cmdline *cmdline, char *const argv[])
 }
 
 /*
- * A descriptor opened later must not become standard output by accident. What is
+ * A descriptor opened later must not become standard output by accident. Text that is
  * printed on a standard output that was closed is lost, and writing says so.
  */
 static void fill_standard_descriptors(void)

@@ -13,7 +13,7 @@ static size_t page_size(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* That no program can be run from it, which the supervisor's jail insists on. Linux 6.3. */
+/* No program can be run from it; the supervisor's jail demands that. Linux 6.3. */
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif

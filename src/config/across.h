@@ -12,8 +12,8 @@
 void across_check(const struct draft *drafts, size_t n_drafts, struct mistakes *mistakes);
 
 /*
- * Reports that metrics is an address that a listener has; written on that line. Warns of one that
- * others than this host can reach.
+ * Reports that metrics is an address that a listener has; written on that line. Warns of an address
+ * that others than this host can reach.
  */
 void across_check_metrics(const struct addr *metrics, unsigned line, const struct draft *drafts,
                           size_t n_drafts, struct mistakes *mistakes);

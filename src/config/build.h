@@ -15,7 +15,7 @@ int build_resolve(struct config *config);
 
 /*
  * Makes the drafts the configuration's listeners and loads their subnets files, each file
- * once. What it takes over is gone from the drafts. Reports what fails.
+ * once. It takes parts out of the drafts. Reports failures.
  * defaults: its subnets are checked even if no listener has them; NULL: there are none.
  * is_lenient: see struct subnets_reading.
  */

@@ -31,7 +31,7 @@ struct locals {
     struct prefix *networks; /* owned; those of the interfaces' addresses */
     size_t n_networks;
     /*
-     * Addresses that events told of since the last read: they count at once. What is removed
+     * Addresses of events since the last read: they count at once. An address that is removed
      * counts until the next read, and so do more than ADDED_MAX additions within one interval:
      * an address that is added in such a flood passes as a client for READ_INTERVAL_MS at most.
      */

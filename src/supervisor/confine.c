@@ -24,7 +24,7 @@ int confine_supervisor(void)
 
 static const char *users_name(const struct jail *jail, const struct config *config)
 {
-    return jail->user.is_switched ? config->user : "the one that started it";
+    return jail->user.is_switched ? config->user : "the user that started it";
 }
 
 int confine_plan(struct jail *out, const struct config *config, char reason[CONFINE_REASON_MAX])

@@ -31,8 +31,8 @@ bool control_reaped(struct supervisor *supervisor, pid_t pid, int status);
 void control_leave(struct supervisor *supervisor);
 
 /*
- * After SIGUSR2, in the old process: answers one who asks the new one for sessions. fd is taken; it
- * is the client's end of a stream.
+ * After SIGUSR2, in the old process: answers a client of the new one that asks for sessions. fd is
+ * taken; it is the client's end of a stream.
  */
 void control_take_question(struct supervisor *supervisor, int fd, bool may_change);
 

@@ -26,7 +26,7 @@ void load_fork(struct supervisor *supervisor);
 /* The next generation's on_failed. Reports FAILED. */
 void load_generation_failed(struct generation *generation);
 
-/* The next generation's configuration is the one that counts; the one before it is previous. */
+/* The next generation's configuration becomes the current one, and the current one the previous. */
 void load_promote(struct supervisor *supervisor);
 
 /* Listening sockets that it does not name are shut down; those that stay are as it says. */

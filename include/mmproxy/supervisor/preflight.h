@@ -40,7 +40,7 @@ void preflight_repeat(struct supervisor *supervisor);
 /* Closes and opens the ports of listeners with close_when_down, as the last checks say. */
 void preflight_adjust_ports(struct supervisor *supervisor);
 
-/* Is this listener of the current configuration one whose ports are closed by that? */
+/* Has that closed the ports of this listener of the current configuration? */
 bool preflight_closes(const struct supervisor *supervisor, const struct listener_config *listener);
 
 /* A child was reaped. returns: whether it was the preflight process; then CHECKED is reported. */

@@ -24,7 +24,7 @@ void takeover_open(struct supervisor *supervisor);
 void takeover_announce(struct supervisor *supervisor);
 
 /*
- * Hands the old process a client of the control socket, who asks for sessions there. client stays
+ * Hands the old process a client of the control socket that asks for sessions there. client stays
  * the caller's. returns: 0, -ENOTCONN: there is no old process, or it is a version that does not
  * answer, or another -errno.
  */

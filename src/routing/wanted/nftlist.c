@@ -8,7 +8,7 @@
 
 enum { LINE_MAX_LEN = 512, CONNTRACK_PRIORITY = -200, MANGLE_PRIORITY = -150 };
 
-/* What the tables' names begin with that --rules prints. */
+/* Names of tables that --rules prints begin so. */
 #define MANUAL_TABLES "inet " NFTLIST_OWN_TABLE "-"
 
 /* Where the line stands: its table's families and its chain's hook. */

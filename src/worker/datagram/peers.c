@@ -59,7 +59,7 @@ struct head {
     uint32_t n_sets; /* of each region */
     struct hash_secret secret;
     _Atomic uint32_t epoch;
-    _Atomic uint32_t n_regions; /* those that anybody has had have numbers below that */
+    _Atomic uint32_t n_regions; /* regions with higher numbers were never used */
     _Atomic int owners[REGIONS];
 };
 
@@ -270,7 +270,7 @@ static void note_loss(struct set *set, uint64_t named_us)
         atomic_store(&set->lost_us, named_us);
 }
 
-/* The peer's own place, else one whose writer died, a free one, or what is stale first. */
+/* The peer's own entry, else an entry whose writer died, a free one, or the first to be stale. */
 static struct peers_entry *place_for(struct set *set, uint64_t listener, const struct addr *peer,
                                      uint64_t now_us)
 {
@@ -320,7 +320,7 @@ bool peers_use(struct peers_entry *entry, uint64_t listener, const struct addr *
     return true;
 }
 
-/* What a reader knows so far. */
+/* The reader's findings so far. */
 struct search {
     uint64_t listener;
     const struct addr *peer;

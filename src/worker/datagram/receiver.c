@@ -301,8 +301,8 @@ static void watch(struct receiver *receiver, bool on)
 }
 
 /*
- * A worker of an earlier generation that reads has been told to stop, and does so in milliseconds.
- * One that is stuck reads nothing when it goes on: its orders come before its sockets.
+ * A reading worker of an earlier generation has an order to stop, and does so in milliseconds.
+ * A stuck worker reads nothing when it continues: its orders come before its sockets.
  */
 static void watch_in_turn(struct receiver *receiver)
 {

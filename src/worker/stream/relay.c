@@ -77,8 +77,8 @@ static void run_up(struct session *session)
 }
 
 /*
- * What came first from the target is acknowledged at once, as it may wait for that before it goes
- * on. With its end behind there is nothing to go on with: the client's end will tell.
+ * The target's first bytes are acknowledged at once, as it may wait for that before it
+ * continues. If its end has come too, there is nothing to wait for.
  */
 static void acknowledge_first(struct session *session)
 {

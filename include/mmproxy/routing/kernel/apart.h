@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-/* What it writes to out is its result. returns: 0 or -errno. */
+/* It writes its result to out. returns: 0 or -errno. */
 typedef int apart_work(const void *context, FILE *out);
 
 /*

@@ -25,7 +25,7 @@ struct forwarders {
     size_t n_items;
 };
 
-/* Looks at every process once. What this process may not see is taken for not there. */
+/* Looks at every process once. Processes that this one may not see count as absent. */
 void forwarders_open(struct forwarders *forwarders);
 void forwarders_close(struct forwarders *forwarders);
 

@@ -6,8 +6,8 @@
  * death of a worker, an upgrade of the binary.
  *
  * - What the newest header from a peer says counts, in whichever worker it came in. A header whose
- *   client is refused counts as well: its peer then speaks for nobody.
- * - What nobody has used for idle_timeout counts no longer.
+ *   client is refused counts as well: then the peer has no client.
+ * - An entry that was not used for idle_timeout counts no longer.
  * - Where a newer header may have been forgotten, for lack of room or with the worker that wrote
  *   it, nothing counts: a datagram without a header is dropped then, and never sent in the name of
  *   a client that may be another.
@@ -37,7 +37,7 @@ struct peers_entry;
 
 /* For whom a peer speaks. */
 struct peers_client {
-    struct addr addr;  /* not set: for nobody */
+    struct addr addr;  /* not set: no client */
     bool is_named;     /* by a header; else it is the peer itself */
     uint64_t named_us; /* monotonic: when the header came */
 };
@@ -56,7 +56,7 @@ int peers_adopt(struct peers **out, int fd);
 /* Takes NULL. */
 void peers_free(struct peers *peers);
 
-/* What is to be handed over; -1: an old kernel has no such files. */
+/* The descriptor to hand over; -1: an old kernel has no such files. */
 int peers_fd(const struct peers *peers);
 
 /* In a forked process, which must not hold the descriptor. Takes NULL. */
@@ -85,7 +85,7 @@ void peers_stop_reading(struct peers *peers);
 /* Does a worker of an earlier generation still read? */
 bool peers_earlier_read(const struct peers *peers, uint32_t epoch);
 
-/* What stands for a listener, by its name. */
+/* The key of a listener, from its name. */
 uint64_t peers_listener(const struct peers *peers, const char *name);
 
 /*

@@ -155,7 +155,7 @@ def test_client_that_no_connection_can_come_from_is_refused(serve, target, dial,
 
 
 @pytest.mark.parametrize("claim", sorted(set(CLAIMS) - set(POSSIBLE)))
-def test_claim_that_the_kernel_can_not_serve_harms_nobody(serve, target, dial, session, claim):
+def test_claim_that_the_kernel_can_not_serve_harms_no_session(serve, target, dial, session, claim):
     """Whatever comes of it where local clients are allowed: it is over, and others work."""
     serve(allow_local_clients=True)
     odd = dial()

@@ -247,7 +247,7 @@ def client_of(ctl):
     return sock
 
 
-def test_hostile_clients_of_the_socket_hold_up_nobody(net, echo, serve, ctl):
+def test_hostile_clients_of_the_socket_hold_up_no_request(net, echo, serve, ctl):
     echo()
     serve()
     for garbage in (b"\0" * 5000, b"status " * 1000, b"\xff\n", b"\n", b"close 1-2-3\n",
@@ -292,7 +292,7 @@ def test_wrong_usage(ctl):
 
 
 def test_sessions_of_processes_before_an_upgrade_are_listed_and_closed(net, echo, launch, directory,
-                                                                      ctl):
+                                                                       ctl):
     echo()
     service = Upgradable(net, launch, directory)
     try:
@@ -318,7 +318,7 @@ def test_sessions_of_processes_before_an_upgrade_are_listed_and_closed(net, echo
         service.close()
 
 
-def test_process_before_an_upgrade_that_is_stuck_is_told(net, echo, launch, directory, ctl):
+def test_process_before_an_upgrade_that_is_stuck_is_reported(net, echo, launch, directory, ctl):
     echo()
     service = Upgradable(net, launch, directory)
     try:

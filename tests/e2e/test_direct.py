@@ -105,7 +105,7 @@ def test_limit_for_a_client_is_for_a_direct_one_too(serve, target, dial):
     conn.close()
 
 
-def test_same_subnet_in_both_is_told_at_both_places(net, directory):
+def test_same_subnet_in_both_is_reported_at_both_places(net, directory):
     path = conf.write(directory, [conf.listener(direct_subnets=[f"{LB4}"])])
     done = daemon.run(["-n", "-c", path], directory, net.origin)
     assert done.returncode == 78

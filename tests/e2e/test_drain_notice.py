@@ -70,7 +70,7 @@ def _expect_in_time(told, wanted, sessions):
         assert at <= age < at + LOOK_EVERY_S + STEP_S and left == sessions, told
 
 
-def test_drain_is_told_after_a_minute_then_ever_less_often_then_hourly(draining, clock):
+def test_drain_is_reported_after_a_minute_then_ever_less_often_then_hourly(draining, clock):
     gateway, (pairs,) = draining(2)
     _pass(clock, AGES[-1] + HOUR_S // 2)
     _end(pairs)
@@ -80,7 +80,7 @@ def test_drain_is_told_after_a_minute_then_ever_less_often_then_hourly(draining,
     _expect_in_time(told[1], AGES, 2)
 
 
-def test_each_generation_that_drains_is_told_with_its_own_sessions(draining, clock):
+def test_each_generation_that_drains_is_reported_with_its_own_sessions(draining, clock):
     gateway, (first, second) = draining(3, 1)
     _pass(clock, 180)
     for pairs, number in ((first, 1), (second, 2)):
@@ -92,7 +92,7 @@ def test_each_generation_that_drains_is_told_with_its_own_sessions(draining, clo
     _expect_in_time(told[2], AGES[:2], 1)
 
 
-def test_nothing_is_told_where_nothing_drains(draining, clock):
+def test_nothing_is_reported_where_nothing_drains(draining, clock):
     """Neither before the first reload, nor when all have drained, nor of a drain that is short."""
     gateway, (pairs,) = draining(1)
     _pass(clock, 40)

@@ -140,7 +140,7 @@ def test_file_in_a_home_that_the_service_does_not_see_is_a_mistake(net, director
                            f"{path}:2: cannot read /home/lb.subnets: Permission denied\n")
 
 
-def test_user_of_the_service_that_does_not_exist_is_told(net, directory, service):
+def test_user_of_the_service_that_does_not_exist_is_reported(net, directory, service):
     path = conf.write(directory, [conf.listener()])
     assert _dry_run(path, directory, net.origin, service("no-such-user", path)) == (
         "mmproxy: files are read as root: user no-such-user of mmproxy.service: No such file or "
@@ -162,6 +162,6 @@ def test_tables_that_make_identical_rules_are_warned_of(net, directory):
     assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
-def test_subnet_that_lets_everybody_in_is_warned_of(net, directory):
+def test_subnet_that_admits_every_host_is_warned_of(net, directory):
     path = conf.write(directory, [conf.listener(allowed_subnets=["0.0.0.0/0", LB4])])
     assert "lets every IPv4 address connect" in _dry_run(path, directory, net.origin)

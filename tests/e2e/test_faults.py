@@ -205,7 +205,7 @@ LASTING = {
 
 
 @pytest.mark.parametrize("call", LASTING)
-def test_a_call_that_goes_on_failing_costs_no_time(gateway, faults, net, call):
+def test_a_call_that_keeps_failing_costs_no_time(gateway, faults, net, call):
     """The processor is idle meanwhile: the measured second is the only one here."""
     worker, = gateway.workers()
     faults.arm(call, LASTING[call], count=0)

@@ -264,7 +264,7 @@ def test_half_a_header_then_fin_is_bad(serve, target, dial):
     assert service.is_untouched()
 
 
-def test_half_a_header_then_rst_harms_nobody(serve, target, dial, session):
+def test_half_a_header_then_rst_harms_no_session(serve, target, dial, session):
     serve()
     service = target()
     peer = dial()

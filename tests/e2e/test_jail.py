@@ -197,7 +197,7 @@ def test_without_the_sandbox_the_rest_still_holds(net, launch, directory, target
     _trip(target, session)
 
 
-def test_without_seccomp_it_does_not_start_unless_told_to(net, launch, directory):
+def test_without_seccomp_it_does_not_start_unless_allowed(net, launch, directory):
     prefix = [sys.executable, "-c", NO_SECCOMP]
     path = conf.write(directory, [conf.listener()], workers=1)
     done = daemon.run(["-c", path], directory, net.origin, prefix=prefix)

@@ -149,7 +149,7 @@ def test_unix_sockets_that_a_worker_was_given_reach_no_file(net, launch, directo
     assert not (directory / "name").exists()
 
 
-def test_control_channel_takes_nothing_that_nobody_asked_for(hijacked, target, session):
+def test_control_channel_takes_nothing_unasked(hijacked, target, session):
     """Each byte would cost the supervisor time."""
     gateway, worker = hijacked()
     gateway.may_lose_workers = True

@@ -137,7 +137,7 @@ def test_no_figure_decreases_over_reloads_deaths_and_upgrades(net, launch, direc
     service.close()
 
 
-def test_targets_and_return_path_are_told(net, launch, directory, target):
+def test_targets_and_return_path_are_reported(net, launch, directory, target):
     service = target()
     gateway = launch(net.origin, "-c", conf.write(directory, [conf.listener()], workers=1,
                                                   **SETTINGS))
@@ -158,7 +158,7 @@ def test_targets_and_return_path_are_told(net, launch, directory, target):
     until(lambda: health() == [0, 0, None, None], lambda: f"the targets to be down: {health()}")
 
 
-def test_broken_return_path_is_told(plain_net, launch, directory):
+def test_broken_return_path_is_reported(plain_net, launch, directory):
     service = Target(plain_net.origin, "127.0.0.1", conf.SERVICE_PORT)
     gateway = launch(plain_net.origin, "-c", conf.write(
         directory, [conf.listener(target_v6=None)], workers=1, **SETTINGS))
@@ -169,7 +169,7 @@ def test_broken_return_path_is_told(plain_net, launch, directory):
     service.close()
 
 
-def test_reload_that_fails_is_told(net, gateway, directory):
+def test_reload_that_fails_is_reported(net, gateway, directory):
     reloader = Reloader(gateway, directory)
     reloader.write([conf.listener(mark=0)], **SETTINGS)
     reloader.hup_only(FAILED)
@@ -392,7 +392,7 @@ def test_garbage_and_huge_requests_are_survived(net, gateway):
     assert gateway.exporters() == [pid]
 
 
-def test_hundreds_of_slow_readers_keep_nobody_out(net, serve, directory, session):
+def test_hundreds_of_slow_readers_keep_no_reader_out(net, serve, directory, session):
     """
     They send no whole request, or read nothing of the answer. A scrape is answered in between, a
     session goes on, and the exporter's memory is bounded.

@@ -212,8 +212,8 @@ def test_sessions_without_a_header_do_not_hold_up_the_drain(serve, dial):
     assert gateway.wait_exit() == 0
 
 
-def test_supervisor_killed_sessions_go_on_and_the_ports_are_free(net, serve, launch, directory,
-                                                                 target, session):
+def test_supervisor_killed_sessions_live_on_and_the_ports_are_free(net, serve, launch, directory,
+                                                                   target, session):
     gateway = serve(settings={"workers": 2})
     service = target()
     peer, conn = session(service, head())
@@ -244,7 +244,7 @@ def test_descriptor_limit_is_raised_to_the_hard_limit(serve):
         assert limit.split()[3:5] == ["4096", "4096"]
 
 
-def test_service_manager_is_told_ready_and_stopping(serve, directory):
+def test_service_manager_hears_ready_and_stopping(serve, directory):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(directory / "notify"))
         os.chmod(directory / "notify", 0o777)

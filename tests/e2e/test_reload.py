@@ -210,7 +210,7 @@ def test_50_connections_queued_at_the_hand_over_are_served(net, reloader, echo, 
     old.wait_settled(2)
 
 
-def test_session_goes_on_over_20_reloads_then_its_generation_is_gone(reloader, session, target):
+def test_session_lives_on_over_20_reloads_then_its_generation_is_gone(reloader, session, target):
     held = reloader()
     first = held.gateway.workers()
     peer, conn = session(target(), head())

@@ -203,8 +203,8 @@ def test_what_is_flushed_comes_back_and_sessions_survive(version, box, origin, p
     kept.close()
 
 
-def test_after_a_crash_sessions_go_on_and_the_next_start_cleans_up(box, origin, plain_net,
-                                                                   directory, start):
+def test_after_a_crash_sessions_live_on_and_the_next_start_cleans_up(box, origin, plain_net,
+                                                                     directory, start):
     before = routing.snapshot(origin)
     first = start(write(directory))
     kept = [session(plain_net, box, version) for version in (4, 6)]
@@ -261,7 +261,7 @@ def test_a_rule_of_the_administrator_s_is_enough_and_stays(box, origin, plain_ne
     assert routing.snapshot(origin) == before
 
 
-def test_a_target_of_this_host_is_told(box, origin, directory):
+def test_a_target_of_this_host_is_reported(box, origin, directory):
     assert box
     service = EchoTarget(origin, ORIGIN_OF[4], 25)
     done = check(origin, directory, write(directory, listener(target_v4=f"{ORIGIN_OF[4]}:25",
@@ -271,7 +271,7 @@ def test_a_target_of_this_host_is_told(box, origin, directory):
     service.close()
 
 
-def test_a_missing_rule_is_told_with_the_command_that_mends_it(box, origin, directory):
+def test_a_missing_rule_is_reported_with_the_command_that_mends_it(box, origin, directory):
     config = write(directory, listener(target_v6=None), routing="manual")
     shell(origin, directory, config, "shell")
     assert check(origin, directory, config).returncode == 0

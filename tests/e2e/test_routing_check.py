@@ -112,7 +112,7 @@ def test_a_firewall_is_suspected_when_everything_of_ours_is_there(origin, direct
 
 
 @pytest.mark.usefixtures("service")
-def test_the_way_that_replies_take_is_told(origin, directory):
+def test_the_way_that_replies_take_is_reported(origin, directory):
     origin.ip("rule del fwmark 123 lookup 100")
     result = check(origin, directory)
     assert any("its reply leaves by eth0 (table 254)" in line for line in result.lines)

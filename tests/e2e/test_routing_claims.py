@@ -187,7 +187,7 @@ def test_names_that_a_local_user_binds_keep_no_dead_instance_s_rules(origin, sta
         other_user.stdin.close()
 
 
-def test_nobody_can_reach_a_process_through_its_claim(origin, start, directory):
+def test_no_process_can_be_reached_through_its_claim(origin, start, directory):
     gateway = start(mark=7, return_path="fwmark")
     gateway.wait_listening(*conf.LISTEN)
     name, = claims(directory)

@@ -119,7 +119,7 @@ def test_a_sysctl_that_was_on_stays_on(origin, manage):
     assert read(origin, ACCEPT_PATH) == 1
 
 
-def test_a_sysctl_that_somebody_resets_comes_back(origin, manage):
+def test_a_sysctl_that_is_reset_comes_back(origin, manage):
     managed = manage(return_path="fwmark")
     origin.sysctl("net.ipv4.tcp_fwmark_accept", 0)
     until(lambda: managed.poll_lines() and read(origin, ACCEPT_PATH) == 1, "the sysctl to be back")
@@ -271,7 +271,7 @@ def test_lo_that_goes_down_and_up_gets_its_route_back(origin, manage):
     until(lambda: managed.poll_lines() and routing.own(origin) == running, "the route to be back")
 
 
-def test_a_wrong_route_of_the_administrator_is_told_and_left(origin, manage):
+def test_a_wrong_route_of_the_administrator_is_reported_and_left(origin, manage):
     origin.ip(f"route add default via {LB4} table 100")
     before = routing.snapshot(origin)
     managed = manage(return_path="fwmark", wait=False)

@@ -191,7 +191,7 @@ def test_watchdog_of_another_process_is_left_alone(managed, watching, clock):
 
 
 def test_sockets_are_kept_over_a_restart_with_their_queue(net, managed, watching, launch,
-                                                           directory, echo):
+                                                          directory, echo):
     echo()
     gateway = managed(env={"FDSTORE": "16"}, listeners=[conf.listener(listen="0.0.0.0:2222")])
     # Kept before it was READY, so ask again with a listener that is new.
@@ -302,7 +302,7 @@ def _finish(peer, conn):
     peer.close()
 
 
-def test_restart_refuses_nobody_and_old_sessions_go_on(net, stored, launch, watching, directory,
+def test_restart_refuses_none_and_old_sessions_live_on(net, stored, launch, watching, directory,
                                                        session, target):
     service = target()
     gateway, kept = stored()

@@ -47,7 +47,7 @@ def test_a_target_that_starts_later_is_no_longer_failed(managed, watching, echo)
     assert len(gateway.find(DOWN)) == 1, gateway.text()  # however often it was checked
 
 
-def test_a_cause_is_told_once_for_both_kinds_of_connection(managed):
+def test_a_cause_is_reported_once_for_both_kinds_of_connection(managed):
     gateway = managed()
     gateway.wait_line(DOWN)
     until(lambda: gateway.workers(), "workers")

@@ -187,7 +187,7 @@ def test_datagram_without_an_endpoint_of_the_list_is_dropped(net, launch, direct
 
 
 @pytest.mark.real
-def test_haproxy_says_who_the_client_is(real_net, launch, directory, start):
+def test_haproxy_names_the_client(real_net, launch, directory, start):
     pem = services.certificate(directory)
     start(services.haproxy(real_net.lb, directory, f"""
 listen front

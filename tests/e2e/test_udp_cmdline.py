@@ -19,7 +19,7 @@ def test_udp_without_a_file(net, launch, directory, service, balancer):
     gateway.wait_line(r"\[\+\] .* connected, proxy protocol source .*:40000, local destination .*")
 
 
-def test_the_price_of_first_is_told_at_the_start_and_by_a_test(net, launch, directory):
+def test_the_price_of_first_is_reported_at_the_start_and_by_a_test(net, launch, directory):
     path = conf.write(directory, [udp.listener("first")])
     price = "a client can claim any address"
     assert price in daemon.run(["-n", "-c", path], directory, net.origin).stderr

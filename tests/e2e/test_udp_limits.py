@@ -146,8 +146,8 @@ def test_a_flood_of_clients_costs_a_paced_client_nothing(net, launch, directory,
 
 @pytest.mark.parametrize("target_address", (LOOPBACK_OF[4], ORIGIN_OF[4]),
                          ids=("loopback", "own-address"))
-def test_a_closed_port_is_told_and_concerns_no_other_session(net, udp_listener, service, balancer,
-                                                             target_address):
+def test_a_closed_port_is_reported_and_harms_no_session(net, udp_listener, service, balancer,
+                                                        target_address):
     net.origin.ip("rule add fwmark 123 lookup 100")
     net.origin.sysctl("net.ipv4.fwmark_reflect", 1)
     gateway = udp_listener(target_v4=f"{target_address}:{udp.SERVICE_PORT}")

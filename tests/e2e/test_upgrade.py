@@ -61,7 +61,7 @@ def test_binary_replaced_under_load_loses_nothing(net, upgradable, target, echo,
     until(lambda: not proc.zombies(service.pid), "the process that checked to be reaped")
 
 
-def test_session_of_the_old_binary_goes_on_then_the_process_ends(upgradable, target, session):
+def test_session_of_the_old_binary_lives_on_then_the_process_ends(upgradable, target, session):
     service = upgradable()
     behind = target()
     peer, conn = session(behind, head())
@@ -342,7 +342,7 @@ def test_old_process_killed_while_the_new_one_starts(upgradable, net, launch, di
     peer.trip(conn)
 
 
-def test_new_process_killed_later_its_sessions_go_on(upgradable, target, session):
+def test_new_process_killed_later_its_sessions_live_on(upgradable, target, session):
     """As those of any supervisor that is killed."""
     service = upgradable()
     service.gateway.may_lose_workers = True

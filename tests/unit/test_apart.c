@@ -52,7 +52,7 @@ static const struct {
     { hang, AT_ONCE_MS, -ETIMEDOUT },
 };
 
-static void every_end_is_told_and_no_process_is_left(void **state)
+static void every_end_is_reported_and_no_process_is_left(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(works); i++) {
@@ -83,7 +83,7 @@ static void the_result_does_not_depend_on_the_end_of_the_process(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_end_is_told_and_no_process_is_left),
+        cmocka_unit_test(every_end_is_reported_and_no_process_is_left),
         cmocka_unit_test(the_result_does_not_depend_on_the_end_of_the_process),
     };
 

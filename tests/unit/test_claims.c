@@ -235,7 +235,7 @@ static void limit_descriptors(struct rlimit *before, unsigned n_free)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
-static void claims_that_descriptors_are_too_few_for_are_told(void **state)
+static void claims_that_descriptors_are_too_few_for_are_reported(void **state)
 {
     (void)state;
     struct claim a = make(1);
@@ -256,7 +256,7 @@ static void claims_that_descriptors_are_too_few_for_are_told(void **state)
     claims_withdraw(&a);
 }
 
-static void a_claim_that_makes_no_sense_is_told_and_the_others_are_read(void **state)
+static void a_claim_that_makes_no_sense_is_reported_and_the_others_are_read(void **state)
 {
     struct claim a = make(1);
     struct claim b = make(2);
@@ -332,8 +332,8 @@ int main(void)
         TEST(a_claim_in_another_directory_is_unseen),
         TEST(a_claim_without_any_directory_lives_and_gets_its_file_later),
         TEST(a_folder_that_another_instance_removes_at_that_moment),
-        TEST(claims_that_descriptors_are_too_few_for_are_told),
-        TEST(a_claim_that_makes_no_sense_is_told_and_the_others_are_read),
+        TEST(claims_that_descriptors_are_too_few_for_are_reported),
+        TEST(a_claim_that_makes_no_sense_is_reported_and_the_others_are_read),
         TEST(a_claim_that_has_not_changed_is_not_written),
         TEST(what_a_killed_writer_left_goes_with_its_claim),
     };

@@ -131,7 +131,7 @@ static void with_a_file_options_go_on_top_of_it(void **state)
 #define GOOD "-a a.subnets -l 0.0.0.0:1 -4 127.0.0.1:2 "
 #define TRY  " (try 'mmproxy --help')\n"
 
-static void wrong_values_are_told_and_tell_usage_from_configuration(void **state)
+static void wrong_values_are_reported_and_tell_usage_from_configuration(void **state)
 {
     static const struct {
         const char *line;
@@ -244,7 +244,7 @@ int main(void)
         cmocka_unit_test(options_without_a_file_reach_the_listener),
         cmocka_unit_test(udp_without_a_file_has_defaults_of_its_own),
         cmocka_unit_test(with_a_file_options_go_on_top_of_it),
-        cmocka_unit_test(wrong_values_are_told_and_tell_usage_from_configuration),
+        cmocka_unit_test(wrong_values_are_reported_and_tell_usage_from_configuration),
         cmocka_unit_test(a_dummy_of_the_wrong_family_is_ignored_with_a_warning),
         cmocka_unit_test(bad_lines_of_the_subnets_file_are_skipped_with_a_warning),
     };

@@ -193,7 +193,7 @@ static void keys_without_a_default_are_required(void **state)
     CHECK_MISTAKES(cases);
 }
 
-static void every_mistake_is_told_at_once_in_the_order_of_lines(void **state)
+static void every_mistake_is_reported_at_once_in_the_order_of_lines(void **state)
 {
     static const struct mistake_case cases[] = {
         { "from top to bottom",
@@ -251,7 +251,7 @@ int main(void)
         cmocka_unit_test(a_wildcard_address_takes_its_port_on_every_address_of_its_family),
         cmocka_unit_test(listeners_must_not_collide),
         cmocka_unit_test(keys_without_a_default_are_required),
-        cmocka_unit_test(every_mistake_is_told_at_once_in_the_order_of_lines),
+        cmocka_unit_test(every_mistake_is_reported_at_once_in_the_order_of_lines),
         cmocka_unit_test(behind_a_thousand_mistakes_the_rest_is_counted),
     };
 

@@ -64,7 +64,7 @@ static void without_it_or_with_nothing_in_it_nobody_is_direct(void **state)
     config_free(config);
 }
 
-static void the_same_subnet_in_both_is_told_at_both_places(void **state)
+static void the_same_subnet_in_both_is_reported_at_both_places(void **state)
 {
     static const struct mistake_case cases[] = {
         { "two arrays", DIRECT("[ \"10.0.0.7\",\n\"10.0.0.0/24\" ]", "[\n\"10.0.0.0/24\" ]"),
@@ -160,7 +160,7 @@ int main(void)
         cmocka_unit_test(of_two_prefixes_the_longer_one_decides),
         cmocka_unit_test(it_may_be_a_file_or_stand_in_defaults),
         cmocka_unit_test(without_it_or_with_nothing_in_it_nobody_is_direct),
-        cmocka_unit_test(the_same_subnet_in_both_is_told_at_both_places),
+        cmocka_unit_test(the_same_subnet_in_both_is_reported_at_both_places),
         cmocka_unit_test(behind_twenty_subnets_in_both_the_rest_is_counted),
         cmocka_unit_test(its_other_mistakes_are_those_of_allowed_subnets),
         cmocka_unit_test(a_direct_subnet_that_takes_everybody_is_warned_of),

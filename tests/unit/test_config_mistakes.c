@@ -4,7 +4,7 @@
 
 #define NAME64 "aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbccccccccccccccccdddddddddddddddd"
 
-static void unknown_keys_are_told_with_the_nearest_known_one(void **state)
+static void unknown_keys_are_reported_with_the_nearest_known_one(void **state)
 {
     static const struct mistake_case cases[] = {
         { "one letter is missing", ONE("\nheader_timout = 5;"),
@@ -210,7 +210,7 @@ static void syntax_errors_have_their_line(void **state)
     CHECK_MISTAKES(cases);
 }
 
-static void what_is_missing_is_told_where_it_is_missing(void **state)
+static void what_is_missing_is_reported_where_it_is_missing(void **state)
 {
     static const struct mistake_case cases[] = {
         { "no value", "\n\nworkers = ;", "t.conf:3: the value of \"workers\" is missing\n" },
@@ -270,7 +270,7 @@ static void what_is_missing_is_told_where_it_is_missing(void **state)
 
 #define NOT_CLOSED "this string is not closed: the quote opened here has no end in this line\n"
 
-static void missing_quotes_are_told_in_their_line(void **state)
+static void missing_quotes_are_reported_in_their_line(void **state)
 {
     static const struct mistake_case cases[] = {
         { "none at the end", "user = \"root;\n\nworkers = 5;\n", "t.conf:1: " NOT_CLOSED },
@@ -315,13 +315,13 @@ static int enter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(unknown_keys_are_told_with_the_nearest_known_one),
+        cmocka_unit_test(unknown_keys_are_reported_with_the_nearest_known_one),
         cmocka_unit_test(wrong_types_say_what_is_wanted_and_what_was_found),
         cmocka_unit_test(values_out_of_range_say_the_range),
         cmocka_unit_test(names_must_be_plain),
         cmocka_unit_test(syntax_errors_have_their_line),
-        cmocka_unit_test(what_is_missing_is_told_where_it_is_missing),
-        cmocka_unit_test(missing_quotes_are_told_in_their_line),
+        cmocka_unit_test(what_is_missing_is_reported_where_it_is_missing),
+        cmocka_unit_test(missing_quotes_are_reported_in_their_line),
     };
 
     return cmocka_run_group_tests(tests, enter, leave_folder);

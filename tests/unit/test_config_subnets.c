@@ -55,7 +55,7 @@ static void a_subnets_file_with_host_bits_is_masked_with_a_warning(void **state)
     config_free(config);
 }
 
-static void a_subnets_file_without_an_entry_lets_nobody_in(void **state)
+static void a_subnets_file_without_an_entry_admits_no_host(void **state)
 {
     static const char *const texts[] = { "", "# nobody\n\n", "\xef\xbb\xbf" };
 
@@ -72,7 +72,7 @@ static void a_subnets_file_without_an_entry_lets_nobody_in(void **state)
     }
 }
 
-static void every_bad_line_of_a_subnets_file_is_told(void **state)
+static void every_bad_line_of_a_subnets_file_is_reported(void **state)
 {
     char longest[400];
     char text[1024];
@@ -197,7 +197,7 @@ static void mistakes_in_an_array_of_subnets_have_their_own_line(void **state)
     config_free(config);
 }
 
-static void a_subnet_that_lets_everybody_in_is_warned_of(void **state)
+static void a_subnet_that_admits_every_host_is_warned_of(void **state)
 {
     struct config *config = LOAD_SUBNETS("# all\n0.0.0.0/0\n::/0 # too\n");
 
@@ -267,13 +267,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_subnets_file_may_have_comments_blanks_and_dos_line_ends),
         cmocka_unit_test(a_subnets_file_with_host_bits_is_masked_with_a_warning),
-        cmocka_unit_test(a_subnets_file_without_an_entry_lets_nobody_in),
-        cmocka_unit_test(every_bad_line_of_a_subnets_file_is_told),
+        cmocka_unit_test(a_subnets_file_without_an_entry_admits_no_host),
+        cmocka_unit_test(every_bad_line_of_a_subnets_file_is_reported),
         cmocka_unit_test(behind_twenty_bad_lines_the_rest_is_counted),
         cmocka_unit_test(subnets_may_stand_in_the_configuration_itself),
         cmocka_unit_test(subnets_in_defaults_that_no_listener_has_are_checked_too),
         cmocka_unit_test(mistakes_in_an_array_of_subnets_have_their_own_line),
-        cmocka_unit_test(a_subnet_that_lets_everybody_in_is_warned_of),
+        cmocka_unit_test(a_subnet_that_admits_every_host_is_warned_of),
         cmocka_unit_test(listeners_with_one_subnets_file_share_what_it_says),
         cmocka_unit_test(a_subnets_file_of_100000_lines_costs_no_more_than_their_number),
     };

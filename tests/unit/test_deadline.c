@@ -66,7 +66,7 @@ static void they_are_due_in_the_order_they_were_set_and_not_too_early(void **sta
     deadline_queue_close(&queue);
 }
 
-static void one_that_is_cleared_is_never_due(void **state)
+static void a_cleared_deadline_is_never_due(void **state)
 {
     struct deadline_queue queue;
 
@@ -148,7 +148,7 @@ static void set_once_more(struct deadline *deadline)
         deadline_set(deadline, deadline->owner);
 }
 
-static void one_that_is_due_may_be_set_again_at_once(void **state)
+static void a_due_deadline_may_be_set_again_at_once(void **state)
 {
     struct deadline_queue queue = { 0 };
     uint64_t began_ms = clock_now_ms();
@@ -202,14 +202,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(they_are_due_in_the_order_they_were_set_and_not_too_early,
                                         set_up, tear_down),
-        cmocka_unit_test_setup_teardown(one_that_is_cleared_is_never_due, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_cleared_deadline_is_never_due, set_up, tear_down),
         cmocka_unit_test_setup_teardown(clearing_all_of_them_leaves_a_queue_that_works, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(setting_one_again_moves_it_behind_the_others, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(one_may_move_to_another_queue, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(one_that_is_due_may_be_set_again_at_once, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_due_deadline_may_be_set_again_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_due_may_free_its_owner_and_clear_others, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(closing_what_was_never_opened_is_harmless, set_up,

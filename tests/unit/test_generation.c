@@ -247,7 +247,7 @@ static void it_is_ready_when_all_workers_are_and_gone_when_they_are_drained(void
     assert_int_equal(world.failed, 0);
 }
 
-static void nobody_is_served_before_the_owner_says_so(void **state)
+static void no_connection_is_served_before_the_owner_says_so(void **state)
 {
     struct addr addr = support_name(world.sockets.all[0].fd);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -298,7 +298,7 @@ static void a_start_without_room_for_its_workers_fails_and_says_why(void **state
     turn_until(is_gone);
 }
 
-static void a_worker_that_dies_is_replaced_by_one_that_serves(void **state)
+static void a_worker_that_dies_is_replaced_by_another(void **state)
 {
     (void)state;
     start(no_jail);
@@ -352,7 +352,7 @@ static void strangers_children_are_not_its_business(void **state)
     drain();
 }
 
-static void without_listeners_there_is_nobody_to_wait_for(void **state)
+static void without_listeners_there_is_nothing_to_wait_for(void **state)
 {
     (void)state;
     config_free(world.config);
@@ -368,20 +368,20 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             it_is_ready_when_all_workers_are_and_gone_when_they_are_drained, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(nobody_is_served_before_the_owner_says_so, set_up,
+        cmocka_unit_test_setup_teardown(no_connection_is_served_before_the_owner_says_so, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(workers_that_can_t_start_are_a_failure_to_be_cleared_away,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_start_without_room_for_its_workers_fails_and_says_why,
                                         set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_worker_that_dies_is_replaced_by_one_that_serves, set_up,
+        cmocka_unit_test_setup_teardown(a_worker_that_dies_is_replaced_by_another, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_worker_that_dies_while_draining_is_not_replaced, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_worker_that_does_not_answer_is_noticed, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(strangers_children_are_not_its_business, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(without_listeners_there_is_nobody_to_wait_for, set_up,
+        cmocka_unit_test_setup_teardown(without_listeners_there_is_nothing_to_wait_for, set_up,
                                         tear_down),
     };
 

@@ -64,7 +64,7 @@ static void turn(void)
         ev_run(world.loop, EVRUN_NOWAIT);
 }
 
-static void a_pull_is_seen_by_all_who_have_the_reading_end(void **state)
+static void a_pull_is_seen_by_all_holders_of_the_reading_end(void **state)
 {
     (void)state;
     turn();
@@ -92,7 +92,7 @@ static void the_last_reader_that_goes_is_noticed(void **state)
     leash_pull_all(&world.later); /* there is nobody */
 }
 
-static void nobody_is_pulled_when_the_later_process_ends(void **state)
+static void no_worker_is_pulled_when_the_later_process_ends(void **state)
 {
     (void)state;
     leash_close(&world.later);
@@ -144,10 +144,10 @@ static void other_descriptors_are_no_leashes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_pull_is_seen_by_all_who_have_the_reading_end, set_up,
+        cmocka_unit_test_setup_teardown(a_pull_is_seen_by_all_holders_of_the_reading_end, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(the_last_reader_that_goes_is_noticed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(nobody_is_pulled_when_the_later_process_ends, set_up,
+        cmocka_unit_test_setup_teardown(no_worker_is_pulled_when_the_later_process_ends, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_successor_knows_its_own, set_up, tear_down),
         cmocka_unit_test(other_descriptors_are_no_leashes),

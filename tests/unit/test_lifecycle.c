@@ -245,7 +245,7 @@ static void sighup_at_a_start_is_a_load_after_it(void **state)
     expect_state(LIFE_LOADING);
 }
 
-static void sighup_during_an_upgrade_reaches_the_one_that_serves_then(void **state)
+static void sighup_during_an_upgrade_reaches_the_process_that_serves_then(void **state)
 {
     (void)state;
     begin_in(LIFE_REPLACING);
@@ -442,7 +442,7 @@ int main(void)
         cmocka_unit_test(sighups_during_a_load_are_one_load_after_it),
         cmocka_unit_test(sigusr2_during_a_load_waits_for_the_loads_that_are_wanted),
         cmocka_unit_test(sighup_at_a_start_is_a_load_after_it),
-        cmocka_unit_test(sighup_during_an_upgrade_reaches_the_one_that_serves_then),
+        cmocka_unit_test(sighup_during_an_upgrade_reaches_the_process_that_serves_then),
         cmocka_unit_test(sigterm_during_an_upgrade_ends_the_new_binary_too),
         cmocka_unit_test(a_new_binary_that_dies_late_is_of_no_concern),
         cmocka_unit_test(ready_after_an_abort_is_ignored),

@@ -172,7 +172,7 @@ static void a_loss_has_its_fields(void **state)
     close(pipe_fd);
 }
 
-static void a_daemon_that_does_not_read_makes_nobody_wait(void **state)
+static void a_daemon_that_does_not_read_makes_nothing_wait(void **state)
 {
     (void)state;
     int fd = daemon_start(syslog_path);
@@ -353,7 +353,7 @@ int main(void)
         TEST(a_forked_process_signs_with_its_own_pid),
         TEST(syslog_that_restarts_is_found_again_and_told_what_it_missed),
         TEST(a_loss_has_its_fields),
-        TEST(a_daemon_that_does_not_read_makes_nobody_wait),
+        TEST(a_daemon_that_does_not_read_makes_nothing_wait),
         TEST(a_daemon_that_is_not_there_yet_is_a_warning),
         TEST(the_journal_gets_fields_whatever_the_format),
         TEST(auto_is_the_journal_when_systemd_started_us),

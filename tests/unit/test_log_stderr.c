@@ -39,7 +39,7 @@ static unsigned count_lines(const char *text)
 }
 
 /* After log_until_full and a reader that woke up: one line tells how many were lost. */
-static void assert_loss_is_told(int fd, unsigned logged)
+static void assert_loss_is_reported(int fd, unsigned logged)
 {
     char expected[128];
     unsigned arrived = count_lines(drain(fd));
@@ -51,25 +51,25 @@ static void assert_loss_is_told(int fd, unsigned logged)
     assert_string_equal(drain(fd), "and again\n");
 }
 
-static void a_full_pipe_loses_lines_and_waits_for_nobody(void **state)
+static void a_full_pipe_loses_lines_and_waits_for_nothing(void **state)
 {
     (void)state;
     int fd = stderr_become_pipe();
     open_stderr(LOG_LEVEL_INFO);
-    assert_loss_is_told(fd, log_until_full());
+    assert_loss_is_reported(fd, log_until_full());
     /* The shell that shares this description must not notice. */
     assert_int_equal(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0);
     close(fd);
 }
 
-static void a_socket_that_nobody_reads_loses_lines_and_waits_for_nobody(void **state)
+static void a_socket_without_a_reader_loses_lines_and_waits_for_nothing(void **state)
 {
     int ends[2];
     (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
     stderr_become(ends[1]);
-    assert_loss_is_told(ends[0], log_until_full());
+    assert_loss_is_reported(ends[0], log_until_full());
     assert_int_equal(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0);
 
     close(ends[0]); /* SIGPIPE has its default action here */
@@ -95,7 +95,7 @@ static void a_pipe_that_cannot_be_reopened_is_asked_before_each_line(void **stat
     (void)state;
     int fd = stderr_become_pipe();
     struct rlimit old = exhaust_descriptors();
-    assert_loss_is_told(fd, log_until_full());
+    assert_loss_is_reported(fd, log_until_full());
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
     close(fd);
 }
@@ -129,7 +129,7 @@ static void assert_terminal_shows(int master, const char *text)
     assert_string_equal(bytes, text);
 }
 
-static void a_stopped_terminal_loses_lines_and_waits_for_nobody(void **state)
+static void a_stopped_terminal_loses_lines_and_waits_for_nothing(void **state)
 {
     (void)state;
     int master = stderr_become_terminal();
@@ -266,7 +266,7 @@ static void a_child_does_not_tell_what_its_parent_lost(void **state)
     close(fd);
 }
 
-static void losses_are_told_at_most_once_a_second(void **state)
+static void losses_are_reported_at_most_once_a_second(void **state)
 {
     uint64_t elapsed_ms;
 
@@ -292,10 +292,10 @@ static void losses_are_told_at_most_once_a_second(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_full_pipe_loses_lines_and_waits_for_nobody),
-        TEST(a_socket_that_nobody_reads_loses_lines_and_waits_for_nobody),
+        TEST(a_full_pipe_loses_lines_and_waits_for_nothing),
+        TEST(a_socket_without_a_reader_loses_lines_and_waits_for_nothing),
         TEST(a_pipe_that_cannot_be_reopened_is_asked_before_each_line),
-        TEST(a_stopped_terminal_loses_lines_and_waits_for_nobody),
+        TEST(a_stopped_terminal_loses_lines_and_waits_for_nothing),
         TEST(a_line_taken_in_part_does_not_join_the_next_one),
         TEST(a_closed_stderr_never_becomes_another_file),
         TEST(a_stderr_replaced_later_does_not_get_our_lines),
@@ -303,7 +303,7 @@ int main(void)
         TEST(descriptors_0_and_1_stay_free),
         TEST(a_failed_log_open_leaves_the_old_target_in_place),
         TEST(a_child_does_not_tell_what_its_parent_lost),
-        TEST(losses_are_told_at_most_once_a_second),
+        TEST(losses_are_reported_at_most_once_a_second),
     };
     alarm(SUPPORT_HUNG_S);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,7 +204,7 @@ static void rules_that_mark_what_answers_a_datagram_are_found(void **state)
     }
 }
 
-static void our_own_table_is_told_from_others(void **state)
+static void our_own_table_is_reported_from_others(void **state)
 {
     const struct wanted_item save = support_item(WANTED_SAVE_MARK, AF_INET, 123, 0);
     const struct wanted_item restore = support_item(WANTED_RESTORE_MARK, AF_INET6, 123, 0);
@@ -241,7 +241,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_does_the_same_as_the_iptables_rules_is_found),
-        cmocka_unit_test(our_own_table_is_told_from_others),
+        cmocka_unit_test(our_own_table_is_reported_from_others),
         cmocka_unit_test(rules_that_mark_a_target_s_replies_are_found),
         cmocka_unit_test(rules_that_mark_what_answers_a_datagram_are_found),
         cmocka_unit_test(very_long_lines_are_no_rule_and_do_no_harm),

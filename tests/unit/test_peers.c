@@ -110,7 +110,7 @@ static void what_is_not_used_is_stale(void **state)
     expect(1, 2000, NULL);
 }
 
-static void a_peer_that_speaks_for_nobody_is_not_found(void **state)
+static void a_peer_without_a_client_is_not_found(void **state)
 {
     const struct addr nobody = { 0 };
 
@@ -204,8 +204,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_use_of_the_older_one_does_not_bring_it_back, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_used_is_stale, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_peer_that_speaks_for_nobody_is_not_found, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_peer_without_a_client_is_not_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_older_header_does_not_count_where_a_newer_one_had_to_go,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_place_that_went_to_another_peer_is_not_used, set_up,

@@ -231,7 +231,7 @@ static void a_regular_end_of_one_whose_other_direction_failed_then_is_none(void 
     pump_pool_free(pool);
 }
 
-static void one_direction_goes_on_after_the_end_of_the_other(void **state)
+static void one_direction_continues_after_the_end_of_the_other(void **state)
 {
     struct pump_pool *pool = pump_pool_new(4);
     struct pump back;
@@ -381,7 +381,7 @@ int main(void)
         cmocka_unit_test(a_reset_behind_a_first_answer_is_no_end_of_file),
         cmocka_unit_test(an_end_of_file_behind_a_reset_that_was_told_elsewhere_is_an_error),
         cmocka_unit_test(a_regular_end_of_one_whose_other_direction_failed_then_is_none),
-        cmocka_unit_test(one_direction_goes_on_after_the_end_of_the_other),
+        cmocka_unit_test(one_direction_continues_after_the_end_of_the_other),
         cmocka_unit_test(a_reset_by_the_sender_is_an_error_of_the_reading_side),
         cmocka_unit_test(a_reset_by_the_receiver_is_an_error_of_the_writing_side),
         cmocka_unit_test(a_reset_while_bytes_wait_for_the_receiver_is_noticed),

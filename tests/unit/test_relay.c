@@ -116,7 +116,7 @@ static void rig_fill(struct rig *rig, enum side side, bool is_bulky)
 
 /* --- regular ends */
 
-static void the_end_of_one_direction_is_passed_on_and_the_other_goes_on(void **state)
+static void the_end_of_one_direction_is_passed_on_and_the_other_continues(void **state)
 {
     struct rig rig;
 
@@ -300,7 +300,8 @@ static void fail_one(size_t scenario, enum side victim, unsigned ready)
     rig_close(&rig);
 }
 
-static void a_reset_of_one_side_reaches_the_other_as_a_reset_whatever_is_told_first(void **state)
+static void
+a_reset_of_one_side_reaches_the_other_as_a_reset_whatever_is_reported_first(void **state)
 {
     (void)state;
     for (size_t scenario = 0; scenario < COUNT(before); scenario++)
@@ -391,10 +392,11 @@ static void a_session_that_is_ended_from_outside_has_failed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_end_of_one_direction_is_passed_on_and_the_other_goes_on),
+        cmocka_unit_test(the_end_of_one_direction_is_passed_on_and_the_other_continues),
         cmocka_unit_test(the_first_end_is_the_one_that_is_named),
         cmocka_unit_test(a_payload_goes_out_when_the_state_is_entered),
-        cmocka_unit_test(a_reset_of_one_side_reaches_the_other_as_a_reset_whatever_is_told_first),
+        cmocka_unit_test(
+            a_reset_of_one_side_reaches_the_other_as_a_reset_whatever_is_reported_first),
         cmocka_unit_test(a_target_that_is_reset_before_the_payload_goes_out_is_no_regular_end),
         cmocka_unit_test(what_the_failed_side_had_sent_before_goes_out_first),
         cmocka_unit_test(a_regular_end_before_the_failure_is_not_what_the_log_names),

@@ -246,7 +246,7 @@ static void a_target_that_does_not_answer_is_waited_for(void **state)
     close(service.listening);
 }
 
-static void bytes_can_be_sent_before_anybody_asked_whether_it_is_connected(void **state)
+static void bytes_can_be_sent_before_a_check_whether_it_is_connected(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(worlds); i++) {
@@ -304,7 +304,7 @@ static void a_failure_says_why_and_leaves_nothing_open(void **state)
     }
 }
 
-static void who_may_not_spoof_is_told_so(void **state)
+static void a_process_that_may_not_spoof_gets_that_reason(void **state)
 {
     int status;
 
@@ -333,9 +333,9 @@ int main(void)
         cmocka_unit_test(the_socket_has_what_the_session_needs),
         cmocka_unit_test(the_target_sees_a_reset_unless_the_session_has_finished),
         cmocka_unit_test(a_target_that_does_not_answer_is_waited_for),
-        cmocka_unit_test(bytes_can_be_sent_before_anybody_asked_whether_it_is_connected),
+        cmocka_unit_test(bytes_can_be_sent_before_a_check_whether_it_is_connected),
         cmocka_unit_test(a_failure_says_why_and_leaves_nothing_open),
-        cmocka_unit_test(who_may_not_spoof_is_told_so),
+        cmocka_unit_test(a_process_that_may_not_spoof_gets_that_reason),
     };
 
     return cmocka_run_group_tests(tests, set_up, NULL);

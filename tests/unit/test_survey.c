@@ -149,7 +149,7 @@ static void rules_and_routes_are_judged_by_family(void **state)
     close_world(&world);
 }
 
-static void a_host_without_a_default_route_is_told(void **state)
+static void a_host_without_a_default_route_is_reported(void **state)
 {
     struct world world;
 
@@ -170,7 +170,7 @@ int main(void)
         cmocka_unit_test(nftables_is_enough_without_iptables),
         cmocka_unit_test(a_sysctl_is_judged_by_its_value),
         cmocka_unit_test(rules_and_routes_are_judged_by_family),
-        cmocka_unit_test(a_host_without_a_default_route_is_told),
+        cmocka_unit_test(a_host_without_a_default_route_is_reported),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

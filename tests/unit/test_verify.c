@@ -141,7 +141,7 @@ static void a_family_without_a_default_route_fails(void **state)
 }
 
 /* verify and check have one list of commands: none is printed twice. */
-static void a_command_is_told_once(void **state)
+static void a_command_is_reported_once(void **state)
 {
     struct world world;
     struct report_sink sink = { .line = keep_line, .context = &world, .told = &world.told };
@@ -168,7 +168,7 @@ int main(void)
         cmocka_unit_test(commands_that_mend_follow_a_comment),
         cmocka_unit_test(a_note_is_no_failure),
         cmocka_unit_test(a_family_without_a_default_route_fails),
-        cmocka_unit_test(a_command_is_told_once),
+        cmocka_unit_test(a_command_is_reported_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -308,3 +308,13 @@ def test_nftables_that_can_not_be_read_is_said_with_what_to_do(box, origin, dire
                        prefix=("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"))
     assert box and done.status == 1
     assert re.search(r"nftables can't be read: .*; run this as root", done.text), done.text
+
+
+def test_nft_that_is_not_installed_is_said(box, origin, directory):
+    config = write(directory, listener(target_v6=None), routing="manual")
+    hidden = ("unshare", "-m", "sh", "-c",
+              'mount --bind /dev/null "$(readlink -f /usr/sbin/nft)" && exec "$@"', "sh")
+    done = routing.run(origin, "verify", config, directory, prefix=hidden)
+    assert box and done.status == 1
+    assert any(line.startswith("[!] nft is not installed") for line in done.lines), done.text
+    assert "nft is not installed" not in routing.run(origin, "verify", config, directory).text

@@ -178,6 +178,7 @@ static int look_at_marks(struct survey_sight *sight, const struct wanted *wanted
     sight->nft_error = nft_read(&sight->nft, false);
     if (sight->nft_error == -ENOMEM)
         return -ENOMEM;
+    sight->lacks_nft = !xtables_is_installed("nft");
     for (size_t i = 0; i < wanted->n_items; i++) {
         const struct wanted_item *item = &wanted->items[i];
 
@@ -312,6 +313,7 @@ static void judge_mark(struct survey *survey, struct judgement *out, const struc
         return;
     if (is_nft_alone(item)) {
         judge_nft(out, item, sight);
+        survey->no_nft |= sight->lacks_nft;
         return;
     }
     out->verdict = answer == 0 || answer == -ENOENT ? JUDGE_MISSING : JUDGE_UNKNOWN;

@@ -30,6 +30,13 @@ static bool find(const char *program, char path[PATH_LEN])
     return false;
 }
 
+bool xtables_is_installed(const char *program)
+{
+    char path[PATH_LEN];
+
+    return find(program, path);
+}
+
 /* Waits for the child, kills it when its time is over; returns its exit status or -errno. */
 static int reap(pid_t pid, int *budget_ms)
 {

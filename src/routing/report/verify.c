@@ -123,6 +123,11 @@ static bool report_default_routes(const struct wanted *wanted, const struct surv
             "[!] iptables is not installed and nftables has no rules that do the same: "
             "install it (apt install iptables), or use return path fwmark, which needs "
             "neither.");
+    if (survey->no_nft)
+        report_sink_line(
+            sink, LOG_LEVEL_WARNING,
+            "[!] nft is not installed, and the commands above need it: install it (apt "
+            "install nftables), or use routing = \"managed\", which does not.");
     for (int i = 0; i < 2; i++) {
         if (survey->no_route[i])
             report_sink_line(

@@ -17,7 +17,8 @@ struct survey_sight {
     struct rtnl_routes routes[2];
     bool lacks_route[2]; /* some public addresses have no route at all, whatever the mark */
     struct nftlist nft;
-    int nft_error; /* why it could not be read, -errno; 0 = it could */
+    bool lacks_nft; /* the program; to read the rules none is needed */
+    int nft_error;  /* why it could not be read, -errno; 0 = it could */
     /*
      * Owned, one for each wanted item. Sysctls: the value, or -errno. Save and restore items: what
      * xtables_has said; 0 if nftables has it.
@@ -34,6 +35,7 @@ struct survey {
      * theirs and no route to some clients. [0] is IPv4, [1] IPv6.
      */
     bool no_route[2];
+    bool no_nft;      /* an item's command needs nft, and it is not installed */
     bool no_iptables; /* there was reason to ask iptables, and it is not installed */
 };
 

@@ -3,6 +3,8 @@
 #ifndef MMPROXY_ROUTING_KERNEL_XTABLES_H
 #define MMPROXY_ROUTING_KERNEL_XTABLES_H
 
+#include <stdbool.h>
+
 #include "mmproxy/routing/wanted/wanted.h"
 
 /*
@@ -11,5 +13,8 @@
  * returns: 1 there, 0 not there, or -errno: -ENOENT no such program, -ETIMEDOUT, -EPERM.
  */
 int xtables_has(const struct wanted_item *item, int *budget_ms);
+
+/* Is that program where such programs are? $PATH does not count. */
+bool xtables_is_installed(const char *program);
 
 #endif

@@ -194,8 +194,9 @@ static enum session_state read_some(struct session *session, bool *is_all)
         size = session->header_size;
     }
     ssize_t n = recv(session->peer_fd, bytes + had, size - had, MSG_DONTWAIT);
-    /* Reads stop before an urgent byte: then only EAGAIN says that there is no more. */
-    *is_all = n < (ssize_t)(size - had) && (n < 0 || !(session->peer_edge.told & EDGE_URGENT));
+    /* Not where reads stop before an urgent byte, or the end is behind and won't be told again. */
+    bool is_told = n > 0 && (session->peer_edge.told & (EDGE_END | EDGE_URGENT));
+    *is_all = n < (ssize_t)(size - had) && !is_told;
     session->has_unread = !*is_all;
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         edges_again(&session->peer_edge, EDGE_READ);

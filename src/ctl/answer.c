@@ -15,13 +15,13 @@ static const char *advice(int error)
 {
     switch (error) {
     case ENOENT:
-        return "; is mmproxy running with a configuration file? -s names another socket";
+        return "is mmproxy running, with a configuration file? -s names another socket";
     case ECONNREFUSED:
-        return "; mmproxy is not running";
+        return "mmproxy is not running";
     case EACCES:
-        return "; use sudo, or join the group that control_group names";
+        return "use sudo, or join the group that control_group names";
     default:
-        return "";
+        return NULL;
     }
 }
 
@@ -48,18 +48,26 @@ int answer_open(struct answer *answer, const char *path, const char *request)
     *answer = (struct answer){ .stream = NULL };
     (void)signal(SIGPIPE, SIG_IGN);
     int fd = connect_to(path);
-    if (fd < 0) {
-        fprintf(stderr, "mmproxyctl: %s: %s%s\n", path, strerror(-fd), advice(-fd));
-        return fd == -EACCES ? EX_NOPERM : EX_UNAVAILABLE;
-    }
+    if (fd < 0)
+        return fd;
     answer->stream = fdopen(fd, "r+");
     if (!answer->stream) {
         close(fd);
-        return EX_OSERR;
+        return -ENOMEM;
     }
     (void)fprintf(answer->stream, "%s\n", request);
     (void)fflush(answer->stream);
     return 0;
+}
+
+int answer_complain(const char *path, int err)
+{
+    const char *help = advice(-err);
+
+    fprintf(stderr, "mmproxyctl: %s: %s\n", path, strerror(-err));
+    if (help)
+        fprintf(stderr, "mmproxyctl: %s\n", help);
+    return err == -EACCES ? EX_NOPERM : err == -ENOMEM ? EX_OSERR : EX_UNAVAILABLE;
 }
 
 bool answer_next(struct answer *answer, struct object *out)

@@ -34,8 +34,11 @@ struct answer {
     size_t size;
 };
 
-/* returns: 0 or an exit status; what went wrong is on stderr. */
+/* returns: 0 or -errno. */
 int answer_open(struct answer *answer, const char *path, const char *request);
+
+/* Says on stderr why it could not be opened, and what to do. returns: an exit status. */
+int answer_complain(const char *path, int err);
 
 /* The next line. returns: false: there is none. */
 bool answer_next(struct answer *answer, struct object *out);
@@ -55,12 +58,12 @@ void show_session(struct view *view, const struct object *line);
 void show_report(struct view *view, const struct object *line);
 void show_mistake(struct view *view, const struct object *line);
 
-/* Of a listener: " closed: " and why, or "" where its ports are open; static. */
-const char *show_closed(const struct object *line);
-
 /* "1.2 MiB" and "3d 4h", each at most 9 characters. */
 char *show_bytes(uint64_t bytes, char out[16]);
 char *show_time(uint64_t seconds, char out[16]);
+
+/* What a command is for. command: NULL: of all. returns: false: there is no such command. */
+bool help_show(const char *command);
 
 /* Refreshes until q. returns: an exit status. */
 int top_run(const char *socket);

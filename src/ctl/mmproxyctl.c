@@ -10,29 +10,6 @@
 #include "mmproxy/control/request.h"
 #include "mmproxy/version.h"
 
-static const char help[] =
-    "usage: mmproxyctl [-s SOCKET] [--json] COMMAND\n"
-    "\n"
-    "  status                   version, generations, last reload, listeners and targets\n"
-    "  sessions                 a line for each session\n"
-    "    [--listener NAME] [--client ADDR[/LEN]] [--peer ADDR[/LEN]]\n"
-    "  close ID...              ends these sessions (RST)\n"
-    "  close [--client ADDR[/LEN]] [--listener NAME]\n"
-    "  reload                   reads the configuration anew and waits for the outcome\n"
-    "  check [--listener NAME]  runs the checks of return path and targets now\n"
-    "  drain NAME               the listener closes its ports; its sessions live on\n"
-    "  resume NAME              it opens them again\n"
-    "  metrics                  what /metrics serves, as Prometheus reads it\n"
-    "  top                      status as a screen that refreshes; q quits\n"
-    "\n"
-    "  -s, --socket SOCKET      instead of " CONFIG_DEFAULT_CONTROL "\n"
-    "      --json               the answer as it comes: a JSON object a line\n"
-    "  -h, --help\n"
-    "  -V, --version\n"
-    "\n"
-    "Exit status: 0 fine, 1 the answer is no, 64 wrong usage, 69 no mmproxy answers, 77 not\n"
-    "permitted, 78 mistakes in the configuration.\n";
-
 struct options {
     const char *socket;
     bool is_json;
@@ -53,7 +30,26 @@ static void add(struct options *options, const char *key, const char *value)
         options->len += (size_t)n;
 }
 
-static void show(struct view *view, const struct object *line)
+/* Does it begin with this command? returns: what follows it, or NULL. */
+static const char *behind(const struct options *options, const char *command)
+{
+    size_t len = strlen(command);
+
+    return strncmp(options->request, command, len) == 0 ? options->request + len : NULL;
+}
+
+static void show_serves(const struct options *options, const struct object *line)
+{
+    const char *name;
+
+    if ((name = behind(options, "drain ")))
+        printf("%s is closed until it is resumed, ", name);
+    else if ((name = behind(options, "resume ")))
+        printf("%s is open, ", name);
+    printf("generation %" PRIu64 " serves\n", object_number(line, "generation"));
+}
+
+static void show(const struct options *options, struct view *view, const struct object *line)
 {
     char type[32];
 
@@ -65,7 +61,7 @@ static void show(struct view *view, const struct object *line)
     else if (strcmp(type, "closed") == 0)
         fprintf(view->out, "%" PRIu64 " closed\n", object_number(line, "sessions"));
     else if (strcmp(type, "serves") == 0)
-        fprintf(view->out, "generation %" PRIu64 " serves\n", object_number(line, "generation"));
+        show_serves(options, line);
     else
         show_status(view, line);
 }
@@ -81,6 +77,7 @@ static int finish(const struct object *line)
 {
     char message[512];
 
+    (void)fflush(stdout); /* what it is about comes first */
     if (object_text(line, "message", message, sizeof message)[0])
         fprintf(stderr, "mmproxyctl: %s\n", message);
     return (int)(object_number(line, "code") & 0xff);
@@ -92,20 +89,23 @@ static int ask(const struct options *options)
     struct answer answer;
     struct object line;
 
-    int status = answer_open(&answer, options->socket, options->request);
-    if (status != 0)
-        return status;
-    status = EX_UNAVAILABLE;
+    int err = answer_open(&answer, options->socket, options->request);
+    if (err < 0)
+        return answer_complain(options->socket, err);
+    int status = EX_UNAVAILABLE;
     while (answer_next(&answer, &line)) {
         if (options->is_json)
             puts(line.text);
         if (is_end(&line)) {
             status = finish(&line);
+            if (!options->is_json && status == 0 && behind(options, "sessions") &&
+                !view.has_sessions)
+                fprintf(stderr, "mmproxyctl: no sessions\n");
             answer_close(&answer);
             return status;
         }
         if (!options->is_json)
-            show(&view, &line);
+            show(options, &view, &line);
     }
     fprintf(stderr, "mmproxyctl: the answer ends too early: mmproxy is busy, or has ended\n");
     answer_close(&answer);
@@ -129,6 +129,7 @@ int main(int argc, char *argv[])
     struct options options = { .socket = CONFIG_DEFAULT_CONTROL };
     struct options filters = { .socket = NULL };
     struct request request;
+    bool wants_help = false;
     int c;
 
     while ((c = getopt_long(argc, argv, "s:hV", longs, NULL)) != -1) {
@@ -149,13 +150,16 @@ int main(int argc, char *argv[])
             add(&filters, "peer=", optarg);
             break;
         case 'h':
-            return fputs(help, stdout) < 0 ? EX_IOERR : EX_OK;
+            wants_help = true;
+            break;
         case 'V':
             return puts("mmproxyctl " MMPROXY_VERSION) < 0 ? EX_IOERR : EX_OK;
         default:
             return EX_USAGE;
         }
     }
+    if (wants_help && help_show(argv[optind]))
+        return fflush(stdout) != 0 ? EX_IOERR : EX_OK;
     if (optind == argc)
         return wrong_usage("a command is missing");
     if (strcmp(argv[optind], "top") == 0 && optind + 1 == argc)

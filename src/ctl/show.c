@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { COLUMNS = 80 };
+
 char *show_bytes(uint64_t bytes, char out[16])
 {
     static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
@@ -101,19 +103,26 @@ void show_mistake(struct view *view, const struct object *line)
     fprintf(view->out, "%s\n", object_text(line, "text", text, sizeof text));
 }
 
+/* As many reasons in a line as 80 columns have room for. */
 static void show_refusals(struct view *view, const struct object *line)
 {
-    const char *next = object_find(line, "refused");
+    const struct object refused = { .text = object_find(line, "refused") };
+    const char *next = refused.text;
     const char *value;
     char reason[64];
-    const char *before = "    refused: ";
+    int column = 0;
 
     while (next && object_next(&next, reason, sizeof reason, &value)) {
-        struct object refused = { .text = object_find(line, "refused") };
-        fprintf(view->out, "%s%s %" PRIu64, before, reason, object_number(&refused, reason));
-        before = ", ";
+        char item[96];
+        int n = snprintf(item, sizeof item, "%s %" PRIu64, reason, object_number(&refused, reason));
+        if (column > 0 && column + 2 + n <= COLUMNS) {
+            column += fprintf(view->out, ", %s", item);
+            continue;
+        }
+        column = fprintf(view->out, "%s%s%s", column > 0 ? ",\n" : "",
+                         column > 0 ? "             " : "    refused: ", item);
     }
-    if (before[0] == ',')
+    if (column > 0)
         fprintf(view->out, "\n");
 }
 
@@ -137,18 +146,23 @@ static void show_targets(struct view *view, const struct object *line)
             object_text(line, "return_path_state", state, sizeof state));
 }
 
-const char *show_closed(const struct object *line)
+static void show_closed(struct view *view, const struct object *line)
 {
     char word[32];
+    char problem[160];
+    char netns[280];
 
     (void)object_text(line, "closed", word, sizeof word);
     if (strcmp(word, "drained") == 0)
-        return " closed: drained";
-    if (strcmp(word, "target_down") == 0)
-        return " closed: no target";
-    if (strcmp(word, "netns") == 0)
-        return " closed: netns";
-    return word[0] ? " closed" : "";
+        fprintf(view->out, "    closed: drained, until mmproxyctl resume\n");
+    else if (strcmp(word, "target_down") == 0)
+        fprintf(view->out, "    closed: no target can be reached (close_when_down)\n");
+    else if (strcmp(word, "netns") == 0)
+        fprintf(view->out, "    closed: %s (netns %s)\n",
+                object_text(line, "netns_problem", problem, sizeof problem),
+                object_text(line, "netns", netns, sizeof netns));
+    else if (word[0])
+        fprintf(view->out, "    closed: %s\n", word);
 }
 
 static void show_listener(struct view *view, const struct object *line)
@@ -157,8 +171,6 @@ static void show_listener(struct view *view, const struct object *line)
     char protocol[8];
     char in[16];
     char out[16];
-    char problem[160];
-    char netns[280];
     uint64_t refused = 0;
     const char *all = object_find(line, "refused");
     const char *next = all;
@@ -173,16 +185,15 @@ static void show_listener(struct view *view, const struct object *line)
         fprintf(view->out, "\n%-20s %-5s %8s %10s %9s %9s %10s\n", "LISTENER", "PROTO", "SESSIONS",
                 "TOTAL", "IN", "OUT", "REFUSED");
     view->has_listeners = true;
-    fprintf(view->out, "%-20s %-5s %8" PRIu64 " %10" PRIu64 " %9s %9s %10" PRIu64 "%s\n",
-            object_text(line, "name", name, sizeof name),
+    /* A long name has a line of its own. */
+    (void)object_text(line, "name", name, sizeof name);
+    fprintf(view->out, "%-20s%s", name, strlen(name) > 20 ? "\n                    " : "");
+    fprintf(view->out, " %-5s %8" PRIu64 " %10" PRIu64 " %9s %9s %10" PRIu64 "\n",
             object_text(line, "protocol", protocol, sizeof protocol),
             object_number(line, "sessions"), object_number(line, "served"),
             show_bytes(object_number(line, "bytes_in"), in),
-            show_bytes(object_number(line, "bytes_out"), out), refused, show_closed(line));
-    if (object_find(line, "netns_problem"))
-        fprintf(view->out, "    closed: %s (netns %s)\n",
-                object_text(line, "netns_problem", problem, sizeof problem),
-                object_text(line, "netns", netns, sizeof netns));
+            show_bytes(object_number(line, "bytes_out"), out), refused);
+    show_closed(view, line);
     show_refusals(view, line);
     show_targets(view, line);
 }
@@ -221,17 +232,16 @@ void show_session(struct view *view, const struct object *line)
     char out[16];
 
     if (!view->has_sessions)
-        fprintf(view->out, "%-14s %-12s %-7s %7s %7s %9s %9s  %s\n", "ID", "LISTENER", "STATE",
-                "AGE", "IDLE", "IN", "OUT", "CLIENT (PEER) TARGET");
+        fprintf(view->out, "%-12s %-7s %7s %7s %9s %9s  %-12s %-21s %-21s %s\n", "ID", "STATE",
+                "AGE", "IDLE", "IN", "OUT", "LISTENER", "CLIENT", "PEER", "TARGET");
     view->has_sessions = true;
-    fprintf(view->out, "%-14s %-12s %-7s %7s %7s %9s %9s  %s (%s) %s\n",
-            object_text(line, "id", id, sizeof id),
-            object_text(line, "listener", listener, sizeof listener),
-            object_text(line, "state", state, sizeof state),
+    fprintf(view->out, "%-12s %-7s %7s %7s %9s %9s  %-12s %-21s %-21s %s\n",
+            object_text(line, "id", id, sizeof id), object_text(line, "state", state, sizeof state),
             show_time(object_number(line, "age_ms") / 1000, age),
             show_time(object_number(line, "idle_ms") / 1000, idle),
             show_bytes(object_number(line, "bytes_in"), in),
             show_bytes(object_number(line, "bytes_out"), out),
+            object_text(line, "listener", listener, sizeof listener),
             object_text(line, "client", client, sizeof client),
             object_text(line, "peer", peer, sizeof peer),
             object_text(line, "target", target, sizeof target));

@@ -3,6 +3,7 @@
 #include "ctl.h"
 
 #include <curses.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROWS_MAX = 512, REFRESH_MS = 1000 };
+enum { HEAD_MAX = 6, REFRESH_MS = 1000 };
 
-/* A listener as it was a moment ago. */
+/* A listener, or all of them. */
 struct row {
     char name[80];
     uint64_t sessions;
@@ -23,12 +24,22 @@ struct row {
     char note[24];
 };
 
+/* What was there at one moment. */
 struct screen {
-    struct row rows[ROWS_MAX];
+    struct row *rows; /* owned */
     size_t n;
-    char head[4][256];
+    size_t size;
+    struct row all;
+    char head[HEAD_MAX][256];
     size_t n_head;
     double at_s;
+};
+
+struct top {
+    struct screen screens[2];
+    unsigned current;
+    size_t first; /* the row at the top */
+    int error;    /* errno of the latest look; 0 = it was good */
 };
 
 static double now_s(void)
@@ -65,67 +76,90 @@ static bool has_failed_target(const struct object *line)
     return false;
 }
 
+/* returns: NULL when memory is short. */
+static struct row *add_row(struct screen *screen)
+{
+    if (screen->n == screen->size) {
+        size_t size = screen->size > 0 ? 2 * screen->size : 64;
+        struct row *rows = realloc(screen->rows, size * sizeof *rows);
+        if (!rows)
+            return NULL;
+        screen->rows = rows;
+        screen->size = size;
+    }
+    return &screen->rows[screen->n++];
+}
+
 static void take_listener(struct screen *screen, const struct object *line)
 {
-    struct row *row;
+    struct row *row = add_row(screen);
+    char closed[32];
 
-    if (screen->n == ROWS_MAX)
+    if (!row)
         return;
-    row = &screen->rows[screen->n++];
     (void)object_text(line, "name", row->name, sizeof row->name);
+    (void)object_text(line, "closed", closed, sizeof closed);
     row->sessions = object_number(line, "sessions");
     row->served = object_number(line, "served");
     row->in = object_number(line, "bytes_in");
     row->out = object_number(line, "bytes_out");
     row->refused = sum_of(line, "refused");
     (void)snprintf(row->note, sizeof row->note, "%s",
-                   show_closed(line)[0]      ? show_closed(line) + 1
-                   : has_failed_target(line) ? "target fails"
-                                             : "");
+                   strcmp(closed, "drained") == 0 ? "drained"
+                   : has_failed_target(line)      ? "target down"
+                   : closed[0]                    ? "closed"
+                                                  : "");
+    screen->all.sessions += row->sessions;
+    screen->all.served += row->served;
+    screen->all.in += row->in;
+    screen->all.out += row->out;
+    screen->all.refused += row->refused;
 }
 
 /* Everything but listeners is written as status writes it. */
-static void take_head(struct screen *screen, const struct object *line)
+static void take_head(struct screen *screen, struct view *view, const struct object *line)
 {
-    struct view view = { .out = NULL };
-    char *text;
+    char *text = screen->head[screen->n_head];
 
-    if (screen->n_head == sizeof screen->head / sizeof *screen->head)
+    if (screen->n_head == HEAD_MAX)
         return;
-    text = screen->head[screen->n_head];
     text[0] = '\0';
-    view.out = fmemopen(text, sizeof screen->head[0], "w");
-    if (!view.out)
+    view->out = fmemopen(text, sizeof screen->head[0], "w");
+    if (!view->out)
         return;
-    show_status(&view, line);
-    fclose(view.out);
+    show_status(view, line);
+    fclose(view->out);
     text[strcspn(text, "\n")] = '\0';
     screen->n_head += text[0] != '\0';
 }
 
+/* returns: 0, or -errno: there is no whole answer. */
 static int look(struct screen *screen, const char *socket)
 {
+    struct view view = { .out = NULL };
     struct answer answer;
     struct object line;
     char type[32];
 
-    int status = answer_open(&answer, socket, "status");
-    if (status != 0)
-        return status;
-    status = EX_UNAVAILABLE;
     screen->n = screen->n_head = 0;
+    screen->all = (struct row){ .sessions = 0 };
     screen->at_s = now_s();
-    while (status != 0 && answer_next(&answer, &line)) {
+    int err = answer_open(&answer, socket, "status");
+    if (err < 0)
+        return err;
+    err = -EPIPE;
+    while (err != 0 && answer_next(&answer, &line)) {
         (void)object_text(&line, "type", type, sizeof type);
         if (strcmp(type, "listener") == 0)
             take_listener(screen, &line);
         else if (strcmp(type, "end") == 0)
-            status = (int)object_number(&line, "code");
+            err = 0;
         else
-            take_head(screen, &line);
+            take_head(screen, &view, &line);
     }
+    (void)snprintf(screen->all.name, sizeof screen->all.name, "all %zu listeners", screen->n);
     answer_close(&answer);
-    return status;
+    return err;
 }
 
 static double rate(uint64_t now, uint64_t before, double seconds)
@@ -133,64 +167,144 @@ static double rate(uint64_t now, uint64_t before, double seconds)
     return now > before && seconds > 0 ? (double)(now - before) / seconds : 0;
 }
 
+/* before: NULL where there is nothing to compare with. */
 static void draw_row(int y, const struct row *row, const struct row *before, double seconds)
 {
     char in[16];
     char out[16];
+    char text[160];
     double new = before ? rate(row->served, before->served, seconds) : 0;
     double refused = before ? rate(row->refused, before->refused, seconds) : 0;
     double bytes_in = before ? rate(row->in, before->in, seconds) : 0;
     double bytes_out = before ? rate(row->out, before->out, seconds) : 0;
 
-    mvprintw(y, 0, "%-22.22s %8" PRIu64 " %9.1f %10s/s %10s/s %9.1f  %s", row->name, row->sessions,
-             new, show_bytes((uint64_t)bytes_in, in), show_bytes((uint64_t)bytes_out, out), refused,
-             row->note);
+    (void)snprintf(text, sizeof text, "%-20.20s %8" PRIu64 " %7.1f %9s %9s %9.1f  %s", row->name,
+                   row->sessions, new, show_bytes((uint64_t)bytes_in, in),
+                   show_bytes((uint64_t)bytes_out, out), refused, row->note);
+    (void)mvaddnstr(y, 0, text, COLS);
 }
 
-static void draw(const struct screen *now, const struct screen *before)
+static int draw_heading(int y)
 {
-    double seconds = before->at_s > 0 ? now->at_s - before->at_s : 0;
+    char text[160];
+
+    (void)snprintf(text, sizeof text, "%-20s %8s %7s %9s %9s %9s  %-12s", "LISTENER", "SESSIONS",
+                   "NEW/s", "IN/s", "OUT/s", "REFUSED/s", "STATE");
+    attron(A_REVERSE);
+    (void)mvaddnstr(y, 0, text, COLS);
+    attroff(A_REVERSE);
+    return y + 1;
+}
+
+static int draw_head(const struct top *top, const struct screen *now)
+{
     int y = 0;
 
-    erase();
+    if (top->error != 0) {
+        attron(A_BOLD);
+        (void)mvprintw(y++, 0, "mmproxy does not answer: %s", strerror(top->error));
+        attroff(A_BOLD);
+    }
     for (size_t i = 0; i < now->n_head; i++)
-        mvprintw(y++, 0, "%.*s", COLS, now->head[i]);
-    y++;
-    attron(A_REVERSE);
-    mvprintw(y++, 0, "%-22s %8s %9s %12s %12s %9s", "LISTENER", "SESSIONS", "NEW/s", "IN", "OUT",
-             "REFUSED/s");
-    attroff(A_REVERSE);
-    for (size_t i = 0; i < now->n && y < LINES; i++) {
+        (void)mvaddnstr(y++, 0, now->head[i], COLS);
+    return y + (LINES > 12);
+}
+
+/* Only as many as the screen has room for; the last line says what keys do. */
+static void draw(struct top *top)
+{
+    const struct screen *now = &top->screens[top->current];
+    const struct screen *before = &top->screens[1 - top->current];
+    double seconds = before->at_s > 0 ? now->at_s - before->at_s : 0;
+    char keys[120] = "q quits";
+
+    erase();
+    int y = draw_heading(draw_head(top, now));
+    if (now->n > 1)
+        draw_row(y++, &now->all, before->n == now->n ? &before->all : NULL, seconds);
+    size_t room = LINES - 1 > y ? (size_t)(LINES - 1 - y) : 0;
+    size_t last = now->n > room ? now->n - room : 0;
+    top->first = top->first < last ? top->first : last;
+    for (size_t i = top->first; i < now->n && i < top->first + room; i++) {
         /* Another configuration may have other listeners in these places. */
         bool is_same = i < before->n && strcmp(before->rows[i].name, now->rows[i].name) == 0;
         draw_row(y++, &now->rows[i], is_same ? &before->rows[i] : NULL, seconds);
     }
+    if (last > 0 && room > 0)
+        (void)snprintf(keys, sizeof keys, "%zu to %zu of %zu; arrows and page keys scroll, q quits",
+                       top->first + 1, top->first + room, now->n);
+    (void)mvaddnstr(LINES - 1, 0, keys, COLS);
     refresh();
+}
+
+/* returns: false: the user is done. */
+static bool take_key(struct top *top, int key)
+{
+    size_t page = LINES > 10 ? (size_t)LINES - 10 : 1;
+
+    if (key == KEY_DOWN)
+        top->first++;
+    else if (key == KEY_UP)
+        top->first -= top->first > 0;
+    else if (key == KEY_NPAGE)
+        top->first += page;
+    else if (key == KEY_PPAGE)
+        top->first -= top->first < page ? top->first : page;
+    else if (key == KEY_HOME)
+        top->first = 0;
+    else if (key == KEY_END)
+        top->first = top->screens[top->current].n;
+    return key != 'q' && key != 'Q';
+}
+
+static void look_again(struct top *top, const char *socket)
+{
+    struct screen *next = &top->screens[1 - top->current];
+
+    top->error = -look(next, socket);
+    if (top->error == 0)
+        top->current = 1 - top->current;
+    else
+        next->at_s = 0; /* no rates without two that are good */
+}
+
+/* A key does not make the next look come sooner: rates are of a whole second. */
+static void run(struct top *top, const char *socket)
+{
+    double due_s = now_s() + REFRESH_MS / 1000.;
+
+    for (;;) {
+        double left_s = due_s - now_s();
+        draw(top);
+        timeout(left_s > 0 ? (int)(left_s * 1000) : 0);
+        int key = getch();
+        if (key != ERR && !take_key(top, key))
+            return;
+        if (now_s() < due_s)
+            continue;
+        look_again(top, socket);
+        due_s = now_s() + REFRESH_MS / 1000.;
+    }
 }
 
 int top_run(const char *socket)
 {
-    static struct screen screens[2];
-    unsigned current = 0;
+    static struct top top;
 
-    int status = look(&screens[0], socket);
-    if (status != 0)
-        return status;
-    if (!isatty(STDOUT_FILENO) || !initscr()) {
+    int err = look(&top.screens[0], socket);
+    if (err < 0)
+        return answer_complain(socket, err);
+    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) || !newterm(NULL, stdout, stdin)) {
         fprintf(stderr, "mmproxyctl: top needs a terminal; status prints once\n");
         return EX_USAGE;
     }
-    noecho();
+    (void)noecho();
+    (void)cbreak();
+    (void)keypad(stdscr, TRUE);
     (void)curs_set(0);
-    timeout(REFRESH_MS);
-    do {
-        draw(&screens[current], &screens[1 - current]);
-        int key = getch();
-        if (key == 'q' || key == 'Q')
-            break;
-        current = 1 - current;
-        status = look(&screens[current], socket);
-    } while (status == 0);
-    endwin();
-    return status;
+    run(&top, socket);
+    (void)endwin();
+    free(top.screens[0].rows);
+    free(top.screens[1].rows);
+    return EX_OK;
 }

@@ -259,7 +259,8 @@ static void run_drain(struct control_client *client)
         return;
     }
     if (control_is_drained(supervisor, name) == is_draining) {
-        control_client_end(client, EX_OK, is_draining ? "it is drained" : "it is not drained");
+        control_client_end(client, EX_OK,
+                           is_draining ? "it was drained before" : "it was not drained");
         return;
     }
     if (control_mark_drained(supervisor, name, is_draining) < 0) {

@@ -312,7 +312,8 @@ def test_sessions_of_processes_before_an_upgrade_are_listed_and_closed(net, echo
         with pytest.raises(ConnectionResetError):
             conns[0].sock.recv(1)
         until(lambda: not proc.is_alive(service.pids[0]), "the oldest process to end")
-        assert ctl.of_type("closed", "close", "--listener", "ssh")[0]["sessions"] == 2
+        done = ctl.run("close", "--listener", "ssh")
+        assert (done.stdout, done.stderr) == ("2 closed\n", "")
         until(lambda: not ctl.sessions(), "no session")
     finally:
         service.close()
@@ -372,3 +373,13 @@ def test_status_names_every_return_path(net, serve, ctl, form):
     keys = {"protocol": "udp"} if form == "flows" else {}
     serve(return_path=form, **keys)
     assert ctl.listener()["return_path"] == form
+
+
+def test_help_is_of_one_command_or_of_all(ctl):
+    for command in ("status", "sessions", "close", "reload", "check", "drain", "resume", "metrics",
+                    "top"):
+        done = ctl.run(command, "--help")
+        assert done.returncode == 0 and done.stdout.startswith("usage: mmproxyctl ")
+        assert command in done.stdout.splitlines()[0] and len(done.stdout.splitlines()) <= 4
+        assert command in ctl.run("--help").stdout
+    assert max(map(len, ctl.run("--help").stdout.splitlines())) <= 80

@@ -263,11 +263,26 @@ void process_forget(struct process *process)
     free(process);
 }
 
+/* A worker that drains ends with its last session: its answer, which closed that, may lie here. */
+static void take_last_answer(struct process *process)
+{
+    char message;
+
+    while (process->inspected) {
+        ssize_t n = recv(process->channel, &message, 1, MSG_DONTWAIT);
+        if (n == 1 && message == WORKER_INSPECTED)
+            take_answer(process);
+        else if (n == 0 || (n < 0 && errno != ECONNRESET && errno != EINTR))
+            return;
+    }
+}
+
 void process_free(struct process *process, const struct process_start *start)
 {
     if (!process)
         return;
     release(process, start);
+    take_last_answer(process);
     tell_inspected(process, NULL);
     process_forget(process);
 }

@@ -2,8 +2,10 @@
 """The relay: every byte, in both directions, and how each side learns that the other ended."""
 
 import hashlib
+import os
 import random
 import select
+import signal
 import socket
 import threading
 
@@ -85,6 +87,40 @@ def test_half_close_by_the_target(serve, target, session):
     peer.finish()
     conn.expect_end(FIN)
     assert gateway.wait_line(lines.disconnected(peer.local, SOURCE, 12, 6))[1] != "client closed"
+
+
+def _send_at_once(net, gateway, peer, data):
+    """All of it and the end arrive before the worker, which waits for a header, looks."""
+    worker = gateway.workers()[0]
+    until(lambda: net.is_read(peer), "the connection to be accepted")
+    os.kill(worker, signal.SIGSTOP)
+    peer.send(data)
+    peer.finish()
+    until(lambda: net.origin.ss("-tn", "state", "close-wait", "sport", "= :2222"),
+          "the end to arrive")
+    os.kill(worker, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("request_", (b"", b"request"))
+def test_end_that_comes_along_with_the_header(net, serve, target, dial, request_):
+    gateway = serve()
+    service, peer = target(), dial()
+    peer.send(HEAD[:10])
+    _send_at_once(net, gateway, peer, HEAD[10:] + request_)
+    conn = service.accept()
+    conn.expect_end(FIN, request_)
+    conn.send(b"answer")
+    conn.close()
+    peer.expect_end(FIN, b"answer")
+
+
+def test_end_that_comes_along_with_half_of_a_header(net, serve, target, dial):
+    gateway = serve(header_timeout=60)
+    target()
+    peer = dial()
+    peer.send(HEAD[:10])
+    _send_at_once(net, gateway, peer, HEAD[10:20])
+    gateway.wait_line(r".*connection ended within the header.*")
 
 
 def test_target_that_closes_at_once_has_its_bytes_delivered(serve, target, session):

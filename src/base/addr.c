@@ -217,6 +217,19 @@ bool addr_equal(const struct addr *a, const struct addr *b)
     return a->sa.sa_family != AF_INET6 || a->in6.sin6_scope_id == b->in6.sin6_scope_id;
 }
 
+int addr_compare(const struct addr *a, const struct addr *b)
+{
+    int result = (int)a->sa.sa_family - (int)b->sa.sa_family;
+
+    if (result != 0 || !addr_is_set(a))
+        return result;
+    result = memcmp(addr_bytes(a), addr_bytes(b), a->sa.sa_family == AF_INET ? 4 : 16);
+    if (result == 0 && a->sa.sa_family == AF_INET6)
+        result = (a->in6.sin6_scope_id > b->in6.sin6_scope_id) -
+                 (a->in6.sin6_scope_id < b->in6.sin6_scope_id);
+    return result != 0 ? result : (int)addr_port(a) - (int)addr_port(b);
+}
+
 bool addr_equal_host(const struct addr *a, const struct addr *b)
 {
     if (a->sa.sa_family != b->sa.sa_family)

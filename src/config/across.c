@@ -5,12 +5,13 @@
  */
 #include "across.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct endpoint {
-    struct addr addr;
+    struct addr_range range;
     const struct draft *draft;
     unsigned line;
 };
@@ -43,12 +44,10 @@ static int by_mark(const void *a, const void *b)
     return result != 0 ? result : order(left->line, right->line);
 }
 
-static int compare_addr(const struct addr *left, const struct addr *right)
+static int compare_host(const struct addr *left, const struct addr *right)
 {
     int result = order(addr_family(left), addr_family(right));
 
-    if (result == 0)
-        result = order(addr_port(left), addr_port(right));
     if (result == 0)
         result = memcmp(addr_bytes(left), addr_bytes(right), addr_family(left) == AF_INET ? 4 : 16);
     if (result == 0 && addr_family(left) == AF_INET6)
@@ -56,21 +55,16 @@ static int compare_addr(const struct addr *left, const struct addr *right)
     return result;
 }
 
-static int by_addr(const void *a, const void *b)
+/* A wildcard address comes first in its family. */
+static int by_place(const void *a, const void *b)
 {
     const struct endpoint *left = a;
     const struct endpoint *right = b;
+    int result = compare_host(&left->range.addr, &right->range.addr);
 
-    return compare_addr(&left->addr, &right->addr);
-}
-
-static int by_addr_and_line(const void *a, const void *b)
-{
-    int result = by_addr(a, b);
-
-    return result != 0
-               ? result
-               : order(((const struct endpoint *)a)->line, ((const struct endpoint *)b)->line);
+    if (result == 0)
+        result = order(addr_port(&left->range.addr), addr_port(&right->range.addr));
+    return result != 0 ? result : order(left->line, right->line);
 }
 
 static void check_names(const struct draft **drafts, size_t n, struct mistakes *mistakes)
@@ -127,99 +121,187 @@ static bool is_wildcard(const struct addr *addr)
     return memcmp(addr_bytes(addr), any, addr_family(addr) == AF_INET ? 4 : 16) == 0;
 }
 
-bool across_overlaps(const struct addr *a, const struct addr *b)
+static bool share_ports(const struct addr_range *a, const struct addr_range *b)
 {
-    if (addr_family(a) != addr_family(b) || addr_port(a) != addr_port(b))
+    return addr_port(&a->addr) <= b->last && addr_port(&b->addr) <= a->last;
+}
+
+bool across_overlaps(const struct addr_range *a, const struct addr_range *b)
+{
+    if (addr_family(&a->addr) != addr_family(&b->addr) || !share_ports(a, b))
         return false;
-    return is_wildcard(a) || is_wildcard(b) || compare_addr(a, b) == 0;
+    return is_wildcard(&a->addr) || is_wildcard(&b->addr) || compare_host(&a->addr, &b->addr) == 0;
 }
 
 static void report_overlap(const struct endpoint *first, const struct endpoint *second,
                            struct mistakes *mistakes)
 {
+    assert(first && second);
+
     const struct endpoint *early = first->line <= second->line ? first : second;
     const struct endpoint *late = early == first ? second : first;
     struct place place = places_find(mistakes->places, early->line);
-    char text[ADDR_STRLEN];
-    char other[ADDR_STRLEN];
+    char text[ADDR_RANGE_STRLEN];
+    char other[ADDR_RANGE_STRLEN];
 
-    addr_format(&late->addr, text);
-    if (compare_addr(&early->addr, &late->addr) == 0)
+    addr_range_format(&late->range, text);
+    if (addr_range_equal(&early->range, &late->range))
         mistakes_error(mistakes, late->line, "\"listen\" has %s, which is already taken (%s:%u)",
                        text, place.file, place.line);
     else
         mistakes_error(mistakes, late->line, "\"listen\" has %s, which overlaps %s (%s:%u)", text,
-                       addr_format(&early->addr, other), place.file, place.line);
+                       addr_range_format(&early->range, other), place.file, place.line);
 }
 
-/* A wildcard address comes first among those with its family and port. */
-static void check_addresses(const struct endpoints *endpoints, struct mistakes *mistakes)
+/*
+ * Of endpoints with this address, which stand side by side from items on: one that has a port of
+ * the range, or NULL. They are sorted by their first port, and apart unless that is a mistake.
+ */
+static const struct endpoint *find_sharing(const struct endpoint *items, size_t n,
+                                           const struct addr_range *range)
 {
-    const struct endpoint *wildcard = NULL;
-    const struct endpoint *first = NULL;
+    size_t low = 0;
 
-    for (size_t i = 0; i < endpoints->n; i++) {
-        const struct endpoint *endpoint = &endpoints->items[i];
-
-        if (first && compare_addr(&first->addr, &endpoint->addr) == 0) {
-            report_overlap(first, endpoint, mistakes);
-            continue;
+    while (n > 0) {
+        size_t half = n / 2;
+        if (addr_port(&items[low + half].range.addr) <= range->last) {
+            low += half + 1;
+            n -= half + 1;
+        } else {
+            n = half;
         }
-        first = endpoint;
-        if (is_wildcard(&endpoint->addr))
-            wildcard = endpoint;
-        else if (wildcard && across_overlaps(&wildcard->addr, &endpoint->addr))
-            report_overlap(wildcard, endpoint, mistakes);
+    }
+    if (low == 0 || !share_ports(&items[low - 1].range, range))
+        return NULL;
+    /* Of several, the first. */
+    while (low > 1 && share_ports(&items[low - 2].range, range))
+        low--;
+    return &items[low - 1];
+}
+
+/* How many of the sorted endpoints, from the first one on, have its address. */
+static size_t count_with_host(const struct endpoint *items, size_t n)
+{
+    size_t same = 1;
+
+    while (same < n && compare_host(&items[0].range.addr, &items[same].range.addr) == 0)
+        same++;
+    return same;
+}
+
+/* All with one address. wildcards: those of the family that are for any address. */
+static void check_host(const struct endpoint *items, size_t n, const struct endpoint *wildcards,
+                       size_t n_wildcards, struct mistakes *mistakes)
+{
+    const struct endpoint *widest = NULL; /* of those so far, that which ends last */
+
+    for (size_t i = 0; i < n; i++) {
+        const struct endpoint *wildcard = find_sharing(wildcards, n_wildcards, &items[i].range);
+
+        if (widest && share_ports(&widest->range, &items[i].range))
+            report_overlap(widest, &items[i], mistakes);
+        else if (wildcard)
+            report_overlap(wildcard, &items[i], mistakes);
+        if (!widest || items[i].range.last > widest->range.last)
+            widest = &items[i];
     }
 }
 
-/* Of several with that address, the first in the file. */
-static const struct endpoint *find_endpoint(const struct endpoints *endpoints,
-                                            const struct addr *addr)
+static void check_addresses(const struct endpoints *endpoints, struct mistakes *mistakes)
 {
-    struct endpoint wanted = { .addr = *addr };
-    const struct endpoint *found = NULL;
+    const struct endpoint *wildcards = NULL;
+    size_t n_wildcards = 0;
 
-    if (endpoints->n > 0)
-        found = bsearch(&wanted, endpoints->items, endpoints->n, sizeof wanted, by_addr);
-    while (found && found > endpoints->items && by_addr(found - 1, found) == 0)
-        found--;
-    return found;
+    for (size_t i = 0; i < endpoints->n;) {
+        const struct endpoint *items = &endpoints->items[i];
+        size_t n = count_with_host(items, endpoints->n - i);
+
+        if (i == 0 || addr_family(&items[-1].range.addr) != addr_family(&items->range.addr))
+            n_wildcards = 0;
+        check_host(items, n, wildcards, n_wildcards, mistakes);
+        if (is_wildcard(&items->range.addr)) {
+            wildcards = items;
+            n_wildcards = n;
+        }
+        i += n;
+    }
+}
+
+/* One that listens on a port of the range, or NULL. */
+static const struct endpoint *find_endpoint(const struct endpoints *endpoints,
+                                            const struct addr_range *range)
+{
+    const struct endpoint *items = endpoints->items;
+    size_t low = 0;
+    size_t n = endpoints->n;
+
+    while (n > 0) {
+        size_t half = n / 2;
+        if (compare_host(&items[low + half].range.addr, &range->addr) < 0) {
+            low += half + 1;
+            n -= half + 1;
+        } else {
+            n = half;
+        }
+    }
+    if (low == endpoints->n || compare_host(&items[low].range.addr, &range->addr) != 0)
+        return NULL;
+    return find_sharing(&items[low], count_with_host(&items[low], endpoints->n - low), range);
 }
 
 /* Which addresses besides loopback are this host's is not known here. */
-struct addr across_wildcard(const struct addr *target)
+static struct addr_range wildcard_of(const struct addr_range *target)
 {
     static const uint8_t any[16];
-    struct addr wildcard = *target;
+    struct addr_range wildcard = *target;
 
-    if (addr_is_loopback(target))
-        addr_from_bytes(&wildcard, addr_family(target), any, addr_port(target));
+    if (addr_is_loopback(&target->addr))
+        addr_from_bytes(&wildcard.addr, addr_family(&target->addr), any, addr_port(&target->addr));
     return wildcard;
 }
 
-static void check_loop(const struct endpoints *endpoints, const struct draft *draft,
-                       const struct addr *target, const char *key, struct mistakes *mistakes)
+bool across_is_loop(const struct addr_range *listen, const struct addr_range *target)
 {
-    const struct endpoint *endpoint;
-    struct place place;
-    struct addr wildcard;
-    char text[ADDR_STRLEN];
+    const struct addr_range wildcard = wildcard_of(target);
 
-    /* The targets of another network namespace have nothing to do with this one's ports. */
-    if (!addr_is_set(target) || draft->config.netns[0] != '\0')
-        return;
-    endpoint = find_endpoint(endpoints, target);
-    if (!endpoint) {
-        wildcard = across_wildcard(target);
-        endpoint = find_endpoint(endpoints, &wildcard);
-    }
-    if (!endpoint)
-        return;
-    place = places_find(mistakes->places, endpoint->line);
+    return addr_family(&listen->addr) == addr_family(&target->addr) &&
+           share_ports(listen, target) &&
+           (compare_host(&listen->addr, &target->addr) == 0 ||
+            compare_host(&listen->addr, &wildcard.addr) == 0);
+}
+
+static void report_loop(const struct endpoint *endpoint, const struct draft *draft,
+                        const struct addr_range *range, const char *key, struct mistakes *mistakes)
+{
+    struct place place = places_find(mistakes->places, endpoint->line);
+    char text[ADDR_RANGE_STRLEN];
+
     mistakes_error(mistakes, draft_line_of(draft, key),
                    "\"%s\" is %s, where this mmproxy listens itself (%s:%u): a loop", key,
-                   addr_format(target, text), place.file, place.line);
+                   addr_range_format(range, text), place.file, place.line);
+}
+
+static void check_loop(const struct endpoints *endpoints, const struct draft *draft,
+                       sa_family_t family, const char *key, struct mistakes *mistakes)
+{
+    const struct addr *target = listener_config_target(&draft->config, family);
+    struct port_range ports;
+
+    /* The targets of another network namespace have nothing to do with this one's ports. */
+    if (draft->config.netns[0] != '\0')
+        return;
+    for (size_t i = 0; listener_config_ports(&draft->config, family, i, &ports); i++) {
+        struct addr_range range = { .addr = *target, .last = ports.last };
+        addr_set_port(&range.addr, ports.first);
+        const struct addr_range wildcard = wildcard_of(&range);
+        const struct endpoint *endpoint = find_endpoint(endpoints, &range);
+        if (!endpoint)
+            endpoint = find_endpoint(endpoints, &wildcard);
+        if (!endpoint)
+            continue;
+        report_loop(endpoint, draft, &range, key, mistakes);
+        return;
+    }
 }
 
 static void collect_endpoints(enum protocol protocol, const struct draft *drafts, size_t n_drafts,
@@ -230,11 +312,11 @@ static void collect_endpoints(enum protocol protocol, const struct draft *drafts
         const struct draft *draft = &drafts[i];
 
         for (size_t j = 0; j < draft->config.n_listen && draft->config.protocol == protocol; j++)
-            out->items[out->n++] = (struct endpoint){ .addr = draft->config.listen[j],
+            out->items[out->n++] = (struct endpoint){ .range = draft->config.listen[j],
                                                       .draft = draft,
                                                       .line = draft->listen_lines[j] };
     }
-    qsort(out->items, out->n, sizeof *out->items, by_addr_and_line);
+    qsort(out->items, out->n, sizeof *out->items, by_place);
 }
 
 /* A TCP and a UDP listener may share an address and port. */
@@ -246,21 +328,22 @@ static void check_protocol(enum protocol protocol, const struct draft *drafts, s
     for (size_t i = 0; i < n_drafts; i++) {
         if (drafts[i].config.protocol != protocol)
             continue;
-        check_loop(endpoints, &drafts[i], &drafts[i].config.target_v4, "target_v4", mistakes);
-        check_loop(endpoints, &drafts[i], &drafts[i].config.target_v6, "target_v6", mistakes);
+        check_loop(endpoints, &drafts[i], AF_INET, "target_v4", mistakes);
+        check_loop(endpoints, &drafts[i], AF_INET6, "target_v6", mistakes);
     }
 }
 
-static void report_metrics(const struct addr *metrics, unsigned line, const struct addr *other,
-                           unsigned other_line, struct mistakes *mistakes)
+static void report_metrics(const struct addr_range *metrics, unsigned line,
+                           const struct addr_range *other, unsigned other_line,
+                           struct mistakes *mistakes)
 {
     struct place place = places_find(mistakes->places, other_line);
-    char text[ADDR_STRLEN];
-    char other_text[ADDR_STRLEN];
+    char text[ADDR_RANGE_STRLEN];
+    char other_text[ADDR_RANGE_STRLEN];
 
-    addr_format(metrics, text);
-    addr_format(other, other_text);
-    if (compare_addr(metrics, other) == 0)
+    addr_range_format(metrics, text);
+    addr_range_format(other, other_text);
+    if (addr_range_equal(metrics, other))
         mistakes_error(mistakes, line, "\"metrics\" is %s, which is already taken (%s:%u)", text,
                        place.file, place.line);
     else
@@ -268,18 +351,18 @@ static void report_metrics(const struct addr *metrics, unsigned line, const stru
                        other_text, place.file, place.line);
 }
 
-void across_check_metrics(const struct addr *metrics, unsigned line, const struct draft *drafts,
-                          size_t n_drafts, struct mistakes *mistakes)
+void across_check_metrics(const struct addr_range *metrics, unsigned line,
+                          const struct draft *drafts, size_t n_drafts, struct mistakes *mistakes)
 {
-    char text[ADDR_STRLEN];
+    char text[ADDR_RANGE_STRLEN];
 
-    if (!addr_is_set(metrics))
+    if (!addr_is_set(&metrics->addr))
         return;
-    if (!addr_is_loopback(metrics))
+    if (!addr_is_loopback(&metrics->addr))
         mistakes_warn(mistakes, line,
                       "\"metrics\" is %s, which is not on loopback: every host that reaches this "
                       "address may read them",
-                      addr_format(metrics, text));
+                      addr_range_format(metrics, text));
     for (size_t i = 0; i < n_drafts; i++) {
         const struct draft *draft = &drafts[i];
 

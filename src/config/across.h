@@ -15,19 +15,19 @@ void across_check(const struct draft *drafts, size_t n_drafts, struct mistakes *
  * Reports that metrics is an address that a listener has; written on that line. Warns of an address
  * that others than this host can reach.
  */
-void across_check_metrics(const struct addr *metrics, unsigned line, const struct draft *drafts,
-                          size_t n_drafts, struct mistakes *mistakes);
+void across_check_metrics(const struct addr_range *metrics, unsigned line,
+                          const struct draft *drafts, size_t n_drafts, struct mistakes *mistakes);
 
 /*
  * Can't both be listened on? The wildcard address takes its port on every address of its own
  * family; [::] takes IPv6 alone.
  */
-bool across_overlaps(const struct addr *a, const struct addr *b);
+bool across_overlaps(const struct addr_range *a, const struct addr_range *b);
 
 /*
- * A listener on this address would take the target's connections: the wildcard address of its
- * family and port for a loopback target, the target itself for any other.
+ * Would a listener there take connections to the target? Its own address does, and the wildcard
+ * address of its family where the target is on loopback.
  */
-struct addr across_wildcard(const struct addr *target);
+bool across_is_loop(const struct addr_range *listen, const struct addr_range *target);
 
 #endif

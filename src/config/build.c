@@ -50,6 +50,18 @@ int build_resolve(struct config *config)
     return config->user ? 0 : -ENOMEM;
 }
 
+/* A direct peer sends no header that could name a port. */
+static void check_direct(const struct draft *draft, struct mistakes *mistakes)
+{
+    const struct listener_config *config = &draft->config;
+
+    if (config->direct && (config->target_v4.port == TARGET_PORT_HEADER ||
+                           config->target_v6.port == TARGET_PORT_HEADER))
+        mistakes_error(mistakes, draft_line_of(draft, "direct_subnets"),
+                       "\"direct_subnets\" can't go with a target that has the port of the "
+                       "header: such peers send none");
+}
+
 void build_listeners(struct config *config, struct draft *drafts, size_t n_drafts,
                      struct draft *defaults, bool is_lenient, struct mistakes *mistakes)
 {
@@ -60,6 +72,7 @@ void build_listeners(struct config *config, struct draft *drafts, size_t n_draft
     }
     peer_subnets_load(config, drafts, n_drafts, defaults, is_lenient, mistakes);
     for (size_t i = 0; i < n_drafts; i++) {
+        check_direct(&drafts[i], mistakes);
         config->listeners[i] = drafts[i].config;
         drafts[i].config.listen = NULL;
         drafts[i].config.endpoints = NULL;

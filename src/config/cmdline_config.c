@@ -8,6 +8,7 @@
 #include "build.h"
 #include "mistakes.h"
 #include "mmproxy/config/cmdline.h"
+#include "target_ports.h"
 
 struct assembly {
     const struct cmdline *cmdline;
@@ -47,17 +48,17 @@ static void take_target(struct assembly *assembly, const char *option, const cha
                         const char *text)
 {
     sa_family_t family = strcmp(name, "target_v4") == 0 ? AF_INET : AF_INET6;
-    struct addr addr;
+    struct target_config target;
     char formatted[ADDR_STRLEN];
 
     if (!text)
         return;
-    if (addr_parse(&addr, text) || addr_family(&addr) == family) {
+    if (kinds_target(&target, text) || addr_family(&target.addr) == family) {
         take_key(assembly, option, name, text);
         return;
     }
     mistakes_add(&assembly->mistakes, false, 0, "mmproxy: %s %s is no %s address and is ignored",
-                 option, addr_format(&addr, formatted), family == AF_INET ? "IPv4" : "IPv6");
+                 option, addr_format(&target.addr, formatted), family == AF_INET ? "IPv4" : "IPv6");
 }
 
 static void take_listen(struct assembly *assembly)
@@ -82,55 +83,69 @@ static void take_listen(struct assembly *assembly)
     }
 }
 
-static bool is_listened_on(const struct listener_config *config, const struct addr *addr,
-                           size_t n_listen)
-{
-    for (size_t i = 0; i < n_listen; i++) {
-        if (addr_equal(&config->listen[i], addr))
-            return true;
-    }
-    return false;
-}
-
 /* The first address before the i-th that it can't stand beside. */
 static void check_overlap(struct assembly *assembly, size_t i)
 {
-    const struct addr *listen = assembly->draft.config.listen;
-    char text[ADDR_STRLEN];
-    char other[ADDR_STRLEN];
+    const struct addr_range *listen = assembly->draft.config.listen;
+    char text[ADDR_RANGE_STRLEN];
+    char other[ADDR_RANGE_STRLEN];
 
     for (size_t j = 0; j < i; j++) {
         if (!across_overlaps(&listen[i], &listen[j]))
             continue;
-        addr_format(&listen[i], text);
-        if (addr_equal(&listen[i], &listen[j]))
+        addr_range_format(&listen[i], text);
+        if (addr_range_equal(&listen[i], &listen[j]))
             mistakes_add(&assembly->mistakes, true, 0,
                          "mmproxy: --listen has %s twice (try 'mmproxy --help')", text);
         else
             mistakes_add(&assembly->mistakes, true, 0,
                          "mmproxy: --listen has %s, which overlaps %s (try 'mmproxy --help')", text,
-                         addr_format(&listen[j], other));
+                         addr_range_format(&listen[j], other));
         return;
     }
+}
+
+/* Does mmproxy listen on one of the target's ports itself? */
+static bool is_loop(const struct listener_config *config, sa_family_t family)
+{
+    const struct addr *target = listener_config_target(config, family);
+    struct port_range ports;
+
+    for (size_t i = 0; listener_config_ports(config, family, i, &ports); i++) {
+        struct addr_range range = { .addr = *target, .last = ports.last };
+        addr_set_port(&range.addr, ports.first);
+        for (size_t j = 0; j < config->n_listen; j++)
+            if (across_is_loop(&config->listen[j], &range))
+                return true;
+    }
+    return false;
+}
+
+static void check_target(struct assembly *assembly, struct target_config *target,
+                         const char *option)
+{
+    char reason[KINDS_REASON_MAX];
+
+    if (!target_ports_resolve(&assembly->draft.config, target, reason))
+        usage_error(assembly, option, reason);
+    else if (is_loop(&assembly->draft.config, addr_family(&target->addr)))
+        usage_error(assembly, option, "is where mmproxy listens itself: a loop");
 }
 
 /* The mistakes of across_check, in the words of options. */
 static void check_listener(struct assembly *assembly)
 {
-    const struct listener_config *config = &assembly->draft.config;
+    struct listener_config *config = &assembly->draft.config;
 
+    if (target_ports_count_listen(config) > CONFIG_PORTS_MAX)
+        mistakes_add(&assembly->mistakes, true, 0,
+                     "mmproxy: --listen may have at most %d ports (try 'mmproxy --help')",
+                     CONFIG_PORTS_MAX);
     for (size_t i = 0; i < config->n_listen; i++)
         check_overlap(assembly, i);
-    for (size_t i = 0; i < 2; i++) {
-        const struct addr *target = i == 0 ? &config->target_v4 : &config->target_v6;
-        const struct addr wildcard = across_wildcard(target);
-
-        if (is_listened_on(config, target, config->n_listen) ||
-            is_listened_on(config, &wildcard, config->n_listen))
-            usage_error(assembly, i == 0 ? "--target-v4" : "--target-v6",
-                        "is where mmproxy listens itself: a loop");
-    }
-    if (!addr_is_set(&config->target_v4) && !addr_is_set(&config->target_v6))
+    check_target(assembly, &config->target_v4, "--target-v4");
+    check_target(assembly, &config->target_v6, "--target-v6");
+    if (!addr_is_set(&config->target_v4.addr) && !addr_is_set(&config->target_v6.addr))
         mistakes_add(&assembly->mistakes, true, 0,
                      "mmproxy: no target is left (try 'mmproxy --help')");
 }

@@ -102,7 +102,7 @@ static void read_metrics(struct load *load, const config_setting_t *root)
                              load->n_drafts, &load->mistakes);
     config->exporter = (struct listener_config){ .name = "metrics",
                                                  .listen = &config->metrics,
-                                                 .n_listen = addr_is_set(&config->metrics),
+                                                 .n_listen = addr_is_set(&config->metrics.addr),
                                                  .backlog = EXPORTER_BACKLOG,
                                                  .keepalive_s = EXPORTER_KEEPALIVE_S };
 }
@@ -218,30 +218,4 @@ void config_free(struct config *config)
     free(config->user);
     free(config->path);
     free(config);
-}
-
-enum return_path listener_config_return_path(const struct listener_config *listener,
-                                             sa_family_t family)
-{
-    if (listener->return_path != RETURN_PATH_AUTO)
-        return listener->return_path;
-    return family == AF_INET6 ? listener->auto_v6 : listener->auto_v4;
-}
-
-const char *return_path_word(enum return_path return_path)
-{
-    return keys_return_path_words[return_path];
-}
-
-uint32_t listener_config_socket_mark(const struct listener_config *listener, sa_family_t family)
-{
-    return listener_config_return_path(listener, family) == RETURN_PATH_ROUTED ? 0 : listener->mark;
-}
-
-const struct addr *listener_config_target(const struct listener_config *listener,
-                                          sa_family_t family)
-{
-    const struct addr *target = family == AF_INET ? &listener->target_v4 : &listener->target_v6;
-
-    return (family == AF_INET || family == AF_INET6) && addr_is_set(target) ? target : NULL;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "endpoint_ids.h"
+#include "target_ports.h"
 
 static void read_subnets(struct draft_subnets *out, const config_setting_t *group, const char *key,
                          struct mistakes *mistakes)
@@ -126,6 +127,9 @@ static void read_listen(struct draft *draft, const config_setting_t *setting,
     }
     for (unsigned i = 0; i < n; i++)
         read_address(draft, is_many ? config_setting_get_elem(setting, i) : setting, mistakes);
+    if (target_ports_count_listen(&draft->config) > CONFIG_PORTS_MAX)
+        mistakes_error(mistakes, line, "\"listen\" may have at most %d ports, not %u",
+                       CONFIG_PORTS_MAX, target_ports_count_listen(&draft->config));
 }
 
 static void need_key(const struct draft *draft, const char *key, struct mistakes *mistakes)
@@ -163,6 +167,18 @@ static void check_endpoints(const struct draft *draft, struct mistakes *mistakes
                        "\"endpoints\" can't go with udp_header \"spp\": its headers name none");
 }
 
+/* The ports of a target, and of what else the listener says of them. */
+static void check_target(struct draft *draft, const char *key, struct target_config *target,
+                         struct mistakes *mistakes)
+{
+    char reason[KINDS_REASON_MAX];
+
+    if (draft_is_bad(draft, "listen") || draft_is_bad(draft, "header_ports") ||
+        draft_is_bad(draft, key) || target_ports_resolve(&draft->config, target, reason))
+        return;
+    mistakes_error(mistakes, draft_line_of(draft, key), "\"%s\" %s", key, reason);
+}
+
 static void check_return_path(const struct draft *draft, struct mistakes *mistakes)
 {
     if (draft->config.return_path == RETURN_PATH_FLOWS && draft->config.protocol == PROTOCOL_TCP &&
@@ -194,6 +210,8 @@ void draft_read(struct draft *draft, const struct draft *defaults, const config_
     check_udp_keys(draft, mistakes);
     check_endpoints(draft, mistakes);
     check_return_path(draft, mistakes);
+    check_target(draft, "target_v4", &draft->config.target_v4, mistakes);
+    check_target(draft, "target_v6", &draft->config.target_v6, mistakes);
 }
 
 void draft_close(struct draft *draft)

@@ -75,6 +75,7 @@ static const struct key listener_keys[] = {
     { .name = "direct_subnets", .kind = &kind_allowed, IN_LISTENER(direct) },
     { .name = "target_v4", .kind = &kind_target_v4, IN_LISTENER(target_v4) },
     { .name = "target_v6", .kind = &kind_target_v6, IN_LISTENER(target_v6) },
+    { .name = "header_ports", .kind = &kind_ports, IN_LISTENER(header_ports) },
     { .name = "netns", .kind = &kind_netns, IN_LISTENER(netns) },
     { .name = "endpoints", .kind = &kind_endpoints, IN_LISTENER(endpoints) },
     { .name = "mark", .kind = &kind_number, IN_LISTENER(mark), .fallback = "123", .min = 1,

@@ -247,32 +247,58 @@ static const char *useless_target(const struct addr *addr)
     return addr_bytes(addr)[0] == 255 ? "the broadcast address" : "a multicast address";
 }
 
-static bool parse_target(const struct value *value, sa_family_t family, struct addr *out,
+static const char *parse_range_target(struct target_config *out, const char *text)
+{
+    struct addr_range range;
+    const char *error = addr_range_parse(&range, text);
+
+    *out = (struct target_config){ .addr = range.addr, .last = range.last };
+    if (!error && range.last != addr_port(&range.addr))
+        out->port = TARGET_PORT_RANGE;
+    return error;
+}
+
+const char *kinds_target(struct target_config *out, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    size_t len = colon ? (size_t)(colon - text) + 1 : 0;
+    bool is_same = colon && strcmp(colon + 1, "same") == 0;
+    char with_port[ADDR_STRLEN];
+
+    if (!is_same && (!colon || strcmp(colon + 1, "header") != 0))
+        return parse_range_target(out, text);
+    /* The port is found when the rest of the listener is known. */
+    (void)snprintf(with_port, sizeof with_port, "%.*s1", (int)(len < 70 ? len : 0), text);
+    *out = (struct target_config){ .port = is_same ? TARGET_PORT_SAME : TARGET_PORT_HEADER };
+    return addr_parse(&out->addr, with_port);
+}
+
+static bool parse_target(const struct value *value, sa_family_t family, struct target_config *out,
                          char reason[KINDS_REASON_MAX])
 {
     const char *wanted = family == AF_INET ? "IPv4" : "IPv6";
     char text[ADDR_STRLEN];
-    struct addr addr;
+    struct target_config target;
     const char *error;
 
     if (!need_string(value,
                      family == AF_INET ? "a string \"ADDR:PORT\"" : "a string \"[ADDR]:PORT\"",
                      reason))
         return false;
-    error = addr_parse(&addr, value->string);
+    error = kinds_target(&target, value->string);
     if (error)
         return REASON("is " QUOTED ": %s", value->string, error);
-    if (is_v4_mapped(&addr)) {
-        addr_unmap(&addr);
+    if (is_v4_mapped(&target.addr)) {
+        addr_unmap(&target.addr);
         return REASON("is the v4-mapped address " QUOTED ": write \"%s\" as the IPv4 target",
-                      value->string, addr_format(&addr, text));
+                      value->string, addr_format(&target.addr, text));
     }
-    if (addr_family(&addr) != family)
+    if (addr_family(&target.addr) != family)
         return REASON("must be an %s address, not " QUOTED, wanted, value->string);
-    error = useless_target(&addr);
+    error = useless_target(&target.addr);
     if (error)
         return REASON("is " QUOTED ", %s: no service can be reached there", value->string, error);
-    memcpy(out, &addr, sizeof addr);
+    memcpy(out, &target, sizeof target);
     return true;
 }
 
@@ -288,36 +314,54 @@ PARSE(target_v6)
     return parse_target(value, AF_INET6, field, reason);
 }
 
-bool kinds_listen(const struct value *value, struct addr *out, char reason[KINDS_REASON_MAX])
+bool kinds_listen(const struct value *value, struct addr_range *out, char reason[KINDS_REASON_MAX])
 {
-    char text[ADDR_STRLEN];
+    char text[ADDR_RANGE_STRLEN];
+    const struct addr *addr = &out->addr;
     const char *error;
 
     if (!need_string(value, "a string \"ADDR:PORT\" or an array of them", reason))
         return false;
-    error = addr_parse(out, value->string);
+    error = addr_range_parse(out, value->string);
     if (error)
         return REASON("is " QUOTED ": %s", value->string, error);
-    if (is_v4_mapped(out)) {
-        addr_unmap(out);
+    if (is_v4_mapped(addr)) {
+        addr_unmap(&out->addr);
         return REASON("is the v4-mapped address " QUOTED ": write \"%s\"", value->string,
-                      addr_format(out, text));
+                      addr_range_format(out, text));
     }
-    if (addr_family(out) == AF_INET ? IN_MULTICAST(ntohl(out->in.sin_addr.s_addr))
-                                    : IN6_IS_ADDR_MULTICAST(&out->in6.sin6_addr))
+    if (addr_family(addr) == AF_INET ? IN_MULTICAST(ntohl(addr->in.sin_addr.s_addr))
+                                     : IN6_IS_ADDR_MULTICAST(&addr->in6.sin6_addr))
         return REASON("is " QUOTED ", a multicast address", value->string);
     return true;
 }
 
 PARSE(address)
 {
-    struct addr addr;
+    struct addr_range range;
 
     (void)key;
     if (!need_string(value, "a string \"ADDR:PORT\"", reason) ||
-        !kinds_listen(value, &addr, reason))
+        !kinds_listen(value, &range, reason))
         return false;
-    memcpy(field, &addr, sizeof addr);
+    if (addr_range_count(&range) > 1)
+        return REASON("is " QUOTED ": one port only", value->string);
+    memcpy(field, &range, sizeof range);
+    return true;
+}
+
+PARSE(ports)
+{
+    struct port_list list;
+    const char *error;
+
+    (void)key;
+    if (!need_string(value, "a string such as \"8000-8099,9000\"", reason))
+        return false;
+    error = port_list_parse(&list, value->string);
+    if (error)
+        return REASON("is " QUOTED ": %s", value->string, error);
+    memcpy(field, &list, sizeof list);
     return true;
 }
 
@@ -344,9 +388,27 @@ static bool equal_string(const struct key *key, const void *a, const void *b)
     return left && right ? strcmp(left, right) == 0 : left == right;
 }
 
+static bool equal_address(const struct key *key, const void *a, const void *b)
+{
+    return addr_range_equal(field_of(key, a), field_of(key, b));
+}
+
 static bool equal_target(const struct key *key, const void *a, const void *b)
 {
-    return addr_equal(field_of(key, a), field_of(key, b));
+    const struct target_config *left = field_of(key, a);
+    const struct target_config *right = field_of(key, b);
+
+    return addr_equal(&left->addr, &right->addr) && left->port == right->port &&
+           left->last == right->last;
+}
+
+static bool equal_ports(const struct key *key, const void *a, const void *b)
+{
+    const struct port_list *left = field_of(key, a);
+    const struct port_list *right = field_of(key, b);
+
+    return left->n == right->n &&
+           memcmp(left->items, right->items, left->n * sizeof *left->items) == 0;
 }
 
 static bool equal_listen(const struct key *key, const void *a, const void *b)
@@ -358,7 +420,7 @@ static bool equal_listen(const struct key *key, const void *a, const void *b)
     if (left->n_listen != right->n_listen)
         return false;
     for (size_t i = 0; i < left->n_listen; i++)
-        if (!addr_equal(&left->listen[i], &right->listen[i]))
+        if (!addr_range_equal(&left->listen[i], &right->listen[i]))
             return false;
     return true;
 }
@@ -411,7 +473,8 @@ const struct kind kind_group_name = { "string", parse_group_name, equal_string, 
 const struct kind kind_name = { "string", parse_name, equal_array_of_char, NULL };
 const struct kind kind_netns = { "string", parse_netns, equal_array_of_char, NULL };
 const struct kind kind_user = { "string", parse_user, equal_string, NULL };
-const struct kind kind_address = { "string", parse_address, equal_target, NULL };
+const struct kind kind_address = { "string", parse_address, equal_address, NULL };
+const struct kind kind_ports = { "string", parse_ports, equal_ports, NULL };
 const struct kind kind_target_v4 = { "string", parse_target_v4, equal_target, NULL };
 const struct kind kind_target_v6 = { "string", parse_target_v6, equal_target, NULL };
 const struct kind kind_listen = { "string or array", NULL, equal_listen, NULL };

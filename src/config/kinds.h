@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "mmproxy/base/addr.h"
+#include "mmproxy/config/config.h"
 #include "value.h"
 
 enum { KINDS_REASON_MAX = 512, KINDS_RANGE_MAX = 96 };
@@ -55,17 +56,21 @@ extern const struct kind kind_group_name;  /* char *: a group that exists, owned
 extern const struct kind kind_name;        /* char [LISTENER_NAME_MAX + 1] */
 extern const struct kind kind_netns;       /* char [LISTENER_NETNS_MAX + 1] */
 extern const struct kind kind_user;        /* char *: a user that exists, owned by the field */
-extern const struct kind kind_address;     /* struct addr: one to listen on */
-extern const struct kind kind_target_v4;   /* struct addr */
-extern const struct kind kind_target_v6;   /* struct addr */
+extern const struct kind kind_address;     /* struct addr_range: one port to listen on */
+extern const struct kind kind_target_v4;   /* struct target_config */
+extern const struct kind kind_target_v6;   /* struct target_config */
+extern const struct kind kind_ports;       /* struct port_list */
 extern const struct kind kind_listen;      /* listen and n_listen of a struct listener_config */
 extern const struct kind kind_allowed;     /* struct subnets * */
 extern const struct kind kind_endpoints;   /* struct endpoints *, owned by the field */
 extern const struct kind kind_group;
 extern const struct kind kind_list;
 
-/* One address to listen on. returns: as parse in struct kind. */
-bool kinds_listen(const struct value *value, struct addr *out, char reason[KINDS_REASON_MAX]);
+/* One address to listen on, with its ports. returns: as parse in struct kind. */
+bool kinds_listen(const struct value *value, struct addr_range *out, char reason[KINDS_REASON_MAX]);
+
+/* The text of a target. The address may be of any family. returns: NULL, or why it is none. */
+const char *kinds_target(struct target_config *out, const char *text);
 
 /* "from 1 to 65535", "\"auto\" or \"stderr\"", or "". */
 void kinds_format_range(const struct key *key, char out[KINDS_RANGE_MAX]);

@@ -93,28 +93,28 @@ static void add_load(struct control_client *client)
 }
 
 static const char *check_word(const struct control_client *client,
-                              const struct listener_config *listener, const struct addr *target)
+                              const struct listener_config *listener, sa_family_t family)
 {
-    const struct target_state *known =
-        targets_find(&client->supervisor->preflight.known, listener, target);
+    struct target_state state;
+    bool is_known = targets_judge(&client->supervisor->preflight.known, targets_get, listener,
+                                  family, &state) != NULL;
 
-    return !known ? "unknown" : known->holds ? "ok" : "failed";
+    return !is_known ? "unknown" : state.holds ? "ok" : "failed";
 }
 
 static void add_targets(struct json *json, const struct control_client *client,
                         const struct listener_config *listener)
 {
     static const sa_family_t families[] = { AF_INET, AF_INET6 };
-    char text[ADDR_STRLEN];
+    char text[TARGET_STRLEN];
 
     json_open(json, "targets", '[');
     for (size_t i = 0; i < 2; i++) {
-        const struct addr *target = listener_config_target(listener, families[i]);
-        if (!target)
+        if (!listener_config_target(listener, families[i]))
             continue;
         json_open(json, NULL, '{');
-        json_text(json, "address", addr_format(target, text));
-        json_text(json, "check", check_word(client, listener, target));
+        json_text(json, "address", listener_config_format_target(listener, families[i], text));
+        json_text(json, "check", check_word(client, listener, families[i]));
         json_text(json, "return_path",
                   return_path_word(listener_config_return_path(listener, families[i])));
         json_close(json, '}');

@@ -12,13 +12,14 @@
 
 #include "mmproxy/net/listening.h"
 #include "mmproxy/net/locals.h"
+#include "mmproxy/supervisor/descriptors.h"
 
 enum { NAME_SIZE = 32 };
 
 /* A port that a listener wants and some socket has. */
 struct conflict {
     const struct listener_config *listener;
-    const struct addr *wanted;
+    struct addr wanted;
     const struct listening *taken;
     bool is_ours; /* by an mmproxy */
     pid_t pid;    /* of a process that has it; 0: not seen */
@@ -53,13 +54,19 @@ static void warn(const struct config_sink *sink, const struct listener_config *l
 
 /* ---- ports ---------------------------------------------------------------------------- */
 
-/* The first socket that has it. */
+/* The first socket that has one of the ports, which is *port then. */
 static const struct listening *find_taker(const struct listening *sockets, size_t n,
-                                          const struct addr *addr)
+                                          const struct addr_range *range, struct addr *port)
 {
-    for (size_t i = 0; i < n; i++)
-        if (listening_takes(&sockets[i], addr))
+    for (size_t i = 0; i < n; i++) {
+        uint16_t taken = addr_port(&sockets[i].addr);
+        if (taken < addr_port(&range->addr) || taken > range->last)
+            continue;
+        *port = range->addr;
+        addr_set_port(port, taken);
+        if (listening_takes(&sockets[i], port))
             return &sockets[i];
+    }
     return NULL;
 }
 
@@ -67,6 +74,7 @@ static struct conflicts find_conflicts(const struct config *config, const struct
                                        size_t n_sockets)
 {
     struct conflicts conflicts = { .n = 0 };
+    struct addr wanted;
     size_t n_addresses = 0;
 
     for (size_t i = 0; i < config->n_listeners; i++)
@@ -76,8 +84,8 @@ static struct conflicts find_conflicts(const struct config *config, const struct
         const struct listener_config *listener = &config->listeners[i];
 
         for (size_t j = 0; j < listener->n_listen; j++) {
-            const struct addr *wanted = &listener->listen[j];
-            const struct listening *taken = find_taker(sockets, n_sockets, wanted);
+            const struct listening *taken =
+                find_taker(sockets, n_sockets, &listener->listen[j], &wanted);
 
             if (taken)
                 conflicts.items[conflicts.n++] =
@@ -193,7 +201,7 @@ static void report_conflict(const struct conflict *conflict, const struct config
         return;
     if (conflict->pid != 0)
         snprintf(owner, sizeof owner, "%s (pid %ld)", conflict->program, (long)conflict->pid);
-    addr_format(conflict->wanted, wanted);
+    addr_format(&conflict->wanted, wanted);
     addr_format(&conflict->taken->addr, taken);
     if (strcmp(wanted, taken) == 0)
         warn(sink, conflict->listener, "%s is in use by %s", wanted, owner);
@@ -284,8 +292,12 @@ static void check_tables(const struct config *config, sa_family_t family,
 
 void config_warnings(const struct config *config, const struct config_sink *sink)
 {
+    char line[DESCRIPTORS_LINE_MAX];
+
     if (config->n_listeners == 0)
         return;
+    if (!descriptors_suffice(config, line))
+        sink->report(sink->context, false, line);
     check_ports(config, sink);
     check_targets(config, sink);
     check_tables(config, AF_INET, sink);

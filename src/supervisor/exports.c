@@ -92,6 +92,12 @@ static int by_target(const void *a, const void *b)
     return result != 0 ? result : memcmp(addr_bytes(target), addr_bytes(&right->target), len);
 }
 
+static struct target_state *look_in_sorted(const struct targets *sorted,
+                                           const struct target_state *wanted)
+{
+    return bsearch(wanted, sorted->items, sorted->n, sizeof *wanted, by_target);
+}
+
 /* state: NULL where there is no such target, or it has not been checked. */
 static void show_target(struct board_listener *listener, enum board_family family,
                         const struct target_state *state)
@@ -113,16 +119,11 @@ static void show_targets(struct board *board, const struct config *config,
                          const struct targets *sorted)
 {
     for (size_t i = 0; i < 2 * config->n_listeners; i++) {
-        const struct listener_config *listener = &config->listeners[i / 2];
-        const struct addr *target =
-            listener_config_target(listener, i % 2 == 0 ? AF_INET : AF_INET6);
-        const struct target_state *found = NULL;
+        struct target_state state;
 
-        if (target) {
-            const struct target_state wanted = target_state(listener, target);
-            found = bsearch(&wanted, sorted->items, sorted->n, sizeof wanted, by_target);
-        }
-        show_target(&board->listeners[i / 2], (enum board_family)(i % 2), found);
+        show_target(&board->listeners[i / 2], (enum board_family)(i % 2),
+                    targets_judge(sorted, look_in_sorted, &config->listeners[i / 2],
+                                  i % 2 == 0 ? AF_INET : AF_INET6, &state));
     }
 }
 

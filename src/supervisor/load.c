@@ -11,6 +11,7 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/supervisor/confine.h"
 #include "mmproxy/supervisor/control.h"
+#include "mmproxy/supervisor/descriptors.h"
 #include "mmproxy/supervisor/namespaces.h"
 #include "mmproxy/supervisor/network_watch.h"
 #include "mmproxy/supervisor/service.h"
@@ -63,7 +64,7 @@ static void cannot_listen(struct supervisor *supervisor, const struct sockets_fa
     char text[ADDR_STRLEN];
     const char *name = failure->listener->name;
 
-    report(supervisor, "can't listen on %s%s%s%s: %s", addr_format(failure->addr, text),
+    report(supervisor, "can't listen on %s%s%s%s: %s", addr_format(&failure->addr, text),
            name[0] ? " (" : "", name, name[0] ? ")" : "", strerror(-err));
     fail_load(supervisor, err == -EACCES ? EX_NOPERM : EX_OSERR);
 }
@@ -122,12 +123,18 @@ void load_prepare(struct supervisor *supervisor)
 {
     const struct config_sink sink = { .context = supervisor, .report = report_mistake };
     struct load *load = &supervisor->load;
+    char line[DESCRIPTORS_LINE_MAX];
     bool is_usage_error;
 
     status_load_begins(supervisor);
     load->config = cmdline_config(supervisor->cmdline, &sink, &is_usage_error);
     if (!load->config) {
         fail_load(supervisor, is_usage_error ? EX_USAGE : EX_CONFIG);
+        return;
+    }
+    if (!descriptors_suffice(load->config, line)) {
+        report_mistake(supervisor, true, line);
+        fail_load(supervisor, EX_CONFIG);
         return;
     }
     control_apply_drained(supervisor, load->config);

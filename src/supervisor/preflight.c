@@ -302,8 +302,9 @@ static void start(struct supervisor *supervisor, bool is_repeat)
 {
     struct preflight *preflight = &supervisor->preflight;
 
-    /* Two targets a listener at the most. */
-    preflight->filling = results_new(2 * supervisor->current->config->n_listeners);
+    /* Two targets a listener at the most, with a few ports each. */
+    preflight->filling =
+        results_new(2 * CONFIG_SAMPLE_MAX * supervisor->current->config->n_listeners);
     preflight->is_repeat = is_repeat;
     preflight->before_us = preflight->started_us;
     preflight->started_us = clock_now_us();

@@ -15,6 +15,13 @@
 #include "mmproxy/net/sock.h"
 #include "mmproxy/net/steer.h"
 #include "mmproxy/supervisor/service.h"
+#include "mmproxy/supervisor/socket_lines.h"
+
+/*
+ * More than that many a service manager does not get: it names each of them in an environment
+ * variable, which is limited. The unit's FileDescriptorStoreMax is above it.
+ */
+enum { STORED_MAX = 480 };
 
 static bool has_address(const struct listen_socket *socket, enum protocol protocol,
                         const struct addr *addr)
@@ -22,24 +29,43 @@ static bool has_address(const struct listen_socket *socket, enum protocol protoc
     return socket->protocol == protocol && addr_equal(&socket->addr, addr);
 }
 
-/* UDP: any of the group. */
+/* The first place that does not come before the address. */
+static size_t place_of(const struct sockets *sockets, enum protocol protocol,
+                       const struct addr *addr)
+{
+    size_t low = 0;
+    size_t n = sockets->n;
+
+    while (n > 0) {
+        size_t half = n / 2;
+        const struct listen_socket *socket = &sockets->all[low + half];
+        bool is_before = socket->protocol != protocol ? socket->protocol < protocol
+                                                      : addr_compare(&socket->addr, addr) < 0;
+        low += is_before ? half + 1 : 0;
+        n = is_before ? n - half - 1 : half;
+    }
+    return low;
+}
+
+/* UDP: the group's first. */
 static struct listen_socket *find(const struct sockets *sockets, enum protocol protocol,
                                   const struct addr *addr)
 {
-    for (size_t i = 0; i < sockets->n; i++)
-        if (has_address(&sockets->all[i], protocol, addr))
-            return &sockets->all[i];
-    return NULL;
+    size_t i = place_of(sockets, protocol, addr);
+
+    return i < sockets->n && has_address(&sockets->all[i], protocol, addr) ? &sockets->all[i]
+                                                                           : NULL;
 }
 
 static unsigned count(const struct sockets *sockets, enum protocol protocol,
                       const struct addr *addr)
 {
-    unsigned n = 0;
+    size_t first = place_of(sockets, protocol, addr);
+    size_t i = first;
 
-    for (size_t i = 0; i < sockets->n; i++)
-        n += has_address(&sockets->all[i], protocol, addr);
-    return n;
+    while (i < sockets->n && has_address(&sockets->all[i], protocol, addr))
+        i++;
+    return (unsigned)(i - first);
 }
 
 static void forget(const struct listen_socket *socket)
@@ -47,13 +73,27 @@ static void forget(const struct listen_socket *socket)
     service_forget_socket(socket->protocol, &socket->addr, socket->member);
 }
 
-static struct listen_socket *append(struct sockets *sockets)
+static int make_room(struct sockets *sockets)
 {
-    struct listen_socket *all = reallocarray(sockets->all, sockets->n + 1, sizeof *sockets->all);
+    if (sockets->n < sockets->room)
+        return 0;
+    size_t room = 2 * sockets->room + 8;
+    struct listen_socket *all = reallocarray(sockets->all, room, sizeof *all);
     if (!all)
-        return NULL;
+        return -ENOMEM;
     sockets->all = all;
-    return &all[sockets->n];
+    sockets->room = room;
+    return 0;
+}
+
+/* There is room. Behind those with the same address: its number in the group is the last. */
+static void insert(struct sockets *sockets, const struct listen_socket *socket)
+{
+    size_t i = place_of(sockets, socket->protocol, &socket->addr) + socket->member;
+
+    memmove(&sockets->all[i + 1], &sockets->all[i], (sockets->n - i) * sizeof *sockets->all);
+    sockets->all[i] = *socket;
+    sockets->n++;
 }
 
 /* The listeners, and behind them the exporter as one more. NULL behind the last one. */
@@ -71,7 +111,8 @@ static const struct listener_config *wanted_by(const struct config *config,
 
     for (size_t i = 0; (listener = nth(config, i)); i++)
         for (size_t j = 0; j < listener->n_listen; j++)
-            if (has_address(socket, listener->protocol, &listener->listen[j]))
+            if (socket->protocol == listener->protocol &&
+                addr_range_contains(&listener->listen[j], &socket->addr))
                 return listener;
     return NULL;
 }
@@ -175,21 +216,24 @@ static int open_one(struct sockets *sockets, const struct config *config,
                     const struct listener_config *listener, const struct addr *addr)
 {
     unsigned n = count(sockets, listener->protocol, addr);
-    struct listen_socket *socket = append(sockets);
-    if (!socket)
-        return -ENOMEM;
+    int err = make_room(sockets);
+    if (err < 0)
+        return err;
     int fd = open_socket(sockets, config, listener, addr, n);
     if (fd < 0)
         return fd;
-    *socket = (struct listen_socket){
-        .protocol = listener->protocol, .addr = *addr, .member = n, .fd = fd, .is_new = true
-    };
     /* Decided before any worker inherits it: they have to know. */
-    socket->is_stored = service_has_store();
-    socket->is_kept_outside = socket->is_stored;
-    if (socket->is_stored)
+    bool is_stored = service_has_store() && sockets->n < STORED_MAX;
+    const struct listen_socket socket = { .protocol = listener->protocol,
+                                          .addr = *addr,
+                                          .member = n,
+                                          .fd = fd,
+                                          .is_new = true,
+                                          .is_stored = is_stored,
+                                          .is_kept_outside = is_stored };
+    if (is_stored)
         service_keep_socket(fd, listener->protocol, addr, n);
-    sockets->n++;
+    insert(sockets, &socket);
     return 0;
 }
 
@@ -235,6 +279,20 @@ static int open_all(struct sockets *sockets, const struct config *config,
     return 0;
 }
 
+/* *addr: the one that failed. */
+static int open_range(struct sockets *sockets, const struct config *config,
+                      const struct listener_config *listener, const struct addr_range *range,
+                      struct addr *addr)
+{
+    int err = 0;
+
+    for (unsigned i = 0; err == 0 && i < addr_range_count(range); i++) {
+        *addr = addr_range_at(range, i);
+        err = open_all(sockets, config, listener, addr);
+    }
+    return err;
+}
+
 int sockets_open_missing(struct sockets *sockets, const struct config *config,
                          struct sockets_failure *failure)
 {
@@ -242,11 +300,10 @@ int sockets_open_missing(struct sockets *sockets, const struct config *config,
 
     for (size_t i = 0; (listener = nth(config, i)); i++) {
         for (size_t j = 0; j < listener->n_listen; j++) {
-            int err = open_all(sockets, config, listener, &listener->listen[j]);
-            if (err < 0) {
-                *failure = (struct sockets_failure){ listener, &listener->listen[j] };
+            int err = open_range(sockets, config, listener, &listener->listen[j], &failure->addr);
+            failure->listener = listener;
+            if (err < 0)
                 return err;
-            }
         }
     }
     return 0;
@@ -295,19 +352,19 @@ int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside, bool is
     unsigned n = count(sockets, protocol, &addr);
     if (protocol == PROTOCOL_TCP && n > 0)
         return -EEXIST;
-    struct listen_socket *socket = append(sockets);
-    if (!socket)
-        return -ENOMEM;
+    err = make_room(sockets);
+    if (err < 0)
+        return err;
     if (protocol == PROTOCOL_UDP)
         (void)sock_tell_local(fd, &addr);
-    *socket = (struct listen_socket){ .protocol = protocol,
-                                      .addr = addr,
-                                      .member = n,
-                                      .fd = fd,
-                                      .is_kept_outside = is_kept_outside || is_stored,
-                                      .is_stored = is_stored,
-                                      .is_adopted = true };
-    sockets->n++;
+    const struct listen_socket socket = { .protocol = protocol,
+                                          .addr = addr,
+                                          .member = n,
+                                          .fd = fd,
+                                          .is_kept_outside = is_kept_outside || is_stored,
+                                          .is_stored = is_stored,
+                                          .is_adopted = true };
+    insert(sockets, &socket);
     return 0;
 }
 
@@ -330,22 +387,6 @@ void sockets_rollback(struct sockets *sockets)
     }
 }
 
-/* Of a group one line is enough. */
-static void tell(const char *text, const char *event, const struct listen_socket *socket,
-                 const char *name)
-{
-    const struct addr *addr = &socket->addr;
-    char address[ADDR_STRLEN];
-    struct log_field fields[] = { LOG_TEXT("event", event),
-                                  LOG_TEXT("address", addr_format(addr, address)),
-                                  LOG_TEXT("listener", name) };
-
-    if (socket->member > 0)
-        return;
-    log_event(LOG_LEVEL_INFO, fields, name[0] ? 3 : 2, "%s %s%s%s%s", text, address,
-              name[0] ? " (" : "", name, name[0] ? ")" : "");
-}
-
 /* For good, in every process that has it; one of a manager's own is its own business. */
 static void shut_down(const struct listen_socket *socket)
 {
@@ -355,26 +396,35 @@ static void shut_down(const struct listen_socket *socket)
         sock_free_port(socket->fd);
 }
 
-static void drop(const struct listen_socket *socket)
+static void drop(const struct listen_socket *socket, struct socket_lines *lines)
 {
-    char text[ADDR_STRLEN];
-
-    if (socket->is_adopted)
-        log_warning("listening",
-                    "[!] a socket listening on %s was handed over and no listener wants it",
-                    addr_format(&socket->addr, text));
-    else
-        tell("[-] No longer listening on", "not_listening", socket, "");
+    socket_lines_add(lines, socket->is_adopted ? SOCKET_UNWANTED : SOCKET_GONE, "", &socket->addr);
     shut_down(socket);
 }
 
 void sockets_drop_unwanted(struct sockets *sockets, const struct config *config)
 {
-    for (size_t i = sockets->n; i-- > 0;) {
-        if (!sockets->all[i].is_kept_outside || wanted_by(config, &sockets->all[i]))
+    struct socket_lines lines = { .name = NULL };
+    size_t kept = 0;
+
+    for (size_t i = 0; i < sockets->n; i++) {
+        if (!sockets->all[i].is_kept_outside || wanted_by(config, &sockets->all[i])) {
+            sockets->all[kept++] = sockets->all[i];
             continue;
-        drop(&sockets->all[i]);
-        remove_at(sockets, i);
+        }
+        drop(&sockets->all[i], &lines);
+        close(sockets->all[i].fd);
+    }
+    sockets->n = kept;
+    socket_lines_end(&lines);
+}
+
+static void steer_range(const struct sockets *sockets, const struct listener_config *listener,
+                        const struct addr_range *range)
+{
+    for (unsigned i = 0; i < addr_range_count(range); i++) {
+        const struct addr addr = addr_range_at(range, i);
+        steer(sockets, listener, &addr, count(sockets, PROTOCOL_UDP, &addr));
     }
 }
 
@@ -382,48 +432,42 @@ static void steer_all(const struct sockets *sockets, const struct config *config
 {
     for (size_t i = 0; i < config->n_listeners; i++) {
         const struct listener_config *listener = &config->listeners[i];
-        for (size_t j = 0; j < listener->n_listen; j++)
-            steer(sockets, listener, &listener->listen[j],
-                  count(sockets, PROTOCOL_UDP, &listener->listen[j]));
+        for (size_t j = 0; listener->protocol == PROTOCOL_UDP && j < listener->n_listen; j++)
+            steer_range(sockets, listener, &listener->listen[j]);
     }
+}
+
+/* It stays, for this listener. */
+static void commit(struct listen_socket *socket, const struct listener_config *listener,
+                   struct socket_lines *lines)
+{
+    if (socket->is_new || socket->is_adopted)
+        socket_lines_add(lines, SOCKET_OPENED, listener->name, &socket->addr);
+    if (!socket->is_new && !socket->is_closed && socket->protocol == PROTOCOL_TCP)
+        sock_set_up_again(socket->fd, listener->backlog, listener->keepalive_s);
+    socket->is_new = false;
+    socket->is_adopted = false;
 }
 
 void sockets_commit(struct sockets *sockets, const struct config *config)
 {
+    struct socket_lines lines = { .name = NULL };
+    size_t kept = 0;
+
     steer_all(sockets, config);
     for (size_t i = 0; i < sockets->n; i++) {
         struct listen_socket *socket = &sockets->all[i];
         const struct listener_config *listener = wanted_by(config, socket);
-        if (!listener) {
-            drop(socket);
-            remove_at(sockets, i--);
-            continue;
+        if (listener) {
+            commit(socket, listener, &lines);
+            sockets->all[kept++] = *socket;
+        } else {
+            drop(socket, &lines);
+            close(socket->fd);
         }
-        if (socket->is_new || socket->is_adopted)
-            tell("[+] Listening on", "listening", socket, listener->name);
-        if (!socket->is_new && !socket->is_closed && socket->protocol == PROTOCOL_TCP)
-            sock_set_up_again(socket->fd, listener->backlog, listener->keepalive_s);
-        socket->is_new = false;
-        socket->is_adopted = false;
     }
-}
-
-static void tell_closed(const struct listener_config *listener, const struct addr *addr,
-                        bool is_closed)
-{
-    char text[ADDR_STRLEN];
-    const struct log_field fields[] = {
-        LOG_TEXT("event", is_closed ? "not_listening" : "listening"),
-        LOG_TEXT("address", addr_format(addr, text)), LOG_TEXT("listener", listener->name)
-    };
-
-    if (is_closed)
-        log_event(LOG_LEVEL_WARNING, fields, 3,
-                  "[!] Closed %s (%s) until one of its targets can be reached", text,
-                  listener->name);
-    else
-        log_event(LOG_LEVEL_NOTICE, fields, 3, "[+] Listening on %s (%s) again", text,
-                  listener->name);
+    sockets->n = kept;
+    socket_lines_end(&lines);
 }
 
 bool sockets_close_some(struct sockets *sockets, const struct config *config,
@@ -431,6 +475,7 @@ bool sockets_close_some(struct sockets *sockets, const struct config *config,
                                           const struct listener_config *listener),
                         const void *context)
 {
+    struct socket_lines lines = { .name = NULL };
     bool has_opened = false;
 
     for (size_t i = 0; i < sockets->n; i++) {
@@ -446,8 +491,10 @@ bool sockets_close_some(struct sockets *sockets, const struct config *config,
         else
             sock_set_up_again(socket->fd, listener->backlog, listener->keepalive_s);
         has_opened |= !is_wanted;
-        tell_closed(listener, &socket->addr, is_wanted);
+        socket_lines_add(&lines, is_wanted ? SOCKET_CLOSED : SOCKET_OPENED_AGAIN, listener->name,
+                         &socket->addr);
     }
+    socket_lines_end(&lines);
     return has_opened;
 }
 
@@ -485,7 +532,7 @@ void sockets_close(struct sockets *sockets)
 int sockets_of_exporter(const struct sockets *sockets, const struct config *config)
 {
     const struct listen_socket *found =
-        config->exporter.n_listen > 0 ? find(sockets, PROTOCOL_TCP, &config->metrics) : NULL;
+        config->exporter.n_listen > 0 ? find(sockets, PROTOCOL_TCP, &config->metrics.addr) : NULL;
 
     return found ? found->fd : -1;
 }
@@ -510,15 +557,16 @@ static void add_for_workers(const struct sockets *sockets, enum protocol protoco
                             const struct addr *addr, unsigned listener, struct worker_socket *list,
                             size_t *n)
 {
-    for (size_t i = 0; i < sockets->n; i++) {
-        const struct listen_socket *socket = &sockets->all[i];
-        if (has_address(socket, protocol, addr))
-            list[(*n)++] = (struct worker_socket){ .fd = socket->fd,
-                                                   .listener = listener,
-                                                   .addr = addr,
-                                                   .member = socket->member,
-                                                   .is_kept_outside = socket->is_kept_outside };
-    }
+    const struct listen_socket *group = find(sockets, protocol, addr);
+    unsigned members = count(sockets, protocol, addr);
+
+    assert(group);
+    for (unsigned i = 0; i < members; i++)
+        list[(*n)++] = (struct worker_socket){ .fd = group[i].fd,
+                                               .listener = listener,
+                                               .addr = *addr,
+                                               .member = group[i].member,
+                                               .is_kept_outside = group[i].is_kept_outside };
 }
 
 struct worker_socket *sockets_for_workers(const struct sockets *sockets,
@@ -532,9 +580,11 @@ struct worker_socket *sockets_for_workers(const struct sockets *sockets,
     for (size_t i = 0; i < config->n_listeners; i++) {
         const struct listener_config *listener = &config->listeners[i];
         for (size_t j = 0; j < listener->n_listen; j++) {
-            assert(find(sockets, listener->protocol, &listener->listen[j]));
-            add_for_workers(sockets, listener->protocol, &listener->listen[j], (unsigned)i, list,
-                            n);
+            const struct addr_range *range = &listener->listen[j];
+            for (unsigned k = 0; k < addr_range_count(range); k++) {
+                const struct addr addr = addr_range_at(range, k);
+                add_for_workers(sockets, listener->protocol, &addr, (unsigned)i, list, n);
+            }
         }
     }
     return list;

@@ -62,14 +62,37 @@ size_t targets_failing(const struct targets *targets)
     return n;
 }
 
+struct target_state *targets_judge(const struct targets *targets, targets_look *look,
+                                   const struct listener_config *listener, sa_family_t family,
+                                   struct target_state *out)
+{
+    struct addr target;
+    bool is_first = true;
+
+    for (size_t i = 0; listener_config_sample(listener, family, i, &target); i++) {
+        const struct target_state wanted = target_state(listener, &target);
+        const struct target_state *each = look(targets, &wanted);
+        if (!each)
+            return NULL;
+        if (is_first)
+            *out = *each;
+        is_first = false;
+        out->holds = out->holds && each->holds;
+        out->is_reached = out->is_reached || each->is_reached;
+        out->answers = out->answers || each->answers;
+    }
+    return is_first ? NULL : out;
+}
+
 bool targets_are_down(const struct targets *targets, const struct listener_config *listener)
 {
     static const sa_family_t families[] = { AF_INET, AF_INET6 };
 
     for (size_t i = 0; i < 2; i++) {
-        const struct addr *target = listener_config_target(listener, families[i]);
-        const struct target_state *state = target ? targets_find(targets, listener, target) : NULL;
-        if (target && (!state || state->is_reached))
+        struct target_state state;
+        if (listener_config_target(listener, families[i]) &&
+            (!targets_judge(targets, targets_get, listener, families[i], &state) ||
+             state.is_reached))
             return false;
     }
     return true;

@@ -321,7 +321,10 @@ const char *admission_explain(const struct admission *admission, enum reason rea
     case REASON_WRONG_ENDPOINT:
         return "the header has none of this listener's VPC endpoints (endpoints)";
     case REASON_NO_CLIENT:
-        return "the header names no client and no VPC endpoint (endpoints)";
+        return config->endpoints ? "the header names no client and no VPC endpoint (endpoints)"
+                                 : "the header names no client and no port (header_ports)";
+    case REASON_WRONG_PORT:
+        return "the header names a port that is not in header_ports";
     case REASON_NO_TARGET:
         return addr_family(client) == AF_INET ? "no target for IPv4 clients (target_v4)"
                                               : "no target for IPv6 clients (target_v6)";

@@ -188,7 +188,11 @@ static int open_sockets(struct listener *listener, unsigned index)
 {
     const struct worker_spec *spec = listener->worker->spec;
 
-    listener->sockets = calloc(listener->config->n_listen, sizeof *listener->sockets);
+    size_t n = 0;
+
+    for (size_t i = 0; i < spec->n_sockets; i++)
+        n += spec->sockets[i].listener == index;
+    listener->sockets = calloc(n + 1, sizeof *listener->sockets);
     if (!listener->sockets)
         return -ENOMEM;
     for (size_t i = 0; i < spec->n_sockets; i++) {
@@ -197,7 +201,7 @@ static int open_sockets(struct listener *listener, unsigned index)
         struct listener_socket *socket = &listener->sockets[listener->n_sockets++];
         ev_io_init(&socket->io, on_acceptable, spec->sockets[i].fd, EV_READ);
         socket->io.data = socket;
-        socket->local = spec->sockets[i].addr;
+        socket->local = &spec->sockets[i].addr;
         socket->listener = listener;
     }
     return 0;

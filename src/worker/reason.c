@@ -17,6 +17,7 @@ static const struct {
     [REASON_NEIGHBOUR_CLIENT] = { "neighbour_client", REASON_KIND_REFUSED },
     [REASON_NO_TARGET] = { "no_target", REASON_KIND_REFUSED },
     [REASON_WRONG_ENDPOINT] = { "wrong_endpoint", REASON_KIND_REFUSED },
+    [REASON_WRONG_PORT] = { "wrong_port", REASON_KIND_REFUSED },
     [REASON_NO_CLIENT] = { "no_client", REASON_KIND_REFUSED },
     [REASON_BAD_HEADER] = { "bad_header", REASON_KIND_BAD_HEADER },
     [REASON_TIMEOUT] = { "timeout", REASON_KIND_BAD_HEADER },

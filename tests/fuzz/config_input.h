@@ -109,21 +109,43 @@ static inline void input_report(void *context, bool is_error, const char *line)
     }
 }
 
+static inline bool input_share_ports(const struct addr_range *range, struct port_range ports)
+{
+    return addr_port(&range->addr) <= ports.last && ports.first <= range->last;
+}
+
+/* The target is not listened on. */
+static inline void input_check_no_loop(const struct addr_range *range,
+                                       const struct listener_config *listener, sa_family_t family)
+{
+    const struct addr *target = listener_config_target(listener, family);
+    struct port_range ports;
+
+    for (size_t i = 0; listener_config_ports(listener, family, i, &ports); i++) {
+        PROPERTY(ports.first != 0 && ports.first <= ports.last);
+        PROPERTY(!input_share_ports(range, ports) || !addr_equal_host(&range->addr, target) ||
+                 range->addr.in6.sin6_scope_id != target->in6.sin6_scope_id);
+    }
+}
+
 /* What config.h promises of a listener. */
 static inline void input_check_listener(const struct listener_config *listener)
 {
     PROPERTY(listener->n_listen >= 1 && listener->allowed != NULL);
-    PROPERTY(addr_is_set(&listener->target_v4) || addr_is_set(&listener->target_v6));
-    PROPERTY(!addr_is_set(&listener->target_v4) || addr_family(&listener->target_v4) == AF_INET);
-    PROPERTY(!addr_is_set(&listener->target_v6) || addr_family(&listener->target_v6) == AF_INET6);
+    PROPERTY(addr_is_set(&listener->target_v4.addr) || addr_is_set(&listener->target_v6.addr));
+    PROPERTY(!addr_is_set(&listener->target_v4.addr) ||
+             addr_family(&listener->target_v4.addr) == AF_INET);
+    PROPERTY(!addr_is_set(&listener->target_v6.addr) ||
+             addr_family(&listener->target_v6.addr) == AF_INET6);
     PROPERTY(listener->mark != 0 && listener->table != 0);
     PROPERTY(listener->table < 253 || listener->table > 255);
     PROPERTY(listener->header_timeout_ms != 0 && listener->connect_timeout_ms != 0);
     PROPERTY(listener->max_pending != 0 && listener->backlog != 0);
     for (size_t i = 0; i < listener->n_listen; i++) {
-        PROPERTY(addr_port(&listener->listen[i]) != 0);
-        PROPERTY(!addr_equal(&listener->listen[i], &listener->target_v4));
-        PROPERTY(!addr_equal(&listener->listen[i], &listener->target_v6));
+        const struct addr_range *range = &listener->listen[i];
+        PROPERTY(addr_port(&range->addr) != 0 && range->last >= addr_port(&range->addr));
+        input_check_no_loop(range, listener, AF_INET);
+        input_check_no_loop(range, listener, AF_INET6);
     }
 }
 

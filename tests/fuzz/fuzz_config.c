@@ -10,11 +10,15 @@ static bool is_wildcard(const struct addr *addr)
 }
 
 /* Both can be bound at the same time. */
-static void check_addresses(const struct addr *a, const struct addr *b)
+static void check_addresses(const struct addr_range *a, const struct addr_range *b)
 {
-    PROPERTY(!addr_equal(a, b));
-    if (addr_family(a) == addr_family(b) && addr_port(a) == addr_port(b))
-        PROPERTY(!is_wildcard(a) && !is_wildcard(b));
+    const struct port_range ports = { addr_port(&b->addr), b->last };
+
+    if (addr_family(&a->addr) != addr_family(&b->addr) || !input_share_ports(a, ports))
+        return;
+    PROPERTY(!addr_equal_host(&a->addr, &b->addr) ||
+             a->addr.in6.sin6_scope_id != b->addr.in6.sin6_scope_id);
+    PROPERTY(!is_wildcard(&a->addr) && !is_wildcard(&b->addr));
 }
 
 static void check_pair(const struct listener_config *a, const struct listener_config *b)
@@ -22,10 +26,12 @@ static void check_pair(const struct listener_config *a, const struct listener_co
     PROPERTY(strcmp(a->name, b->name) != 0);
     PROPERTY(a->mark != b->mark || a->table == b->table);
     for (size_t i = 0; i < a->n_listen; i++) {
-        for (size_t j = 0; j < b->n_listen; j++)
+        for (size_t j = 0; j < b->n_listen && a->protocol == b->protocol; j++)
             check_addresses(&a->listen[i], &b->listen[j]);
-        PROPERTY(!addr_equal(&a->listen[i], &b->target_v4));
-        PROPERTY(!addr_equal(&a->listen[i], &b->target_v6));
+        if (a->protocol == b->protocol) {
+            input_check_no_loop(&a->listen[i], b, AF_INET);
+            input_check_no_loop(&a->listen[i], b, AF_INET6);
+        }
     }
 }
 

@@ -10,8 +10,8 @@ static bool is_same(const struct nftlist_mark *a, const struct nftlist_mark *b)
 {
     return a->kind == b->kind && a->is_own == b->is_own && a->is_v4 == b->is_v4 &&
            a->is_v6 == b->is_v6 && a->mark == b->mark && a->port == b->port &&
-           a->is_tcp == b->is_tcp && a->is_udp == b->is_udp && a->table == b->table &&
-           a->is_record == b->is_record && strcmp(a->set, b->set) == 0 &&
+           a->last_port == b->last_port && a->is_tcp == b->is_tcp && a->is_udp == b->is_udp &&
+           a->table == b->table && a->is_record == b->is_record && strcmp(a->set, b->set) == 0 &&
            addr_equal(&a->source, &b->source);
 }
 

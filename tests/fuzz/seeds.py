@@ -3,6 +3,7 @@
 """Writes the seed inputs of the parsers' fuzz targets to corpus/NAME/ next to this file."""
 
 import pathlib
+import random
 import socket
 import struct
 
@@ -256,6 +257,10 @@ RTNLMSG = {
 }
 
 
+# A listener and a client are so many numbers that any bytes will do.
+TARGET_CHOICE = {f"any_{n}": random.Random(n).randbytes(160) for n in range(40)}
+
+
 def main():
     inputs = {
         "proxyproto": PROXYPROTO,
@@ -264,6 +269,7 @@ def main():
         "config": {k: v.encode() for k, v in CONFIG.items()},
         "cmdline": {k: "\n".join(v).encode() for k, v in CMDLINE.items()},
         "rtnlmsg": RTNLMSG,
+        "target_choice": TARGET_CHOICE,
     }
     for target, seeds in inputs.items():
         folder = CORPUS / target

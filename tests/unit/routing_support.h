@@ -40,8 +40,8 @@ static inline struct listener_config support_listener(enum return_path return_pa
 {
     return (struct listener_config){
         .return_path = return_path,
-        .target_v4 = support_addr(v4),
-        .target_v6 = support_addr(v6),
+        .target_v4.addr = support_addr(v4),
+        .target_v6.addr = support_addr(v6),
         .mark = mark,
         .table = table,
     };

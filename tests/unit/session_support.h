@@ -48,7 +48,7 @@ static inline void world_open(struct world *world)
     world->allowed = support_subnet("192.0.2.0/24");
     world->listener_config = (struct listener_config){
         .allowed = world->allowed,
-        .target_v4 = support_addr("127.0.0.1:22"),
+        .target_v4.addr = support_addr("127.0.0.1:22"),
         .header_timeout_ms = 600 * 1000,
         .connect_timeout_ms = 600 * 1000,
         .idle_timeout_ms = 600 * 1000,

@@ -44,8 +44,8 @@ static int set_up(void **state)
     subnets_seal(world.allowed);
     world.config.allowed = world.allowed;
     world.config.max_pending = 1024;
-    world.config.target_v4 = support_addr("127.0.0.1:22");
-    world.config.target_v6 = support_addr("[::1]:22");
+    world.config.target_v4.addr = support_addr("127.0.0.1:22");
+    world.config.target_v6.addr = support_addr("[::1]:22");
     world.peer = support_addr("192.0.2.10:1000");
     world.listen = support_addr("192.0.2.2:2222");
     world.client = support_addr("198.51.100.7:1000");
@@ -280,7 +280,7 @@ static void clients_that_can_not_be_served_are_refused(void **state)
 
     (void)state;
     be_worker_at(&ssh, "ssh", 1);
-    memset(&world.config.target_v6, 0, sizeof world.config.target_v6);
+    memset(&world.config.target_v6.addr, 0, sizeof world.config.target_v6);
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct addr client = support_addr(cases[i].client);
         world.config.allow_local_clients = cases[i].allow_local_clients;

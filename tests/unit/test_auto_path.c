@@ -74,8 +74,8 @@ static void a_listener_has_a_return_path_for_each_family(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct listener_config listener = { .target_v4 = parse(rows[i].v4),
-                                            .target_v6 = parse(rows[i].v6),
+        struct listener_config listener = { .target_v4.addr = parse(rows[i].v4),
+                                            .target_v6.addr = parse(rows[i].v6),
                                             .return_path = rows[i].written,
                                             .mark = 123 };
 

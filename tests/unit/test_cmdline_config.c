@@ -50,9 +50,9 @@ static void without_a_file_the_defaults_are_the_originals(void **state)
     assert_string_equal(listener->name, "");
     assert_int_equal(listener->line, 0);
     assert_int_equal(listener->n_listen, 1);
-    assert_string_equal(addr_format(&listener->listen[0], text), "0.0.0.0:2222");
-    assert_string_equal(addr_format(&listener->target_v4, text), "127.0.0.1:22");
-    assert_string_equal(addr_format(&listener->target_v6, text), "[::1]:22");
+    assert_string_equal(addr_format(&listener->listen[0].addr, text), "0.0.0.0:2222");
+    assert_string_equal(addr_format(&listener->target_v4.addr, text), "127.0.0.1:22");
+    assert_string_equal(addr_format(&listener->target_v6.addr, text), "[::1]:22");
     assert_int_equal(listener->mark, 123);
     assert_int_equal(listener->table, 100);
     assert_int_equal(listener->return_path, RETURN_PATH_CONNMARK);
@@ -74,7 +74,7 @@ static void options_without_a_file_reach_the_listener(void **state)
 
     (void)state;
     assert_int_equal(listener->n_listen, 2);
-    assert_false(addr_is_set(&listener->target_v4));
+    assert_false(addr_is_set(&listener->target_v4.addr));
     assert_int_equal(listener->mark, UINT32_MAX);
     assert_int_equal(listener->table, 16);
     assert_true(listener->preserve_client_port);
@@ -200,8 +200,8 @@ static void a_dummy_of_the_wrong_family_is_ignored_with_a_warning(void **state)
     assert_string_equal(reported.lines,
                         "W mmproxy: --target-v6 127.0.0.1:2 is no IPv6 address and is ignored\n");
     assert_non_null(config);
-    assert_true(addr_is_set(&config->listeners[0].target_v4));
-    assert_false(addr_is_set(&config->listeners[0].target_v6));
+    assert_true(addr_is_set(&config->listeners[0].target_v4.addr));
+    assert_false(addr_is_set(&config->listeners[0].target_v6.addr));
     config_free(config);
 }
 

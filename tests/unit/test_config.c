@@ -44,10 +44,10 @@ static void a_listener_with_the_least_has_the_documented_defaults(void **state)
     assert_string_equal(listener->name, "ssh");
     assert_int_equal(listener->line, 3);
     assert_int_equal(listener->n_listen, 1);
-    check_addr(&listener->listen[0], "0.0.0.0:2222");
-    check_addr(&listener->target_v4, "127.0.0.1:22");
-    assert_false(addr_is_set(&listener->target_v6));
-    assert_ptr_equal(listener_config_target(listener, AF_INET), &listener->target_v4);
+    check_addr(&listener->listen[0].addr, "0.0.0.0:2222");
+    check_addr(&listener->target_v4.addr, "127.0.0.1:22");
+    assert_false(addr_is_set(&listener->target_v6.addr));
+    assert_ptr_equal(listener_config_target(listener, AF_INET), &listener->target_v4.addr);
     assert_null(listener_config_target(listener, AF_INET6));
     assert_null(listener_config_target(listener, AF_UNSPEC));
     assert_int_equal(subnets_count(listener->allowed), 1);
@@ -97,8 +97,8 @@ static void every_key_is_read(void **state)
     assert_int_equal(config->log.format, LOG_FORMAT_JSON);
     assert_string_equal(listener->name, "a.B_c-9");
     assert_int_equal(listener->n_listen, 2);
-    check_addr(&listener->listen[0], "0.0.0.0:1");
-    check_addr(&listener->listen[1], "[::]:65535");
+    check_addr(&listener->listen[0].addr, "0.0.0.0:1");
+    check_addr(&listener->listen[1].addr, "[::]:65535");
     check_addr(listener_config_target(listener, AF_INET), "192.0.2.1:22");
     check_addr(listener_config_target(listener, AF_INET6), "[::1]:23");
     assert_int_equal(listener->mark, 0x12345678);
@@ -217,8 +217,8 @@ static void defaults_go_to_every_listener_and_a_listeners_own_value_goes_first(v
     assert_int_equal(b->mark, 9);
     assert_int_equal(b->table, 8);
     assert_true(b->preserve_client_port);
-    check_addr(&b->target_v4, "127.0.0.1:25");
-    check_addr(&b->target_v6, "[2001:db8::1]:6");
+    check_addr(&b->target_v4.addr, "127.0.0.1:25");
+    check_addr(&b->target_v6.addr, "[2001:db8::1]:6");
     assert_int_equal(b->return_path, RETURN_PATH_AUTO);
     assert_ptr_equal(a->allowed, b->allowed);
     assert_int_equal(config->n_subnets, 1);
@@ -289,6 +289,7 @@ static void the_list_of_keys_is_complete(void **state)
         { "listeners", "direct_subnets", "string or array", NULL, "" },
         { "listeners", "target_v4", "string", NULL, "" },
         { "listeners", "target_v6", "string", NULL, "" },
+        { "listeners", "header_ports", "string", NULL, "" },
         { "listeners", "netns", "string", NULL, "" },
         { "listeners", "endpoints", "array", NULL, "" },
         { "listeners", "mark", "whole number", "123", "from 1 to 4294967295" },

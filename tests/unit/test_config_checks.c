@@ -242,6 +242,87 @@ static int enter(void **state)
     return 0;
 }
 
+#define RANGES(LISTEN, TARGET, EXTRA)                                                  \
+    "listeners = ( { name = \"a\"; allowed_subnets = \"a.subnets\";\nlisten = " LISTEN \
+    ";\ntarget_v4 = \"" TARGET "\";\n" EXTRA " } );"
+
+static void ranges_of_ports_fit_and_do_not_overlap(void **state)
+{
+    static const struct mistake_case cases[] = {
+        { "backwards", RANGES("\"0.0.0.0:20-10\"", "127.0.0.1:1", ""),
+          "t.conf:2: \"listen\" is \"0.0.0.0:20-10\": the range of ports ends before it begins\n" },
+        { "no end", RANGES("\"0.0.0.0:20-\"", "127.0.0.1:1", ""),
+          "t.conf:2: \"listen\" is \"0.0.0.0:20-\": port is not a number from 1 to 65535\n" },
+        { "behind the last port", RANGES("\"0.0.0.0:20-65536\"", "127.0.0.1:1", ""),
+          "t.conf:2: \"listen\" is \"0.0.0.0:20-65536\": port is not a number from 1 to 65535\n" },
+        { "overlap",
+          RANGES("[ \"0.0.0.0:20-30\",\n\"0.0.0.0:30-40\",\n\"0.0.0.0:41\" ]", "127.0.0.1:1", ""),
+          "t.conf:3: \"listen\" has 0.0.0.0:30-40, which overlaps 0.0.0.0:20-30 (t.conf:2)\n" },
+        { "one inside of another, and one behind it",
+          RANGES("[ \"192.0.2.1:10-90\",\n\"192.0.2.1:20\",\n\"192.0.2.1:80-99\" ]", "127.0.0.1:1",
+                 ""),
+          "t.conf:3: \"listen\" has 192.0.2.1:20, which overlaps 192.0.2.1:10-90 (t.conf:2)\n"
+          "t.conf:4: \"listen\" has 192.0.2.1:80-99, which overlaps 192.0.2.1:10-90 (t.conf:2)\n" },
+        { "a wildcard's",
+          RANGES("[ \"192.0.2.1:15-25\",\n\"0.0.0.0:20-30\", \"0.0.0.0:90\" ]", "127.0.0.1:1", ""),
+          "t.conf:3: \"listen\" has 0.0.0.0:20-30, which overlaps 192.0.2.1:15-25 (t.conf:2)\n" },
+        { "the same twice", RANGES("[ \"[::]:5-6\",\n \"[::]:5-6\" ]", "127.0.0.1:1", ""),
+          "t.conf:3: \"listen\" has [::]:5-6, which is already taken (t.conf:2)\n" },
+        { "a loop into a range", RANGES("\"0.0.0.0:20-30\"", "127.0.0.1:25", ""),
+          "t.conf:3: \"target_v4\" is 127.0.0.1:25, where this mmproxy listens itself (t.conf:2): "
+          "a "
+          "loop\n" },
+        { "the same port on loopback", RANGES("\"0.0.0.0:20-30\"", "127.0.0.1:same", ""),
+          "t.conf:3: \"target_v4\" is 127.0.0.1:20-30, where this mmproxy listens itself "
+          "(t.conf:2): a loop\n" },
+        { "too short a range", RANGES("\"0.0.0.0:20-30\"", "127.0.0.1:120-129", ""),
+          "t.conf:3: \"target_v4\" has 10 ports, but 0.0.0.0:20-30 in \"listen\" has 11: it must "
+          "have "
+          "as many\n" },
+        { "too many ports",
+          RANGES("[ \"192.0.2.1:1-65535\", \"192.0.2.2:1-2\" ]", "127.0.0.1:1", ""),
+          "t.conf:2: \"listen\" may have at most 65536 ports, not 65537\n" },
+        { "the header's without a list", RANGES("\"0.0.0.0:20\"", "127.0.0.1:header", ""),
+          "t.conf:3: \"target_v4\" has the port of the header: this listener needs the key "
+          "\"header_ports\"\n" },
+        { "the header's where we listen",
+          RANGES("\"0.0.0.0:20\"", "127.0.0.1:header", "header_ports = \"80,10-30\";"),
+          "t.conf:3: \"target_v4\" is 127.0.0.1:10-30, where this mmproxy listens itself "
+          "(t.conf:2): "
+          "a loop\n" },
+        { "no list", RANGES("\"0.0.0.0:20\"", "127.0.0.1:header", "header_ports = \"80,\";"),
+          "t.conf:4: \"header_ports\" is \"80,\": port is not a number from 1 to 65535\n" },
+        { "the header's for peers that send none",
+          RANGES("\"0.0.0.0:20\"", "127.0.0.1:header",
+                 "header_ports = \"80\";\ndirect_subnets = [ \"192.0.2.7\" ];"),
+          "t.conf:5: \"direct_subnets\" can't go with a target that has the port of the header: "
+          "such "
+          "peers send none\n" },
+    };
+
+    (void)state;
+    CHECK_MISTAKES(cases);
+}
+
+static void a_load_balancer_s_first_datagram_goes_to_one_port(void **state)
+{
+    static const char *const udp =
+        "protocol = \"udp\"; udp_header = \"first\"; header_ports = \"80\";";
+    static struct reported reported;
+    static const char *const targets[] = { "192.0.2.1:same", "127.0.0.1:120-130",
+                                           "127.0.0.1:header" };
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        char text[512];
+        snprintf(text, sizeof text, RANGES("\"0.0.0.0:20-30\"", "%s", "%s"), targets[i], udp);
+        assert_null(load_text(text, &reported));
+        assert_non_null(strstr(reported.lines,
+                               "t.conf:3: \"target_v4\" can't have several ports with "
+                               "udp_header \"first\""));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +334,8 @@ int main(void)
         cmocka_unit_test(keys_without_a_default_are_required),
         cmocka_unit_test(every_mistake_is_reported_at_once_in_the_order_of_lines),
         cmocka_unit_test(behind_a_thousand_mistakes_the_rest_is_counted),
+        cmocka_unit_test(ranges_of_ports_fit_and_do_not_overlap),
+        cmocka_unit_test(a_load_balancer_s_first_datagram_goes_to_one_port),
     };
 
     return cmocka_run_group_tests(tests, enter, leave_folder);

@@ -125,7 +125,7 @@ static void its_commented_settings_are_the_defaults_and_its_example_works(void *
     assert_int_equal(config->n_listeners, 2);
     assert_string_equal(config->listeners[0].name, "ssh");
     assert_int_equal(config->listeners[0].n_listen, 2);
-    assert_true(addr_is_set(&config->listeners[0].target_v6));
+    assert_true(addr_is_set(&config->listeners[0].target_v6.addr));
     assert_int_equal(config->listeners[1].max_sessions_per_client, 20);
     config->n_listeners = 0;
     assert_true(config_equal(config, defaults));

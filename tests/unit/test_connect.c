@@ -54,7 +54,7 @@ static void rig_open(struct rig *rig)
         .target_fd = -1,
         .peer = support_addr("192.0.2.1:4711"),
         .client = support_addr("198.51.100.7:51234"),
-        .choice = { .target = rig->world.listener_config.target_v4,
+        .choice = { .target = rig->world.listener_config.target_v4.addr,
                     .source = support_addr("198.51.100.7:51234") },
     };
 }

@@ -117,6 +117,11 @@ static const struct {
     { "of a network", IN_PRE(REPLIES("ip saddr 172.18.0.0/16 ")), "" },
     { "of a set", IN_PRE(REPLIES("ip saddr @targets ")), "" },
     { "of an address of the other family", IN_PRE(REPLIES("ip saddr fd00::2 ")), "" },
+    { "of many ports", IN_PRE(REPLIES("tcp sport 20-30 ")), "46" },
+    { "of this port, as a range", IN_PRE(REPLIES("tcp sport 25-25 ")), "46" },
+    { "of ports below", IN_PRE(REPLIES("tcp sport 20-24 ")), "" },
+    { "of ports above", IN_PRE(REPLIES("tcp sport 26-30 ")), "" },
+    { "of ports backwards", IN_PRE(REPLIES("tcp sport 30-20 ")), "" },
     { "of two addresses at once, that is of none",
       IN_PRE(REPLIES("ip saddr 172.18.0.2 ip saddr 172.18.0.2 ")), "" },
     { "by one interface", IN_PRE(REPLIES("iif \"lo\" ")), "" },
@@ -139,6 +144,7 @@ static void rules_that_mark_a_target_s_replies_are_found(void **state)
     };
 
     (void)state;
+    items[0].last_port = items[1].last_port = 25;
     items[0].source = support_addr("172.18.0.2:25");
     items[1].source = support_addr("[fd00::2]:25");
     for (size_t i = 0; i < COUNT(replies); i++) {
@@ -152,6 +158,36 @@ static void rules_that_mark_a_target_s_replies_are_found(void **state)
         }
         if (strcmp(have, replies[i].have) != 0)
             fail_msg("%s: has %s", replies[i].name, have);
+        nftlist_close(&list);
+    }
+}
+
+static void rules_for_a_range_are_found_by_the_whole_of_it(void **state)
+{
+    static const struct {
+        const char *rule;
+        bool has;
+    } cases[] = {
+        { "socket transparent 1 tcp sport 8000-8099 meta mark set 0x7b\n", true },
+        { "socket transparent 1 tcp sport 1-65535 meta mark set 0x7b\n", true },
+        { "socket transparent 1 tcp sport 8000-8098 meta mark set 0x7b\n", false },
+        { "socket transparent 1 tcp sport 8001-8099 meta mark set 0x7b\n", false },
+        { "socket transparent 1 tcp sport 8000 meta mark set 0x7b\n", false },
+        { "socket transparent 1 meta mark set 0x7b\n", true },
+    };
+    struct wanted_item item = {
+        .kind = WANTED_MARK_REPLIES, .family = AF_INET, .mark = 123, .last_port = 8099
+    };
+
+    (void)state;
+    item.source = support_addr("172.18.0.2:8000");
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct nftlist list = { 0 };
+        char text[512];
+        snprintf(text, sizeof text, IN_PRE("%s"), cases[i].rule);
+        assert_int_equal(nftlist_parse(&list, text), 0);
+        if (nftlist_has(&list, &item) != cases[i].has)
+            fail_msg("%s", cases[i].rule);
         nftlist_close(&list);
     }
 }
@@ -243,6 +279,7 @@ int main(void)
         cmocka_unit_test(what_does_the_same_as_the_iptables_rules_is_found),
         cmocka_unit_test(our_own_table_is_reported_from_others),
         cmocka_unit_test(rules_that_mark_a_target_s_replies_are_found),
+        cmocka_unit_test(rules_for_a_range_are_found_by_the_whole_of_it),
         cmocka_unit_test(rules_that_mark_what_answers_a_datagram_are_found),
         cmocka_unit_test(very_long_lines_are_no_rule_and_do_no_harm),
     };

@@ -10,14 +10,14 @@ enum { MOST = 4 };
 struct world {
     struct config config;
     struct listener_config listeners[MOST];
-    struct addr addrs[MOST];
+    struct addr_range addrs[MOST];
 };
 
 static struct config *listening_on(struct world *world, const struct addr *addrs, size_t n)
 {
     memset(world, 0, sizeof *world);
     for (size_t i = 0; i < n; i++) {
-        world->addrs[i] = addrs[i];
+        world->addrs[i] = (struct addr_range){ addrs[i], addr_port(&addrs[i]) };
         world->listeners[i].listen = &world->addrs[i];
         world->listeners[i].n_listen = 1;
         world->listeners[i].backlog = 16;
@@ -60,6 +60,16 @@ static bool is_served(const struct addr *addr)
     return fd >= 0;
 }
 
+static const struct listen_socket *at(const struct sockets *sockets, const struct addr *addr)
+{
+    size_t i = 0;
+
+    while (i < sockets->n && !addr_equal(&sockets->all[i].addr, addr))
+        i++;
+    assert_in_range(i, 0, sockets->n - 1);
+    return &sockets->all[i];
+}
+
 static void open_missing(struct sockets *sockets, const struct config *config)
 {
     struct sockets_failure failure = { 0 };
@@ -83,11 +93,11 @@ static void what_is_missing_is_opened_and_what_is_there_stays(void **state)
 
     open_missing(&sockets, listening_on(&world, addrs, 2));
     assert_int_equal(sockets.n, 2);
-    assert_int_equal(sockets.all[0].fd, fd);
-    assert_false(sockets.all[0].is_new);
-    assert_true(sockets.all[1].is_new);
+    assert_int_equal(at(&sockets, &addrs[0])->fd, fd);
+    assert_false(at(&sockets, &addrs[0])->is_new);
+    assert_true(at(&sockets, &addrs[1])->is_new);
     sockets_commit(&sockets, &world.config);
-    assert_false(sockets.all[1].is_new);
+    assert_false(at(&sockets, &addrs[1])->is_new);
     assert_true(is_served(&addrs[1]));
 
     /* The connection that was in the queue is still there. */
@@ -130,7 +140,7 @@ static void the_address_that_can_t_be_had_is_named(void **state)
     listening_on(&world, addrs, 3);
     assert_int_equal(sockets_open_missing(&sockets, &world.config, &failure), -EADDRNOTAVAIL);
     assert_ptr_equal(failure.listener, &world.listeners[1]);
-    assert_ptr_equal(failure.addr, &world.addrs[1]);
+    assert_true(addr_equal(&failure.addr, &addrs[1]));
     sockets_rollback(&sockets);
     assert_int_equal(support_descriptors(""), before);
     sockets_close(&sockets);
@@ -145,7 +155,7 @@ static void a_commit_shuts_down_what_is_not_wanted_even_where_others_hold_it(voi
     (void)state;
     open_missing(&sockets, listening_on(&world, addrs, 2));
     sockets_commit(&sockets, &world.config);
-    int in_a_worker = dup(sockets.all[0].fd);
+    int in_a_worker = dup(at(&sockets, &addrs[0])->fd);
     assert_return_code(in_a_worker, errno);
 
     sockets_commit(&sockets, listening_on(&world, &addrs[1], 1));
@@ -297,6 +307,69 @@ static void workers_get_every_address_with_its_listener(void **state)
     sockets_close(&sockets);
 }
 
+/* A free range is guessed: one that turns out to be in use is not the fault of what is tested. */
+static struct addr_range free_range(unsigned n)
+{
+    for (uint16_t first = 20000; first < 60000; first = (uint16_t)(first + n)) {
+        struct addr_range range = { .addr = support_addr("127.0.0.1:1"),
+                                    .last = (uint16_t)(first + n - 1) };
+        unsigned i = 0;
+        addr_set_port(&range.addr, first);
+        while (i < n) {
+            struct addr addr = addr_range_at(&range, i);
+            int fd = sock_listen(&addr, 1, 0, false);
+            if (fd < 0)
+                break;
+            close(fd);
+            i++;
+        }
+        if (i == n)
+            return range;
+    }
+    fail_msg("no %u free ports in a row", n);
+    return (struct addr_range){ 0 };
+}
+
+static void a_range_has_a_socket_for_each_port_and_can_grow(void **state)
+{
+    struct addr_range range = free_range(20);
+    struct sockets sockets = { 0 };
+    struct worker_socket *list;
+    struct world world;
+    struct addr last = addr_range_at(&range, 19);
+    struct addr tenth = addr_range_at(&range, 9);
+    size_t n = 0;
+
+    (void)state;
+    listening_on(&world, &tenth, 1);
+    open_missing(&sockets, &world.config);
+    sockets_commit(&sockets, &world.config);
+    int fd = sockets.all[0].fd;
+    world.addrs[0] = range;
+    open_missing(&sockets, &world.config);
+    assert_int_equal(sockets.n, 20);
+    assert_int_equal(at(&sockets, &tenth)->fd, fd);
+    assert_false(at(&sockets, &tenth)->is_new);
+    sockets_commit(&sockets, &world.config);
+    assert_true(is_served(&last));
+    list = sockets_for_workers(&sockets, &world.config, &n);
+    assert_non_null(list);
+    assert_int_equal(n, 20);
+    for (unsigned i = 0; i < n; i++) {
+        struct addr expected = addr_range_at(&range, i);
+        struct addr name = support_name(list[i].fd);
+        assert_true(addr_equal(&list[i].addr, &expected));
+        assert_true(addr_equal(&name, &expected));
+    }
+    free(list);
+    listening_on(&world, &last, 1);
+    sockets_commit(&sockets, &world.config);
+    assert_int_equal(sockets.n, 1);
+    assert_true(is_served(&last));
+    assert_false(is_served(&tenth));
+    sockets_close(&sockets);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +383,7 @@ int main(void)
         cmocka_unit_test(a_socket_that_is_kept_outside_is_closed_but_not_shut_down),
         cmocka_unit_test(what_is_no_listening_tcp_socket_is_not_taken),
         cmocka_unit_test(workers_get_every_address_with_its_listener),
+        cmocka_unit_test(a_range_has_a_socket_for_each_port_and_can_grow),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,8 +14,8 @@ static int open_listener(void **state)
 {
     (void)state;
     listener = (struct listener_config){ .mark = 123, .table = 100 };
-    assert_null(addr_parse(&listener.target_v4, "127.0.0.1:22"));
-    assert_null(addr_parse(&listener.target_v6, "[::1]:22"));
+    assert_null(addr_parse(&listener.target_v4.addr, "127.0.0.1:22"));
+    assert_null(addr_parse(&listener.target_v6.addr, "[::1]:22"));
     return 0;
 }
 
@@ -38,13 +38,13 @@ static void a_listener_is_down_when_none_of_its_targets_can_be_reached(void **st
 
     (void)state;
     assert_false(targets_are_down(&targets, &listener)); /* nothing is known */
-    know(&targets, &listener.target_v4, false, false);
+    know(&targets, &listener.target_v4.addr, false, false);
     assert_false(targets_are_down(&targets, &listener));
-    know(&targets, &listener.target_v6, false, true); /* reached, though a check fails */
+    know(&targets, &listener.target_v6.addr, false, true); /* reached, though a check fails */
     assert_false(targets_are_down(&targets, &listener));
-    know(&targets, &listener.target_v6, true, false); /* an IPv6 target without IPv6 */
+    know(&targets, &listener.target_v6.addr, true, false); /* an IPv6 target without IPv6 */
     assert_true(targets_are_down(&targets, &listener));
-    know(&targets, &listener.target_v4, true, true);
+    know(&targets, &listener.target_v4.addr, true, true);
     assert_false(targets_are_down(&targets, &listener));
     assert_int_equal(targets.n, 2);
     targets_clear(&targets);
@@ -56,9 +56,9 @@ static void a_target_that_a_listener_has_not_does_not_keep_it_open(void **state)
     struct targets targets = { 0 };
 
     (void)state;
-    know(&targets, &listener.target_v6, true, true);
-    listener.target_v6 = (struct addr){ 0 };
-    know(&targets, &listener.target_v4, false, false);
+    know(&targets, &listener.target_v6.addr, true, true);
+    listener.target_v6.addr = (struct addr){ 0 };
+    know(&targets, &listener.target_v4.addr, false, false);
     assert_true(targets_are_down(&targets, &listener));
     targets_clear(&targets);
 }
@@ -68,14 +68,14 @@ static void the_same_target_by_another_return_path_is_another(void **state)
     struct targets targets = { 0 };
 
     (void)state;
-    know(&targets, &listener.target_v4, false, false);
+    know(&targets, &listener.target_v4.addr, false, false);
     listener.return_path = RETURN_PATH_FWMARK;
-    assert_null(targets_find(&targets, &listener, &listener.target_v4));
-    know(&targets, &listener.target_v4, true, true);
+    assert_null(targets_find(&targets, &listener, &listener.target_v4.addr));
+    know(&targets, &listener.target_v4.addr, true, true);
     assert_int_equal(targets.n, 2);
     assert_int_equal(targets_failing(&targets), 1);
     listener.mark = 7;
-    assert_null(targets_find(&targets, &listener, &listener.target_v4));
+    assert_null(targets_find(&targets, &listener, &listener.target_v4.addr));
     targets_clear(&targets);
 }
 

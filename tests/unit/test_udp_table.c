@@ -22,7 +22,7 @@ static struct udp_table_entry *find(const struct udp_table *table, const struct 
 {
     const struct addr key = support_addr(text);
 
-    return udp_table_find(table, of, &key);
+    return udp_table_find(table, of, &key, 0);
 }
 
 static void an_entry_is_found_by_address_port_and_receiver(void **state)
@@ -63,7 +63,7 @@ static void of_many_each_is_found(void **state)
         for (unsigned i = 0; i < MANY; i += 2)
             udp_table_remove(table, &entries[i]);
         for (unsigned i = 0; i < MANY; i++)
-            assert_ptr_equal(udp_table_find(table, &receiver, &keys[i]),
+            assert_ptr_equal(udp_table_find(table, &receiver, &keys[i], 0),
                              i % 2 == 0 ? NULL : &entries[i]);
         for (unsigned i = 1; i < MANY; i += 2)
             udp_table_remove(table, &entries[i]);

@@ -139,6 +139,58 @@ static void routed_targets_share_rule_and_route_alone(void **state)
     wanted_close(&wanted);
 }
 
+static void routed_replies_are_those_of_the_target_s_ports(void **state)
+{
+    struct addr_range listen[] = { { support_addr("192.0.2.1:20"), 29 },
+                                   { support_addr("192.0.2.2:20"), 29 },
+                                   { support_addr("192.0.2.2:50"), 50 } };
+    struct listener_config listeners[] = {
+        support_listener(RETURN_PATH_ROUTED, "172.18.0.2:8000", "[fd00::2]:1", 123, 100),
+        support_listener(RETURN_PATH_ROUTED, NULL, "[fd00::2]:1", 123, 100),
+        support_listener(RETURN_PATH_FLOWS, "172.18.0.2:1", NULL, 124, 101),
+    };
+    struct wanted wanted = { 0 };
+
+    (void)state;
+    listeners[0].target_v4.port = TARGET_PORT_RANGE;
+    listeners[0].target_v4.last = 8099;
+    listeners[0].target_v6.port = TARGET_PORT_SAME;
+    listeners[0].listen = listen;
+    listeners[0].n_listen = COUNT(listen);
+    listeners[1].target_v6.port = TARGET_PORT_HEADER;
+    assert_null(port_list_parse(&listeners[1].header_ports, "9000,7000-7009"));
+    listeners[2].target_v4.port = TARGET_PORT_HEADER;
+    assert_null(port_list_parse(&listeners[2].header_ports, "9000,7000-7009"));
+    add(&wanted, listeners, COUNT(listeners), &usual_host);
+    static const char *const expected[] = { "ip saddr 172.18.0.2 tcp sport 8000-8099 ",
+                                            "ip6 saddr fd00::2 tcp sport 20-29 ",
+                                            "ip6 saddr fd00::2 tcp sport 50 ",
+                                            "ip6 saddr fd00::2 tcp sport 7000-7009 ",
+                                            "ip6 saddr fd00::2 tcp sport 9000 " };
+    size_t n = 0;
+    for (size_t i = 0; i < wanted.n_items; i++) {
+        char rule[WANTED_COMMAND_MAX];
+        if (wanted.items[i].kind != WANTED_MARK_REPLIES)
+            continue;
+        assert_in_range(n, 0, COUNT(expected) - 1);
+        wanted_nft_rule(&wanted.items[i], rule);
+        assert_memory_equal(rule, expected[n], strlen(expected[n]));
+        n++;
+    }
+    assert_int_equal(n, COUNT(expected));
+    wanted_close(&wanted);
+}
+
+static void a_line_of_a_version_without_ranges_is_understood(void **state)
+{
+    struct wanted_item item;
+
+    (void)state;
+    assert_true(wanted_parse_item("2 4 123 0 - 172.18.0.2:25 tcp 0", &item));
+    assert_int_equal(item.last_port, 25);
+    assert_false(wanted_parse_item("2 4 123 0 - 172.18.0.2:25 tcp 0 65536", &item));
+}
+
 static void an_item_is_a_line_of_a_file_and_comes_back_equal(void **state)
 {
     struct wanted_host host = { .has_ipv6 = true, .outbound_v4 = "e;id;$(id)" };
@@ -305,6 +357,13 @@ static const struct {
         .mark = 7,
         .source.in = { .sin_family = AF_INET, .sin_port = 0x1900, .sin_addr = { 0x020012ac } } },
       "nft delete table inet mmproxy-172.18.0.2-tcp-25-mark-7" },
+    { "replies of many ports",
+      { .kind = WANTED_MARK_REPLIES,
+        .family = AF_INET,
+        .mark = 7,
+        .source.in = { .sin_family = AF_INET, .sin_port = 0x1900, .sin_addr = { 0x020012ac } },
+        .last_port = 99 },
+      "nft delete table inet mmproxy-172.18.0.2-tcp-25-99-mark-7" },
     { "flows",
       { .kind = WANTED_MARK_FLOWS, .family = AF_INET6, .mark = 7, .timeout_s = 65 },
       "nft delete table inet mmproxy-flows6_7_65" },
@@ -354,6 +413,8 @@ int main(void)
         cmocka_unit_test(listeners_that_share_mark_and_table_share_the_rules),
         cmocka_unit_test(several_configurations_make_one_union),
         cmocka_unit_test(routed_targets_share_rule_and_route_alone),
+        cmocka_unit_test(routed_replies_are_those_of_the_target_s_ports),
+        cmocka_unit_test(a_line_of_a_version_without_ranges_is_understood),
         cmocka_unit_test(an_item_is_a_line_of_a_file_and_comes_back_equal),
         cmocka_unit_test(lines_that_are_no_item),
         cmocka_unit_test(flows_last_a_little_longer_than_sessions),

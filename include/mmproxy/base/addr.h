@@ -66,6 +66,9 @@ void addr_unmap(struct addr *addr);
 /* Same family, address, scope and port. */
 bool addr_equal(const struct addr *a, const struct addr *b);
 
+/* An order of addresses: by family, address, scope, port. returns: below, at or above 0. */
+int addr_compare(const struct addr *a, const struct addr *b);
+
 /* Same family and address; port and scope do not count. */
 bool addr_equal_host(const struct addr *a, const struct addr *b);
 

@@ -12,6 +12,7 @@
 
 #include "mmproxy/base/addr.h"
 #include "mmproxy/base/log.h"
+#include "mmproxy/base/ports.h"
 #include "mmproxy/base/subnets.h"
 #include "mmproxy/config/endpoints.h"
 
@@ -21,7 +22,11 @@
 enum { LISTENER_NAME_MAX = 63, LISTENER_NETNS_MAX = 255 }; /* characters, without the NUL */
 
 /* Limits of one configuration. The workers' counters have room for several of them. */
-enum { CONFIG_LISTENERS_MAX = 10000, CONFIG_WORKERS_MAX = 1024 };
+enum {
+    CONFIG_LISTENERS_MAX = 10000,
+    CONFIG_WORKERS_MAX = 1024,
+    CONFIG_PORTS_MAX = 65536, /* of one listener */
+};
 
 enum return_path {
     RETURN_PATH_AUTO,
@@ -42,20 +47,35 @@ enum udp_header { UDP_HEADER_EVERY, UDP_HEADER_FIRST, UDP_HEADER_SPP };
 
 enum routing_mode { ROUTING_MANUAL, ROUTING_MANAGED };
 
+/* Which port of a target a session goes to. */
+enum target_port {
+    TARGET_PORT_FIXED,  /* always the same */
+    TARGET_PORT_RANGE,  /* the n-th of a range for the n-th of the listener's range */
+    TARGET_PORT_SAME,   /* that which the peer connected to */
+    TARGET_PORT_HEADER, /* the destination's in the header, where it is in header_ports */
+};
+
+struct target_config {
+    struct addr addr; /* with the first of its ports; not set: there is no such target */
+    enum target_port port;
+    uint16_t last; /* FIXED and RANGE: the last port */
+};
+
 struct listener_config {
     char name[LISTENER_NAME_MAX + 1]; /* "" without a file: log lines then carry no name */
     const char *file;                 /* where it is written; owned by the config; NULL: options */
     unsigned line;                    /* of that file */
     enum protocol protocol;
     enum udp_header udp_header; /* for UDP */
-    struct addr *listen;        /* at least one; owned */
+    struct addr_range *listen;  /* at least one; owned */
     size_t n_listen;
     const struct subnets *allowed; /* sealed; owned by the config, may be shared */
     /* Sealed, or NULL. Peers in it send no header: they win over allowed where both match. */
     const struct subnets *direct;
-    struct addr target_v4; /* at least one of the two is set */
-    struct addr target_v6;
-    struct endpoints *endpoints; /* owned; NULL: none are asked for */
+    struct target_config target_v4; /* at least one of the two is set */
+    struct target_config target_v6;
+    struct port_list header_ports; /* for TARGET_PORT_HEADER */
+    struct endpoints *endpoints;   /* owned; NULL: none are asked for */
     uint32_t mark;
     uint32_t table;
     enum return_path return_path; /* as written; listener_config_return_path is what is used */
@@ -92,7 +112,7 @@ struct config {
     enum routing_mode routing;
     unsigned drain_timeout_ms;
     bool sandbox;
-    struct addr metrics; /* where the exporter listens; not set = nowhere */
+    struct addr_range metrics; /* one port, where the exporter listens; not set = nowhere */
     /* The same as the supervisor sees it, which opens its socket: n_listen is 1 or 0. */
     struct listener_config exporter;
     enum log_connections log_connections;
@@ -153,8 +173,38 @@ const char *return_path_word(enum return_path return_path);
  */
 uint32_t listener_config_socket_mark(const struct listener_config *listener, sa_family_t family);
 
-/* The listener's target for clients of that family; NULL where it has none. */
+/*
+ * The listener's target for clients of that family, with the first of its ports; NULL where it has
+ * none.
+ */
 const struct addr *listener_config_target(const struct listener_config *listener,
                                           sa_family_t family);
+
+/*
+ * The ports that sessions may reach at this target, one range for each index from 0 on; two may
+ * overlap. returns: false behind the last one.
+ */
+bool listener_config_ports(const struct listener_config *listener, sa_family_t family, size_t index,
+                           struct port_range *out);
+
+/* The same in one list, which may have other ports besides where there are too many ranges. */
+void listener_config_port_list(const struct listener_config *listener, sa_family_t family,
+                               struct port_list *out);
+
+/*
+ * The same for a few of its ports, by which checks judge the whole: the first, the last, and one
+ * in between. No two are equal.
+ */
+enum { CONFIG_SAMPLE_MAX = 3 };
+bool listener_config_sample(const struct listener_config *listener, sa_family_t family,
+                            size_t index, struct addr *out);
+
+/* How many ports that are, all in all. */
+unsigned listener_config_count_ports(const struct listener_config *listener, sa_family_t family);
+
+/* The target with all of its ports: "127.0.0.1:8000-8099", "127.0.0.1:same"; returns buf. */
+enum { TARGET_STRLEN = ADDR_STRLEN + 8 };
+const char *listener_config_format_target(const struct listener_config *listener,
+                                          sa_family_t family, char buf[TARGET_STRLEN]);
 
 #endif

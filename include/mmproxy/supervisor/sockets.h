@@ -27,14 +27,15 @@ struct listen_socket {
 };
 
 struct sockets {
-    struct listen_socket *all; /* sorted by nothing; owned */
+    struct listen_socket *all; /* by protocol, address and member; owned */
     size_t n;
+    size_t room;
 };
 
-/* Which address could not be had; both point into the configuration. */
+/* Which address could not be had; the listener is the configuration's. */
 struct sockets_failure {
     const struct listener_config *listener;
-    const struct addr *addr;
+    struct addr addr;
 };
 
 /*

@@ -35,6 +35,18 @@ const struct target_state *targets_find(const struct targets *targets,
 /* returns: the known state of the same target, to be replaced; or NULL. */
 struct target_state *targets_get(const struct targets *targets, const struct target_state *state);
 
+/* How one is looked for: targets_get, or something faster. */
+typedef struct target_state *targets_look(const struct targets *targets,
+                                          const struct target_state *state);
+
+/*
+ * Of the ports of the listener's target that were tried: all must hold, one is enough to reach it.
+ * returns: out; NULL where one has not been checked.
+ */
+struct target_state *targets_judge(const struct targets *targets, targets_look *look,
+                                   const struct listener_config *listener, sa_family_t family,
+                                   struct target_state *out);
+
 /* Adds the state of a target that is not known yet. returns: 0 or -ENOMEM. */
 int targets_add(struct targets *targets, const struct target_state *state);
 

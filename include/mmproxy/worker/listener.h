@@ -12,7 +12,7 @@ struct receiver;
 
 struct listener_socket {
     ev_io io;
-    const struct addr *local; /* the configuration's */
+    const struct addr *local; /* the worker's spec's */
     struct listener *listener;
 };
 

@@ -18,15 +18,16 @@ enum reason {
     REASON_NEIGHBOUR_CLIENT,        /* in the target's own network, whose replies don't come here */
     REASON_NO_TARGET,               /* there is no target for clients of that family */
     REASON_WRONG_ENDPOINT,          /* the header has none of the listener's endpoints */
-    REASON_NO_CLIENT,               /* the header names no client where endpoints are asked for */
-    REASON_BAD_HEADER,              /* a broken header, or none at all */
-    REASON_TIMEOUT,                 /* no whole header within header_timeout */
-    REASON_PEER_LOST,               /* the connection from the peer failed before it was served */
-    REASON_NO_RESOURCES,            /* no memory left, or the kernel could not watch the socket */
-    REASON_TARGET_REFUSED,          /* nothing listens at the target */
-    REASON_TARGET_TIMEOUT,          /* no answer from the target within connect_timeout */
-    REASON_TARGET_UNREACHABLE,      /* no route to the target */
-    REASON_TARGET_FAILED,           /* another error on the way to the target */
+    REASON_WRONG_PORT,              /* the header's port is not in header_ports */
+    REASON_NO_CLIENT,      /* the header names no client where endpoints or a port are asked for */
+    REASON_BAD_HEADER,     /* a broken header, or none at all */
+    REASON_TIMEOUT,        /* no whole header within header_timeout */
+    REASON_PEER_LOST,      /* the connection from the peer failed before it was served */
+    REASON_NO_RESOURCES,   /* no memory left, or the kernel could not watch the socket */
+    REASON_TARGET_REFUSED, /* nothing listens at the target */
+    REASON_TARGET_TIMEOUT, /* no answer from the target within connect_timeout */
+    REASON_TARGET_UNREACHABLE, /* no route to the target */
+    REASON_TARGET_FAILED,      /* another error on the way to the target */
     REASONS
 };
 

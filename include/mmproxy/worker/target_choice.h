@@ -16,12 +16,19 @@
 struct target_facts {
     struct addr client; /* unmapped; the peer's own address where no header names another */
     bool is_named;      /* a header names it */
+    uint16_t port;      /* ... and the port that it connected to; else 0 */
 };
 
 struct target_choice {
     struct addr target;
     struct addr source; /* of the target's family: the client, with its port */
 };
+
+/*
+ * The port that the client's target is to be reached at. local and returns: as for target_choose.
+ */
+enum reason target_choose_port(const struct listener_config *listener, const struct addr *local,
+                               const struct target_facts *facts, uint16_t *out);
 
 /*
  * local: the address and port of the listener that the connection or datagram came to.

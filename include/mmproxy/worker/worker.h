@@ -31,11 +31,11 @@ enum worker_message {
 };
 
 struct worker_socket {
-    int fd;                  /* listening; inherited, closed by the worker when it drains */
-    unsigned listener;       /* index in the configuration */
-    const struct addr *addr; /* the configuration's */
-    unsigned member;         /* UDP: its number among the sockets with its address; else 0 */
-    bool is_kept_outside;    /* a service manager has a copy, which still listens without us */
+    int fd;               /* listening; inherited, closed by the worker when it drains */
+    unsigned listener;    /* index in the configuration */
+    struct addr addr;     /* the listener's, that it was opened for */
+    unsigned member;      /* UDP: its number among the sockets with its address; else 0 */
+    bool is_kept_outside; /* a service manager has a copy, which still listens without us */
 };
 
 /* The inheritance of a worker. Everything in it outlives the call of worker_run. */

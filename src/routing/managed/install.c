@@ -231,6 +231,7 @@ static struct wanted_item mark_item(const struct nftlist_mark *mark, sa_family_t
 
     if (addr_is_set(&mark->source))
         addr_from_bytes(&item.source, family, addr_bytes(&mark->source), mark->port);
+    item.last_port = mark->last_port;
     item.is_udp = mark->is_udp;
     if (mark->kind == WANTED_MARK_FLOWS)
         item.timeout_s = flows_timeout_of(mark->set);

@@ -32,7 +32,7 @@ struct attempt {
 
 struct target {
     const struct listener_config *listener;
-    const struct addr *addr;
+    struct addr addr;
     bool is_local;
     char device[IF_NAMESIZE]; /* that leads there; "" where none does */
     bool lacks_ipv6;          /* nothing to try */
@@ -61,7 +61,7 @@ static bool is_known(const struct targets *targets, const struct listener_config
             other->table == listener->table &&
             listener_config_return_path(other, addr_family(addr)) ==
                 listener_config_return_path(listener, addr_family(addr)) &&
-            addr_equal(targets->items[i].addr, addr))
+            addr_equal(&targets->items[i].addr, addr))
             return true;
     }
     return false;
@@ -73,21 +73,43 @@ static bool is_wanted(const struct report_sink *sink, const struct listener_conf
     return !sink->is_wanted || sink->is_wanted(sink->context, listener, addr);
 }
 
+static int add(struct targets *targets, const struct listener_config *listener,
+               const struct addr *addr)
+{
+    struct target *items = reallocarray(targets->items, targets->n_items + 1, sizeof *items);
+
+    if (!items)
+        return -ENOMEM;
+    targets->items = items;
+    items[targets->n_items++] = (struct target){ .listener = listener, .addr = *addr };
+    return 0;
+}
+
+/* Of many ports a few. */
+static int collect_sample(struct targets *targets, const struct listener_config *listener,
+                          sa_family_t family, const struct report_sink *sink)
+{
+    struct addr addr;
+
+    for (size_t i = 0; listener_config_sample(listener, family, i, &addr); i++) {
+        if (is_known(targets, listener, &addr) || !is_wanted(sink, listener, &addr))
+            continue;
+        int err = add(targets, listener, &addr);
+        if (err < 0)
+            return err;
+    }
+    return 0;
+}
+
 static int collect(struct targets *targets, const struct config *config,
                    const struct report_sink *sink)
 {
-    targets->items = calloc(2 * config->n_listeners + 1, sizeof *targets->items);
-    if (!targets->items)
-        return -ENOMEM;
-    for (size_t i = 0; i < 2 * config->n_listeners; i++) {
-        const struct listener_config *listener = &config->listeners[i / 2];
-        const struct addr *addr = listener_config_target(listener, i % 2 == 0 ? AF_INET : AF_INET6);
+    int err = 0;
 
-        if (addr && !is_known(targets, listener, addr) && is_wanted(sink, listener, addr))
-            targets->items[targets->n_items++] =
-                (struct target){ .listener = listener, .addr = addr };
-    }
-    return 0;
+    for (size_t i = 0; err == 0 && i < 2 * config->n_listeners; i++)
+        err = collect_sample(targets, &config->listeners[i / 2], i % 2 == 0 ? AF_INET : AF_INET6,
+                             sink);
+    return err;
 }
 
 static void finish(struct attempt *attempt, int result)
@@ -103,8 +125,8 @@ static void start_plain(struct target *target)
     struct attempt *plain = &target->plain;
     int err;
 
-    plain->fd = socket(addr_family(target->addr), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    err = plain->fd < 0 ? -errno : spoof_finish(plain->fd, target->addr);
+    plain->fd = socket(addr_family(&target->addr), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    err = plain->fd < 0 ? -errno : spoof_finish(plain->fd, &target->addr);
     if (err == -EINPROGRESS)
         plain->result = err;
     else
@@ -114,9 +136,9 @@ static void start_plain(struct target *target)
 static void start_spoofed(struct target *target)
 {
     struct spoof spoof = {
-        .source = survey_client(addr_family(target->addr)),
-        .target = *target->addr,
-        .mark = listener_config_socket_mark(target->listener, addr_family(target->addr)),
+        .source = survey_client(addr_family(&target->addr)),
+        .target = target->addr,
+        .mark = listener_config_socket_mark(target->listener, addr_family(&target->addr)),
     };
     bool connected = false;
     int err = spoof_connect(&spoof, &connected);
@@ -132,8 +154,8 @@ static void look_up(struct target *target, struct rtnl *rtnl, const struct wante
 {
     struct rtnl_route route;
 
-    target->lacks_ipv6 = addr_family(target->addr) == AF_INET6 && !host->has_ipv6;
-    if (rtnl_lookup(rtnl, target->addr, NULL, 0, &route) < 0)
+    target->lacks_ipv6 = addr_family(&target->addr) == AF_INET6 && !host->has_ipv6;
+    if (rtnl_lookup(rtnl, &target->addr, NULL, 0, &route) < 0)
         return;
     target->is_local = route.type == RTN_LOCAL;
     if (route.oif != 0)
@@ -149,8 +171,8 @@ static void look_at_udp(struct target *target, const struct listening *sockets, 
     if (!is_udp(target) || target->lacks_ipv6)
         return;
     if (target->is_local)
-        check = check_udp_look(target->listener, target->addr, sockets, n_sockets, rtnl);
-    if (causes_datagrams(causes, target->listener, target->addr, &report_sink_silent))
+        check = check_udp_look(target->listener, &target->addr, sockets, n_sockets, rtnl);
+    if (causes_datagrams(causes, target->listener, &target->addr, &report_sink_silent))
         check.comes_back = false;
     target->plain.result = check.has_socket ? 0 : -ECONNREFUSED;
     target->spoofed.result = check.comes_back ? 0 : -EHOSTUNREACH;
@@ -174,7 +196,7 @@ static void look_for_translation(struct targets *targets, struct causes *causes)
 
         target->is_translated =
             !target->lacks_ipv6 && target->spoofed.result == 0 &&
-            causes_translation(causes, target->listener, target->addr, &report_sink_silent);
+            causes_translation(causes, target->listener, &target->addr, &report_sink_silent);
     }
 }
 
@@ -185,11 +207,11 @@ static void report_udp(const struct target *target, struct causes *causes,
                                      .comes_back = target->spoofed.result == 0 };
 
     if (target->is_local)
-        check_udp_report(&check, target->listener, target->addr, causes, sink);
+        check_udp_report(&check, target->listener, &target->addr, causes, sink);
     else if (!check.comes_back)
-        check_udp_lost(causes, target->listener, target->addr, sink);
+        check_udp_lost(causes, target->listener, &target->addr, sink);
     if (target->is_translated)
-        (void)causes_translation(causes, target->listener, target->addr, sink);
+        (void)causes_translation(causes, target->listener, &target->addr, sink);
 }
 
 static void continue_attempt(struct attempt *attempt, const struct addr *addr, short ready)
@@ -229,8 +251,8 @@ static void wait_for(struct pollfd *fds, struct target *targets, size_t n, int64
         if (poll(fds, 2 * n, (int)left_ms) < 0 && errno != EINTR)
             return;
         for (size_t i = 0; i < n; i++) {
-            continue_attempt(&targets[i].plain, targets[i].addr, fds[2 * i].revents);
-            continue_attempt(&targets[i].spoofed, targets[i].addr, fds[2 * i + 1].revents);
+            continue_attempt(&targets[i].plain, &targets[i].addr, fds[2 * i].revents);
+            continue_attempt(&targets[i].spoofed, &targets[i].addr, fds[2 * i + 1].revents);
         }
     }
 }
@@ -288,7 +310,7 @@ static void report_ok(const struct target *target, const char *how, const struct
 
     report_sink_line(sink, LOG_LEVEL_INFO,
                      "[+] OK. Target server %s is up and reachable using %s connection.",
-                     addr_format(target->addr, text), how);
+                     addr_format(&target->addr, text), how);
 }
 
 /* Then no interface has the address, though it is configured. */
@@ -296,7 +318,7 @@ static void report_disabled_ipv6(const struct target *target, const struct repor
 {
     int value = 0;
 
-    if (addr_family(target->addr) == AF_INET6 &&
+    if (addr_family(&target->addr) == AF_INET6 &&
         sysctl_get("net.ipv6.conf.all.disable_ipv6", &value) == 0 && value != 0)
         report_sink_line(
             sink, LOG_LEVEL_WARNING,
@@ -306,7 +328,7 @@ static void report_disabled_ipv6(const struct target *target, const struct repor
 
 static bool is_routed(const struct target *target)
 {
-    return listener_config_return_path(target->listener, addr_family(target->addr)) ==
+    return listener_config_return_path(target->listener, addr_family(&target->addr)) ==
            RETURN_PATH_ROUTED;
 }
 
@@ -337,7 +359,7 @@ static void report_local(const struct target *target, const struct report_sink *
 {
     char text[ADDR_STRLEN];
 
-    addr_format_host(target->addr, text);
+    addr_format_host(&target->addr, text);
     if (is_routed(target))
         report_device(target, text, sink);
     else if (target->is_local)
@@ -367,7 +389,7 @@ static const struct forwarder *find_forwarder(const struct target *target,
     if (is_udp(target) || !target->is_local)
         return NULL;
     return forwarders_find(&published->forwarders, published->listening, published->n_listening,
-                           target->addr);
+                           &target->addr);
 }
 
 static void report_forwarder(const struct target *target, const struct forwarder *forwarder,
@@ -378,7 +400,7 @@ static void report_forwarder(const struct target *target, const struct forwarder
     char text[ADDR_STRLEN];
     char inner[ADDR_STRLEN];
 
-    addr_format(target->addr, text);
+    addr_format(&target->addr, text);
     if (addr_is_set(&forwarder->container))
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: Target server %s is %s, which replaces the client's address "
@@ -395,6 +417,26 @@ static void report_forwarder(const struct target *target, const struct forwarder
                          text, forwarder->name);
 }
 
+/* In front of the first port of many: the others are judged by these. */
+static void report_sample(const struct target *target, const struct report_sink *sink)
+{
+    sa_family_t family = addr_family(&target->addr);
+    unsigned n_ports = listener_config_count_ports(target->listener, family);
+    char text[TARGET_STRLEN];
+    struct addr first;
+    struct addr other;
+    unsigned n = 0;
+
+    while (listener_config_sample(target->listener, family, n, &other))
+        n++;
+    if (n_ports <= n || !listener_config_sample(target->listener, family, 0, &first) ||
+        !addr_equal(&first, &target->addr))
+        return;
+    report_sink_line(sink, LOG_LEVEL_INFO,
+                     "[ ] Target server %s has %u ports: %u of them are tried.",
+                     listener_config_format_target(target->listener, family, text), n_ports, n);
+}
+
 static void report_target(const struct target *target, struct causes *causes,
                           const struct published *published, const struct report_sink *sink)
 {
@@ -404,9 +446,10 @@ static void report_target(const struct target *target, struct causes *causes,
     if (target->lacks_ipv6) {
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] Target server %s is not checked: this host has no IPv6.",
-                         addr_format(target->addr, text));
+                         addr_format(&target->addr, text));
         return;
     }
+    report_sample(target, sink);
     report_local(target, sink);
     if (is_udp(target)) {
         report_udp(target, causes, sink);
@@ -415,14 +458,14 @@ static void report_target(const struct target *target, struct causes *causes,
     if (target->plain.result == 0)
         report_ok(target, "conventional", sink);
     else
-        causes_plain(causes, target->listener, target->addr, target->plain.result, sink);
+        causes_plain(causes, target->listener, &target->addr, target->plain.result, sink);
     if (target->spoofed.result == 0)
         report_ok(target, "spoofed", sink);
     else if (target->spoofed.result != target->plain.result)
-        causes_spoofed(causes, target->listener, target->addr, target->spoofed.result, sink);
+        causes_spoofed(causes, target->listener, &target->addr, target->spoofed.result, sink);
     /* else there is one cause, which the report has */
     if (target->is_translated)
-        (void)causes_translation(causes, target->listener, target->addr, sink);
+        (void)causes_translation(causes, target->listener, &target->addr, sink);
     if (forwarder)
         report_forwarder(target, forwarder, sink);
 }
@@ -434,7 +477,7 @@ static bool report_one(const struct target *target, struct causes *causes,
     bool is_reached = !target->lacks_ipv6 && target->spoofed.result == 0;
     const struct report_verdict verdict = {
         .listener = target->listener,
-        .target = target->addr,
+        .target = &target->addr,
         .holds =
             target->lacks_ipv6 || (is_reached && is_in_place(target) && target->plain.result == 0 &&
                                    !target->is_translated && !find_forwarder(target, published)),

@@ -182,7 +182,7 @@ static void report_needless_localnet(const struct wanted *wanted, const struct w
 static bool wants_missing_ipv6(const struct config *config, const struct wanted_host *host)
 {
     for (size_t i = 0; !host->has_ipv6 && i < config->n_listeners; i++) {
-        if (addr_is_set(&config->listeners[i].target_v6))
+        if (addr_is_set(&config->listeners[i].target_v6.addr))
             return true;
     }
     return false;

@@ -63,7 +63,8 @@ static bool does(const struct nftlist *list, const struct nftlist_mark *mark,
         return !mark->is_record && lasts(mark, item) && is_filled(list, mark);
     return item->kind != WANTED_MARK_REPLIES ||
            (!(item->is_udp ? mark->is_tcp : mark->is_udp) &&
-            (mark->port == 0 || mark->port == addr_port(&item->source)) &&
+            (mark->port == 0 ||
+             (mark->port <= addr_port(&item->source) && item->last_port <= mark->last_port)) &&
             (!addr_is_set(&mark->source) || addr_equal_host(&mark->source, &item->source)));
 }
 
@@ -268,17 +269,36 @@ static bool take_source(const char **text, struct context *context, struct addr 
     return true;
 }
 
+/* "22" or "8000-8099" */
+static bool take_port_range(const char **text, struct nftlist_mark *out)
+{
+    unsigned first;
+    unsigned last;
+    int len = 0;
+
+    /* NOLINTNEXTLINE(cert-err34-c): what does not fit is above the limit as well */
+    if (sscanf(*text, "%6u-%6u%n", &first, &last, &len) < 2 || len == 0) {
+        if (sscanf(*text, "%6u%n", &first, &len) < 1) /* NOLINT(cert-err34-c) */
+            return false;
+        last = first;
+    }
+    if (first == 0 || first > last || last > UINT16_MAX ||
+        ((*text)[len] != '\0' && (*text)[len] != ' '))
+        return false;
+    out->port = (uint16_t)first;
+    out->last_port = (uint16_t)last;
+    *text += len + (int)strspn(*text + len, " ");
+    return true;
+}
+
 static bool take_port(const char **text, struct nftlist_mark *out)
 {
     const char *at = *text;
     bool is_udp = take(&at, "udp sport");
-    uint32_t port;
 
-    if (out->port != 0 || (!is_udp && !take(&at, "tcp sport")) || !take_number(&at, &port) ||
-        port == 0 || port > UINT16_MAX)
+    if (out->port != 0 || (!is_udp && !take(&at, "tcp sport")) || !take_port_range(&at, out))
         return false;
     *(is_udp ? &out->is_udp : &out->is_tcp) = true;
-    out->port = (uint16_t)port;
     *text = at;
     return true;
 }

@@ -12,8 +12,11 @@
 #include "mmproxy/net/congestion.h"
 #include "mmproxy/routing/wanted/flows.h"
 
-/* The most that one listener needs for one family: save, restore, rule, route, two sysctls. */
-enum { PER_FAMILY_MAX = 6, TABLE_NAME_MAX = 96 };
+/*
+ * The most that one listener needs for one family: save, restore, rule, route, two sysctls; and the
+ * replies of each range of ports.
+ */
+enum { PER_FAMILY_MAX = 6 + PORT_LIST_MAX, TABLE_NAME_MAX = 96, PORTS_TEXT_MAX = 16 };
 
 const char *wanted_prefix(sa_family_t family)
 {
@@ -24,7 +27,8 @@ bool wanted_item_equal(const struct wanted_item *a, const struct wanted_item *b)
 {
     return a->kind == b->kind && a->family == b->family && a->mark == b->mark &&
            a->table == b->table && strcmp(a->sysctl, b->sysctl) == 0 && a->is_udp == b->is_udp &&
-           a->timeout_s == b->timeout_s && addr_equal(&a->source, &b->source);
+           a->timeout_s == b->timeout_s && a->last_port == b->last_port &&
+           addr_equal(&a->source, &b->source);
 }
 
 static const char *protocol_of(const struct wanted_item *item)
@@ -61,30 +65,38 @@ void wanted_write_item(FILE *file, const struct wanted_item *item)
 
     if (item->kind == WANTED_MARK_REPLIES)
         addr_format(&item->source, source);
-    fprintf(file, "%d %d %u %u %s %s %s %u\n", (int)item->kind, item->family == AF_INET6 ? 6 : 4,
+    fprintf(file, "%d %d %u %u %s %s %s %u %u\n", (int)item->kind, item->family == AF_INET6 ? 6 : 4,
             item->mark, item->table, item->sysctl[0] ? item->sysctl : "-", source,
-            protocol_of(item), item->timeout_s);
+            protocol_of(item), item->timeout_s, item->last_port);
 }
 
 bool wanted_parse_item(const char *line, struct wanted_item *out)
 {
     char source[ADDR_STRLEN];
     char protocol[4];
+    unsigned last_port = 0;
     int family;
     int kind;
+    int n;
 
     _Static_assert(WANTED_SYSCTL_MAX == 64 && ADDR_STRLEN > 63, "the widths below");
     *out = (struct wanted_item){ 0 };
-    if (sscanf(line, "%d %d %u %u %63s %63s %3s %u", &kind, &family, &out->mark, &out->table,
-               out->sysctl, source, protocol, &out->timeout_s) != 8 ||
-        kind < 0 || kind > WANTED_SYSCTL)
+    n = sscanf(line, "%d %d %u %u %63s %63s %3s %u %u", &kind, &family, &out->mark, &out->table,
+               out->sysctl, source, protocol, &out->timeout_s, &last_port);
+    if (n < 8 || kind < 0 || kind > WANTED_SYSCTL || last_port > UINT16_MAX)
         return false;
     out->kind = (enum wanted_kind)kind;
     out->family = family == 6 ? AF_INET6 : AF_INET;
     out->is_udp = strcmp(protocol, "udp") == 0;
     if (strcmp(out->sysctl, "-") == 0)
         out->sysctl[0] = '\0';
-    return strcmp(source, "-") == 0 || !addr_parse(&out->source, source);
+    if (strcmp(source, "-") == 0)
+        return true;
+    if (addr_parse(&out->source, source))
+        return false;
+    /* A version that knew no ranges wrote no last port. */
+    out->last_port = last_port == 0 ? addr_port(&out->source) : (uint16_t)last_port;
+    return true;
 }
 
 int wanted_add_item(struct wanted *wanted, const struct wanted_item *item)
@@ -160,6 +172,25 @@ static bool needs_prefix_rule(const struct listener_config *listener, const stru
            addr_is_loopback(target);
 }
 
+/* routed: the replies of the target's ports. returns: how many items. */
+static size_t replies_of(struct wanted_item *out, const struct listener_config *listener,
+                         const struct addr *target, uint32_t mark)
+{
+    struct port_list ports;
+
+    listener_config_port_list(listener, addr_family(target), &ports);
+    for (size_t i = 0; i < ports.n; i++) {
+        out[i] = (struct wanted_item){ .kind = WANTED_MARK_REPLIES,
+                                       .family = addr_family(target),
+                                       .mark = mark,
+                                       .source = *target,
+                                       .last_port = ports.items[i].last,
+                                       .is_udp = listener->protocol == PROTOCOL_UDP };
+        addr_set_port(&out[i].source, ports.items[i].first);
+    }
+    return ports.n;
+}
+
 /* The items that a listener needs for its target of one family; returns their number. */
 static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
                        const struct listener_config *listener, sa_family_t family,
@@ -175,14 +206,8 @@ static size_t items_of(struct wanted_item out[PER_FAMILY_MAX],
         return 0;
     assert(path != RETURN_PATH_AUTO);
     item.mark = mark;
-    if (path == RETURN_PATH_ROUTED) {
-        item.kind = WANTED_MARK_REPLIES;
-        item.source = *target;
-        item.is_udp = listener->protocol == PROTOCOL_UDP;
-        out[n++] = item;
-        item.source = (struct addr){ 0 };
-        item.is_udp = false;
-    }
+    if (path == RETURN_PATH_ROUTED)
+        n = replies_of(out, listener, target, mark);
     if (path == RETURN_PATH_FLOWS) {
         item.kind = WANTED_MARK_FLOWS;
         item.timeout_s = (listener->idle_timeout_ms + 999) / 1000 + FLOWS_GRACE_S;
@@ -354,14 +379,27 @@ static const char *format_source(const struct wanted_item *item, char buf[INET6_
     return inet_ntop(item->family, addr_bytes(&item->source), buf, INET6_ADDRSTRLEN);
 }
 
+/* "22" or "8000-8099". */
+static const char *format_ports(const struct wanted_item *item, char buf[PORTS_TEXT_MAX])
+{
+    uint16_t first = addr_port(&item->source);
+
+    if (item->last_port > first)
+        (void)snprintf(buf, PORTS_TEXT_MAX, "%u-%u", first, item->last_port);
+    else
+        (void)snprintf(buf, PORTS_TEXT_MAX, "%u", first);
+    return buf;
+}
+
 const char *wanted_nft_rule(const struct wanted_item *item, char buf[WANTED_COMMAND_MAX])
 {
     char source[INET6_ADDRSTRLEN];
+    char ports[PORTS_TEXT_MAX];
 
     snprintf(buf, WANTED_COMMAND_MAX,
-             "%s saddr %s %s sport %u socket transparent 1 meta mark set %u",
+             "%s saddr %s %s sport %s socket transparent 1 meta mark set %u",
              item->family == AF_INET6 ? "ip6" : "ip", format_source(item, source),
-             protocol_of(item), addr_port(&item->source), item->mark);
+             protocol_of(item), format_ports(item, ports), item->mark);
     return buf;
 }
 
@@ -372,9 +410,10 @@ const char *wanted_nft_rule(const struct wanted_item *item, char buf[WANTED_COMM
 static const char *format_table(const struct wanted_item *item, char buf[TABLE_NAME_MAX])
 {
     char source[INET6_ADDRSTRLEN];
+    char ports[PORTS_TEXT_MAX];
 
-    snprintf(buf, TABLE_NAME_MAX, "mmproxy-%s-%s-%u-mark-%u", format_source(item, source),
-             protocol_of(item), addr_port(&item->source), item->mark);
+    snprintf(buf, TABLE_NAME_MAX, "mmproxy-%s-%s-%s-mark-%u", format_source(item, source),
+             protocol_of(item), format_ports(item, ports), item->mark);
     for (char *at = buf; (at = strchr(at, ':'));)
         *at = '_';
     return buf;

@@ -75,6 +75,7 @@ static const char *take_v2(struct datagram *datagram, struct udp_origin *out)
         return header.reason;
     out->is_named = !header.is_local;
     out->client = header.is_local ? datagram->peer : header.client;
+    out->port = addr_port(&header.destination);
     out->header = datagram->bytes;
     out->tlvs_at = header.tlvs_at;
     out->header_len = header.length;
@@ -93,6 +94,7 @@ static const char *take_spp(struct datagram *datagram, struct udp_origin *out)
     out->is_named = true;
     out->client = header.client;
     out->proxy = header.proxy;
+    out->port = addr_port(&header.proxy);
     drop_front(datagram, SPP_LEN);
     return NULL;
 }
@@ -149,7 +151,8 @@ static const char *take_header(struct receiver *receiver, struct datagram *datag
     wrong = take_v2(datagram, out);
     if (!wrong)
         out->named_us = clock_now_us();
-    else if (udp_session_find(receiver, &datagram->peer) || recall(receiver, &datagram->peer, out))
+    else if (udp_session_find(receiver, &datagram->peer, 0) ||
+             recall(receiver, &datagram->peer, out))
         wrong = NULL;
     return wrong;
 }
@@ -196,12 +199,24 @@ static bool is_outdated(const struct udp_session *session, const struct udp_orig
     return addr_is_set(&origin->client) && !addr_equal(&session->client, &origin->client);
 }
 
+static struct udp_session *find(const struct receiver *receiver, const struct datagram *datagram,
+                                const struct udp_origin *origin)
+{
+    const struct target_facts facts = udp_origin_facts(origin);
+    uint16_t port;
+
+    if (is_first(receiver))
+        return udp_session_find(receiver, &datagram->peer, 0);
+    if (target_choose_port(receiver->listener->config, origin->local, &facts, &port) != REASON_NONE)
+        return NULL;
+    return udp_session_find(receiver, &origin->client, port);
+}
+
 /* returns: the session that the datagram belongs to; NULL: it is dropped, and counted. */
 static struct udp_session *session_of(struct receiver *receiver, struct datagram *datagram,
                                       struct udp_origin *origin, struct run *run)
 {
-    struct udp_session *session =
-        udp_session_find(receiver, is_first(receiver) ? &datagram->peer : &origin->client);
+    struct udp_session *session = find(receiver, datagram, origin);
 
     if (session && is_outdated(session, origin)) {
         flush(run);
@@ -232,7 +247,7 @@ static bool is_header_welcome(struct receiver *receiver, const struct datagram *
  */
 static void give_up_peer(struct receiver *receiver, const struct addr *peer, struct run *run)
 {
-    struct udp_session *session = udp_session_find(receiver, peer);
+    struct udp_session *session = udp_session_find(receiver, peer, 0);
 
     flush(run);
     if (session)
@@ -429,7 +444,7 @@ int receiver_open(struct receiver *receiver, struct listener *listener, unsigned
         ev_io_init(&socket->io, on_datagrams, spec->sockets[i].fd, EV_READ);
         socket->io.data = socket;
         socket->fd = spec->sockets[i].fd;
-        socket->listen = spec->sockets[i].addr;
+        socket->listen = &spec->sockets[i].addr;
         socket->receiver = receiver;
     }
     return 0;

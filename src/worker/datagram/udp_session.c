@@ -21,13 +21,21 @@ static enum udp_header mode_of(const struct udp_session *session)
     return session->place.receiver->listener->config->udp_header;
 }
 
-struct udp_session *udp_session_find(const struct receiver *receiver, const struct addr *key)
+struct udp_session *udp_session_find(const struct receiver *receiver, const struct addr *key,
+                                     uint16_t port)
 {
-    struct udp_table_entry *entry = udp_table_find(receiver->table, receiver, key);
+    struct udp_table_entry *entry = udp_table_find(receiver->table, receiver, key, port);
 
     return entry
                ? (struct udp_session *)(void *)((char *)entry - offsetof(struct udp_session, place))
                : NULL;
+}
+
+struct target_facts udp_origin_facts(const struct udp_origin *origin)
+{
+    return (struct target_facts){ .client = origin->client,
+                                  .is_named = origin->is_named,
+                                  .port = origin->port };
 }
 
 struct proxyproto udp_origin_header(const struct udp_origin *origin)
@@ -159,6 +167,20 @@ static void send_replies(struct udp_session *session, unsigned first, unsigned n
         report_lost(session, sent.error);
 }
 
+/*
+ * Of sockets with one source the latest gets what comes for it: the client may have a session for
+ * another port of the service, too.
+ */
+static void pass_to_sibling(const struct udp_session *session, unsigned i)
+{
+    const struct receiver *receiver = session->place.receiver;
+    const struct addr *from = &datagrams_at(receiver->room, i)->peer;
+    struct udp_session *sibling = udp_session_find(receiver, session->place.key, addr_port(from));
+
+    if (sibling && is_from_target(sibling, from))
+        send_replies(sibling, i, 1);
+}
+
 static void pass_on(struct udp_session *session, unsigned n)
 {
     unsigned first = 0;
@@ -167,6 +189,7 @@ static void pass_on(struct udp_session *session, unsigned n)
         if (is_from_target(session, &datagrams_at(session->place.receiver->room, i)->peer))
             continue;
         send_replies(session, first, i - first);
+        pass_to_sibling(session, i);
         first = i + 1;
     }
     send_replies(session, first, n - first);
@@ -256,7 +279,7 @@ static enum reason admit(struct udp_session *session, const struct udp_origin *o
 {
     struct receiver *receiver = session->place.receiver;
     struct admission *admission = &receiver->listener->admission;
-    const struct target_facts facts = { .client = origin->client, .is_named = origin->is_named };
+    const struct target_facts facts = udp_origin_facts(origin);
     enum reason reason;
 
     reason = admission_enter(admission, &session->admitted, &session->peer, clock_now_us());
@@ -371,6 +394,8 @@ enum reason udp_session_start(struct receiver *receiver, const struct udp_origin
         free_session(session);
         return reason;
     }
+    if (mode_of(session) != UDP_HEADER_FIRST)
+        session->place.port = addr_port(&choice.target);
     int fd = keep_target(session, &choice.target) ? open_socket(session, &choice) : -ENOMEM;
     if (fd < 0) {
         *failure = (struct udp_failure){ .error = -fd, .target = choice.target };

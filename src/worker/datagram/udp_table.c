@@ -46,27 +46,29 @@ void udp_table_free(struct udp_table *table)
 }
 
 static size_t place_of(const struct udp_table *table, const struct receiver *receiver,
-                       const struct addr *key)
+                       const struct addr *key, uint16_t port)
 {
-    uint64_t number = (uint64_t)(uintptr_t)receiver ^ (uint64_t)addr_port(key) << 48;
+    uint64_t number =
+        (uint64_t)(uintptr_t)receiver ^ ((uint64_t)addr_port(key) << 48 | (uint64_t)port << 32);
 
     return hash_host(&table->secret, key, number) % table->n_buckets;
 }
 
 struct udp_table_entry *udp_table_find(const struct udp_table *table,
-                                       const struct receiver *receiver, const struct addr *key)
+                                       const struct receiver *receiver, const struct addr *key,
+                                       uint16_t port)
 {
     struct udp_table_entry *each;
 
-    SLIST_FOREACH(each, &table->buckets[place_of(table, receiver, key)], next)
-    if (each->receiver == receiver && addr_equal(each->key, key))
+    SLIST_FOREACH(each, &table->buckets[place_of(table, receiver, key, port)], next)
+    if (each->receiver == receiver && each->port == port && addr_equal(each->key, key))
         return each;
     return NULL;
 }
 
 static struct bucket *bucket_of(struct udp_table *table, const struct udp_table_entry *entry)
 {
-    return &table->buckets[place_of(table, entry->receiver, entry->key)];
+    return &table->buckets[place_of(table, entry->receiver, entry->key, entry->port)];
 }
 
 void udp_table_add(struct udp_table *table, struct udp_table_entry *entry)

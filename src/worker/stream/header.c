@@ -93,7 +93,8 @@ static enum reason look_at_header(struct session *session, const struct proxypro
 static enum session_state judge_header(struct session *session, const struct proxyproto *header)
 {
     const struct target_facts facts = { .client = header->is_local ? session->peer : header->client,
-                                        .is_named = !header->is_local };
+                                        .is_named = !header->is_local,
+                                        .port = addr_port(&header->destination) };
 
     return judge_client(session, &facts);
 }

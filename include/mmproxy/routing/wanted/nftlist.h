@@ -25,7 +25,8 @@ struct nftlist_mark {
     bool is_v6;
     uint32_t mark;
     struct addr source; /* WANTED_MARK_REPLIES: of this address alone, with any port; unset = all */
-    uint16_t port;      /* ... and from this port alone; 0 = all */
+    uint16_t port;      /* ... and from this port on alone; 0 = all ... */
+    uint16_t last_port; /* ... up to this one */
     bool is_tcp;        /* ... and of this protocol alone; neither = all */
     bool is_udp;
     unsigned table;          /* WANTED_MARK_FLOWS: the number of its table in the text, ... */

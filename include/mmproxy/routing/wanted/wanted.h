@@ -43,6 +43,7 @@ struct wanted_item {
     uint32_t table;                 /* rules and routes */
     char sysctl[WANTED_SYSCTL_MAX]; /* as sysctl(8) writes it, '/' for a '.' in a name */
     struct addr source;             /* WANTED_MARK_REPLIES: the target; else not set */
+    uint16_t last_port;             /* the same: the last of its ports; else 0 */
     bool is_udp;                    /* the same: its protocol; else false */
     bool avoids_pacing; /* WANTED_ROUTE: a hint, no part of the need, see congestion.h */
     unsigned timeout_s; /* WANTED_MARK_FLOWS: of a flow that is silent; else 0 */

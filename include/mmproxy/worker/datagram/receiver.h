@@ -15,7 +15,7 @@
 struct receiver_socket {
     ev_io io;
     int fd;
-    const struct addr *listen; /* the configuration's */
+    const struct addr *listen; /* the worker's spec's */
     struct receiver *receiver;
 };
 

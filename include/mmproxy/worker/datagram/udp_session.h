@@ -7,8 +7,9 @@
  * No datagram may ever leave in the name of another client:
  *
  * - A session's socket is bound to its client's address when the session starts. Neither changes.
- * - A session is found by the client that the datagram's own header names (every, spp), or by
- *   the peer's address and port (first). No datagram is sent by a session that was not found so.
+ * - A session is found by the client that the datagram's own header names and the target's port
+ *   (every, spp), or by the peer's address and port (first). No datagram is sent by a session that
+ * was not found so.
  * - A session that has ended is in no table: the next datagram is judged as a first one. Without a
  *   header it is dropped, unless peers (peers.h) know for whom its peer speaks.
  */
@@ -63,6 +64,7 @@ struct udp_origin {
     struct addr client;
     struct addr proxy;        /* spp; else not set */
     bool is_named;            /* the header names the client; else the client is the peer */
+    uint16_t port;            /* that the client sent to, by the header; else 0 */
     const struct addr *local; /* of the listener: where the datagram came in */
     const uint8_t *header;    /* a v2 header's bytes; NULL: there is none */
     size_t tlvs_at;           /* as in struct proxyproto */
@@ -80,11 +82,15 @@ struct udp_failure {
 /* The header's facts for the functions of proxyproto, where there is a header. */
 struct proxyproto udp_origin_header(const struct udp_origin *origin);
 
+/* The facts that target_choose needs. */
+struct target_facts udp_origin_facts(const struct udp_origin *origin);
+
 /*
- * The receiver's session that is found by key, or NULL: the client's address and port, or the
- * peer's (first).
+ * The receiver's session that is found by key and port, or NULL: the client's address and port, or
+ * the peer's (first); and the target's port, or 0 (first).
  */
-struct udp_session *udp_session_find(const struct receiver *receiver, const struct addr *key);
+struct udp_session *udp_session_find(const struct receiver *receiver, const struct addr *key,
+                                     uint16_t port);
 
 /*
  * Starts a session for a datagram that belongs to none; the one silent longest ends where there is

@@ -17,6 +17,7 @@ struct udp_table_entry {
     SLIST_ENTRY(udp_table_entry) next;
     struct receiver *receiver; /* it is found for this one alone */
     const struct addr *key;    /* does not change while it is in the table */
+    uint16_t port;             /* nor does this; 0 where the key says it all */
 };
 
 /*
@@ -26,9 +27,10 @@ struct udp_table_entry {
 struct udp_table *udp_table_new(unsigned n_max);
 void udp_table_free(struct udp_table *table);
 
-/* The receiver's entry with this key, or NULL. */
+/* The receiver's entry with this key and port, or NULL. */
 struct udp_table_entry *udp_table_find(const struct udp_table *table,
-                                       const struct receiver *receiver, const struct addr *key);
+                                       const struct receiver *receiver, const struct addr *key,
+                                       uint16_t port);
 
 /* An entry is in the table once. */
 void udp_table_add(struct udp_table *table, struct udp_table_entry *entry);

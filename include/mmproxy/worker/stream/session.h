@@ -57,7 +57,7 @@ struct session {
     struct deadline lasting_due; /* until session_lasts is called */
     struct roster_entry entry;
     struct addr peer;
-    const struct addr *local;    /* where it was accepted; the configuration's */
+    const struct addr *local;    /* where it was accepted; the worker's spec's */
     struct addr client;          /* set from CONNECT on; the peer's where the header says so */
     struct target_choice choice; /* the same */
     bool is_health_check;        /* its header says LOCAL or UNKNOWN: lines of level debug */

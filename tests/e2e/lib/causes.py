@@ -2,6 +2,7 @@
 """Every reason why mmproxy serves nobody, caused on purpose, and a ledger of what the figures must be."""
 
 import collections
+import inspect
 import itertools
 import threading
 
@@ -13,6 +14,7 @@ from lib.wait import until
 ENDPOINT = "vpce-0123456789abcdef0"
 CLOSED_PORT, DROPPED_PORT, CLOSED_UDP_PORT = 23, 24, 54
 UNREACHABLE, PROHIBITED = "192.0.2.98", "192.0.2.99"
+NEIGHBOUR, NEIGHBOUR_CLIENT = "10.99.0.50", "10.99.0.77"  # in the network of the gateway
 PAYLOAD = b"hello"
 
 # For too_many_clients a worker needs 49,152 descriptors: tests/unit/test_admission.c has it. Over UDP
@@ -52,6 +54,7 @@ def listeners(udp_limit=UDP_LIMIT, **keys):
         _tcp("dropped", 2307, DROPPED_PORT, connect_timeout=1),
         _tcp("unreachable", 2308, target=UNREACHABLE),
         _tcp("prohibited", 2309, target=PROHIBITED),
+        _tcp("neighbour", 2310, target=NEIGHBOUR),
         _udp("dns", 5300),
         _udp("dns-each", 5302, max_sessions_per_client=1),
         _udp("dns-full", 5301, max_sessions=udp_limit),
@@ -59,7 +62,8 @@ def listeners(udp_limit=UDP_LIMIT, **keys):
         _udp("dns-refused", 5306, CLOSED_UDP_PORT),
         _udp("dns-unreachable", 5308, target=UNREACHABLE),
         _udp("dns-prohibited", 5309, target=PROHIBITED),
-        _udp("dns-lost", 5310))]
+        _udp("dns-lost", 5310),
+        _udp("dns-neighbour", 5311, target=NEIGHBOUR))]
 
 
 PORTS = {each["name"]: int((each["listen"] if isinstance(each["listen"], str)
@@ -168,6 +172,9 @@ class Causes:
     def impossible_client(self):
         self._reset("ssh", "impossible_client", header.v2("fe80::1", 1))
 
+    def neighbour_client(self):
+        self._reset("neighbour", "neighbour_client", header.v1(NEIGHBOUR_CLIENT, 1))
+
     def no_target(self):
         self._reset("ssh", "no_target", header.v2("2001:db8::7", 1))
 
@@ -274,6 +281,9 @@ class Causes:
     def udp_impossible_client(self):
         self._dropped("dns", "impossible_client", udp.v2("fe80::1", 1), accepted=1)
 
+    def udp_neighbour_client(self):
+        self._dropped("dns-neighbour", "neighbour_client", udp.v2(NEIGHBOUR_CLIENT, 1), accepted=1)
+
     def udp_no_target(self):
         self._dropped("dns", "no_target", udp.v2("2001:db8::7", 1), accepted=1)
 
@@ -321,16 +331,11 @@ class Causes:
                       served=1, bytes_in=len(PAYLOAD))
 
     def all(self):
-        return [self.served, self.health_check, self.health_check_session, self.not_allowed,
-                self.local_client, self.impossible_client, self.no_target, self.bad_header,
-                self.peer_lost, self.wrong_endpoint, self.no_client, self.timeout,
-                self.target_refused, self.target_timeout, self.target_unreachable,
-                self.target_failed, self.max_sessions, self.max_sessions_per_client,
-                self.max_pending, self.udp_served, self.udp_health_check, self.udp_not_allowed, self.udp_bad_header,
-                self.udp_local_client, self.udp_impossible_client, self.udp_no_target,
-                self.udp_max_sessions_per_client, self.udp_wrong_endpoint, self.udp_no_client,
-                self.udp_target_refused, self.udp_target_unreachable, self.udp_target_failed,
-                self.udp_peer_lost]
+        """All functions of the two parts above."""
+        names = [name for name, kind in vars(Causes).items() if inspect.isfunction(kind)]
+        first, last = names.index("served"), names.index("udp_peer_lost")
+        return [getattr(self, name) for name in names[first:last + 1]
+                if not name.startswith("_") and name not in ("udp_fill", "udp_max_sessions")]
 
     # --- with a call that fails: for a moment in which nothing else happens
 

@@ -167,7 +167,7 @@ def test_new_binary_killed_when_it_has_workers_already(upgradable, echo, dial):
     service = upgradable()
     service.gateway.may_lose_workers = True
     new = stop_next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
-    worker = stop_next_child(new.pid, new.resume)
+    worker = stop_next_child(new.pid, new.resume, behind=1)
     new.kill()
     service.gateway.wait_line(r"\[!\] upgrade failed: .* ended before it was ready; .*")
     worker.resume()
@@ -199,7 +199,7 @@ def test_old_process_killed_while_it_drains(upgradable, target, session):
 def test_sighup_during_an_upgrade_reaches_the_new_binary(upgradable, directory, net):
     service = upgradable()
     new = stop_next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
-    worker = stop_next_child(new.pid, new.resume)
+    worker = stop_next_child(new.pid, new.resume, behind=1)
     conf.write(directory, [conf.listener(), conf.listener(name="web", listen="0.0.0.0:8080")],
                workers=2)
     service.signal(signal.SIGHUP)
@@ -252,7 +252,7 @@ def test_sigterm_to_the_new_binary_before_it_is_ready(upgradable, echo, dial):
     echo()
     service = upgradable()
     new = stop_next_child(service.pid, lambda: service.signal(signal.SIGUSR2))
-    stop_next_child(new.pid, new.resume)
+    stop_next_child(new.pid, new.resume, behind=1)
     os.kill(new.pid, signal.SIGTERM)
     service.gateway.wait_line(r"\[!\] upgrade failed: .* ended before it was ready; .*")
     for _ in range(8):
@@ -329,7 +329,7 @@ def test_old_process_killed_while_the_new_one_starts(upgradable, net, launch, di
     peer, conn = session(behind, head())
     old = service.pid
     new = stop_next_child(old, lambda: service.signal(signal.SIGUSR2))
-    worker = stop_next_child(new.pid, new.resume)
+    worker = stop_next_child(new.pid, new.resume, behind=1)
     proc.kill(old)
     until(lambda: not proc.is_alive(old), "the old process to be gone")
     worker.resume()

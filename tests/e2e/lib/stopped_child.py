@@ -43,10 +43,19 @@ class StoppedChild:
             os.kill(self.pid, number)
 
 
-def stop_next_child(pid, provoke):
-    """Calls provoke(), waits until the process forks, and returns its child, stopped."""
+def stop_next_child(pid, provoke, behind=0):
+    """
+    Calls provoke(), waits until the process forks, and returns its child, stopped; behind: so many
+    children before it are let go. The first child of a process that sets the return path up is
+    libnftables'.
+    """
     _ptrace(_SEIZE, pid, 0, _TRACEFORK | _TRACEVFORK | _TRACECLONE)
     provoke()
+    for _ in range(behind):
+        before = _wait_fork(pid)
+        _wait_stop(before)
+        _ptrace(_DETACH, before)
+        _ptrace(_CONT, pid)
     child = _wait_fork(pid)
     _wait_stop(child)
     os.kill(child, signal.SIGSTOP)  # taken as soon as it is let go

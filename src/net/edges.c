@@ -37,6 +37,8 @@ static void on_readable(struct ev_loop *loop, ev_io *io, int revents)
         if (!edge)
             continue; /* forgotten meanwhile */
         edge->told |= (uint8_t)(events & (EDGE_END | EDGE_URGENT));
+        if (events & EDGE_ERROR)
+            edge->due = 0; /* the owner may read bytes first, and not meet the error */
         edges->on_event(edge, events);
     }
     edges->n_batch = 0;

@@ -7,6 +7,7 @@ MMPROXY_E2E_CUTOFFS says how many sessions of each kind are cut off. "victim" is
 is reset and "survivor" the other one; every test runs with both sides as the victim.
 """
 
+import contextlib
 import threading
 
 import pytest
@@ -53,6 +54,24 @@ def test_reset_while_the_other_side_sends(cutoffs, head):
         victim.reset()
 
     cutoffs(head).run(_trip, cut)
+
+
+def test_reset_behind_bytes_while_the_other_side_is_quiet(cutoffs):
+    """The kernel reports both at once and only once, and the bytes are read first."""
+    def cut(victim, _survivor):
+        victim.send(b"the first half")
+        victim.reset()
+
+    cutoffs().run(_trip, cut)
+
+
+def test_reset_behind_more_bytes_than_the_other_side_takes(cutoffs):
+    def cut(victim, _survivor):
+        with contextlib.suppress(TimeoutError):
+            victim.fill(quiet_for=0.02)
+        victim.reset()
+
+    cutoffs(buffer=4096).run(_trip, cut, _wait_broken)
 
 
 def test_reset_behind_the_first_bytes(cutoffs):

@@ -8,7 +8,8 @@ import pytest
 
 from lib import header as h
 from lib import lines
-from lib.conn import FIN, RST
+from lib.conn import FIN, RST, Conn
+from lib.cutoff import stopped
 from lib.topology import CLIENT4, CLIENT6, LB4, LB_OF
 from lib.wait import until
 
@@ -271,6 +272,21 @@ def test_half_a_header_then_rst_harms_no_session(serve, target, dial, session):
     peer.send(h.v1(CLIENT4, 51234)[:20])
     peer.reset()
     session(service, h.v1(CLIENT4, 51235))[0].close()
+    assert service.is_untouched()
+
+
+@pytest.mark.parametrize("end, reason", (
+    (Conn.finish, "connection ended within the header"),
+    (Conn.reset, "connection was reset within the header")))
+def test_an_end_behind_another_piece_of_a_header_is_noticed(net, serve, target, dial, end, reason):
+    """The kernel reports both at once and only once."""
+    gateway, service, peer = serve(), target(), dial()
+    peer.send(h.v1(CLIENT4, 51234)[:10])
+    until(lambda: net.is_read(peer), "the first piece to be read")
+    with stopped(gateway.workers()[0]):
+        peer.send(h.v1(CLIENT4, 51234)[10:20])
+        end(peer)
+    gateway.wait_line(lines.bad_header(peer.local, reason))
     assert service.is_untouched()
 
 

@@ -151,6 +151,30 @@ static void a_reset_is_no_end_and_told_though_nothing_is_read(void **state)
     close_fixture(&fixture);
 }
 
+/* Its owner may have read the bytes before it, and no more. */
+static void a_reset_is_told_until_the_owner_has_met_it(void **state)
+{
+    static const unsigned wanted[] = { EDGE_READ, EDGE_READ | EDGE_ERROR, EDGE_ERROR };
+    char bytes[8];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(wanted); i++) {
+        struct fixture fixture;
+
+        open_fixture(&fixture);
+        want(&fixture, wanted[i]);
+        send_bytes(&fixture, 0);
+        reset_other_end(&fixture);
+        assert_int_equal(look(&fixture), EDGE_READ | EDGE_WRITE | EDGE_ERROR);
+        assert_int_equal(recv(fixture.ends[0], bytes, sizeof bytes, 0), 5);
+        want(&fixture, wanted[i]);
+        assert_int_equal(look(&fixture), EDGE_READ | EDGE_WRITE | EDGE_ERROR);
+        assert_int_equal(recv(fixture.ends[0], bytes, sizeof bytes, 0), -1);
+        assert_int_equal(errno, ECONNRESET);
+        close_fixture(&fixture);
+    }
+}
+
 static void an_urgent_byte_is_told(void **state)
 {
     struct fixture fixture;
@@ -223,6 +247,7 @@ int main(void)
         cmocka_unit_test(what_became_ready_while_it_was_not_wanted_is_told_later),
         cmocka_unit_test(an_end_is_told_along_with_the_bytes_before_it),
         cmocka_unit_test(a_reset_is_no_end_and_told_though_nothing_is_read),
+        cmocka_unit_test(a_reset_is_told_until_the_owner_has_met_it),
         cmocka_unit_test(an_urgent_byte_is_told),
         cmocka_unit_test(a_socket_whose_owner_has_gone_in_the_same_batch_is_not_told),
         cmocka_unit_test(a_closed_descriptor_is_forgotten_by_the_kernel),

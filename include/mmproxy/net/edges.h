@@ -54,7 +54,8 @@ void edges_close(struct edges *edges);
 
 /*
  * wanted: READ, WRITE, ERROR. What has become so since it was first wanted is told, once. An owner
- * that was told READ and has left bytes in the socket calls edges_again before.
+ * that was told READ and has left bytes in the socket calls edges_again before. An error that is
+ * still there is told after each call.
  * returns: 0, or -errno: ENOMEM, ENOSPC (fs.epoll.max_user_watches).
  */
 int edges_want(struct edges *edges, struct edge *edge, int fd, unsigned wanted);

@@ -119,10 +119,11 @@ static void take_listener(struct screen *screen, const struct object *line)
 /* Everything but listeners is written as status writes it. */
 static void take_head(struct screen *screen, struct view *view, const struct object *line)
 {
-    char *text = screen->head[screen->n_head];
+    char *text;
 
     if (screen->n_head == HEAD_MAX)
         return;
+    text = screen->head[screen->n_head];
     text[0] = '\0';
     view->out = fmemopen(text, sizeof screen->head[0], "w");
     if (!view->out)

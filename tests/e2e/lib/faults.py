@@ -28,7 +28,8 @@ class Faults:
         # In the daemon alone: the programs that start it are left out by "env". The thread-local
         # memory of a preloaded library looks like a leak unless its whole stack is known.
         self.prefix = ["env", f"LD_PRELOAD={SHIM}", f"MMPROXY_FAULTS={path}",
-                       f"ASAN_OPTIONS={asan}:verify_asan_link_order=0:fast_unwind_on_malloc=0"]
+                       f"ASAN_OPTIONS={asan}:verify_asan_link_order=0:fast_unwind_on_malloc=0",
+                       "LSAN_OPTIONS=print_suppressions=0"]
 
     def arm(self, call, error=None, skip=0, count=1, pid=0):
         """

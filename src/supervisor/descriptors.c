@@ -5,7 +5,7 @@
 #include <sys/resource.h>
 
 /* For everything else: log, channels, notifications, and some sessions. */
-enum { RESERVED = 128 };
+enum { RESERVED = 32 };
 
 static rlim_t sockets_of(const struct config *config, const struct listener_config *listener)
 {

@@ -18,8 +18,18 @@ static const struct {
     [SOCKET_OPENED_AGAIN] = { "[+] Listening on", " again", "listening", LOG_LEVEL_NOTICE },
 };
 
+/* The file has a port, or a range of ports, that begins there: it has a line of its own. */
+static bool begins_range(const struct listener_config *listener, const struct addr *addr)
+{
+    for (size_t i = 0; listener && i < listener->n_listen; i++)
+        if (addr_equal(&listener->listen[i].addr, addr))
+            return true;
+    return false;
+}
+
 /* Does the address follow those of the line, or is it the last one of them? */
-static bool extend(struct socket_lines *lines, const struct addr *addr)
+static bool extend(struct socket_lines *lines, const struct listener_config *listener,
+                   const struct addr *addr)
 {
     struct addr next = lines->range.addr;
 
@@ -27,16 +37,18 @@ static bool extend(struct socket_lines *lines, const struct addr *addr)
     if (addr_equal(&next, addr))
         return true;
     addr_set_port(&next, (uint16_t)(lines->range.last + 1));
-    if (!addr_equal(&next, addr))
+    if (begins_range(listener, addr) || !addr_equal(&next, addr))
         return false;
     lines->range.last++;
     return true;
 }
 
-void socket_lines_add(struct socket_lines *lines, enum socket_event event, const char *name,
-                      const struct addr *addr)
+void socket_lines_add(struct socket_lines *lines, enum socket_event event,
+                      const struct listener_config *listener, const struct addr *addr)
 {
-    if (lines->name == name && lines->event == event && extend(lines, addr))
+    const char *name = listener ? listener->name : "";
+
+    if (lines->name == name && lines->event == event && extend(lines, listener, addr))
         return;
     socket_lines_end(lines);
     *lines = (struct socket_lines){ .name = name,

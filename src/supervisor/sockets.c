@@ -398,7 +398,8 @@ static void shut_down(const struct listen_socket *socket)
 
 static void drop(const struct listen_socket *socket, struct socket_lines *lines)
 {
-    socket_lines_add(lines, socket->is_adopted ? SOCKET_UNWANTED : SOCKET_GONE, "", &socket->addr);
+    socket_lines_add(lines, socket->is_adopted ? SOCKET_UNWANTED : SOCKET_GONE, NULL,
+                     &socket->addr);
     shut_down(socket);
 }
 
@@ -442,7 +443,7 @@ static void commit(struct listen_socket *socket, const struct listener_config *l
                    struct socket_lines *lines)
 {
     if (socket->is_new || socket->is_adopted)
-        socket_lines_add(lines, SOCKET_OPENED, listener->name, &socket->addr);
+        socket_lines_add(lines, SOCKET_OPENED, listener, &socket->addr);
     if (!socket->is_new && !socket->is_closed && socket->protocol == PROTOCOL_TCP)
         sock_set_up_again(socket->fd, listener->backlog, listener->keepalive_s);
     socket->is_new = false;
@@ -491,7 +492,7 @@ bool sockets_close_some(struct sockets *sockets, const struct config *config,
         else
             sock_set_up_again(socket->fd, listener->backlog, listener->keepalive_s);
         has_opened |= !is_wanted;
-        socket_lines_add(&lines, is_wanted ? SOCKET_CLOSED : SOCKET_OPENED_AGAIN, listener->name,
+        socket_lines_add(&lines, is_wanted ? SOCKET_CLOSED : SOCKET_OPENED_AGAIN, listener,
                          &socket->addr);
     }
     socket_lines_end(&lines);

@@ -83,18 +83,21 @@ def test_header_without_a_port_is_refused_in_silence(serve, target, dial, direct
     assert service.is_untouched()
 
 
+@pytest.mark.release
 def test_ten_thousand_ports_and_a_reload(serve, net, target, session, directory):
     gateway = serve(listen="0.0.0.0:20000-29999", target_v4="127.0.0.1:40000-49999", target_v6=None)
     for port in (20000, 24567, 29999):
         peer, conn = session(target(port=port + 20000), header.v1(CLIENT4, port), port=port)
         peer.trip(conn)
     reloader = Reloader(gateway, directory)
-    reloader.reload([conf.listener(listen="0.0.0.0:20000-30009", target_v4="127.0.0.1:9000-19009",
-                                   target_v6=None)])
+    reloader.write([conf.listener(listen="0.0.0.0:20000-30009", target_v4="127.0.0.1:9000-19009",
+                                  target_v6=None)])
+    reloader.hup_only()
     gateway.wait_line(re.escape("[+] Listening on 0.0.0.0:30000-30009 (ssh)"))
     peer, conn = session(target(port=19009), header.v1(CLIENT4, 51234), port=30009)
     peer.trip(conn)
-    reloader.reload([conf.listener(listen="0.0.0.0:20000", target_v4="127.0.0.1:9000", target_v6=None)])
+    reloader.write([conf.listener(listen="0.0.0.0:20000", target_v4="127.0.0.1:9000", target_v6=None)])
+    reloader.hup_only()
     gateway.wait_line(re.escape("[-] No longer listening on 0.0.0.0:20001-30009"))
     assert not net.origin.is_listening(24567)
     assert len(gateway.find(r"\[.\] (Listening|No longer listening) on .*")) == 3
@@ -102,7 +105,7 @@ def test_ten_thousand_ports_and_a_reload(serve, net, target, session, directory)
 
 def test_limit_of_descriptors_is_a_mistake_when_the_file_is_read(net, launch, directory):
     path = conf.write(directory, [conf.listener(listen="0.0.0.0:20000-29999", target_v6=None)])
-    told = (rf"{re.escape(str(path))}:[0-9]+: listener \"ssh\": all ports need 10128 descriptors, but a "
+    told = (rf"{re.escape(str(path))}:[0-9]+: listener \"ssh\": all ports need 10032 descriptors, but a "
             r"process may have 4096: raise LimitNOFILE= of the unit, or \"ulimit -n\"")
     limited = ("prlimit", "--nofile=4096:4096")
     result = daemon.run(("-n", "-c", path), directory, net.origin, prefix=limited)

@@ -296,7 +296,8 @@ def test_target_silent_ends_in_a_reset_after_the_connect_timeout(net, serve, dia
     peer = dial()
     peer.send(HEAD)
     peer.expect_end(RST)
-    gateway.wait_line(lines.failed(peer.local, "127.0.0.1:22", "Connection timed out"))
+    gateway.wait_line(lines.failed(peer.local, "127.0.0.1:22", "Connection timed out",
+                                   cure="; to see why: mmproxy --check"))
 
 
 def test_client_that_leaves_while_the_target_is_silent(net, serve, dial, target, session):

@@ -33,7 +33,9 @@ class Terminal:
         os.set_blocking(self._leader, False)
         self.process = subprocess.Popen(
             argv, stdin=self._follower, stdout=self._follower, stderr=self._follower,
-            env={"TERM": "xterm", "PATH": "/usr/bin:/bin"}, start_new_session=True)
+            env={"TERM": "xterm", "PATH": "/usr/bin:/bin"}, start_new_session=True,
+            # A shell that runs the tests in the background has it ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def _resize(self, rows, columns):
         fcntl.ioctl(self._leader, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

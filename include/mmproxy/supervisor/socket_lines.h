@@ -7,6 +7,7 @@
 #define MMPROXY_SUPERVISOR_SOCKET_LINES_H
 
 #include "mmproxy/base/ports.h"
+#include "mmproxy/config/config.h"
 
 enum socket_event {
     SOCKET_OPENED,
@@ -23,9 +24,12 @@ struct socket_lines {
     struct addr_range range;
 };
 
-/* name outlives the lines. One address after another, in their order; socket_lines_end is due. */
-void socket_lines_add(struct socket_lines *lines, enum socket_event event, const char *name,
-                      const struct addr *addr);
+/*
+ * listener: whose sockets these are, and outlives the lines; NULL: no listener's. One address after
+ * another, in their order; socket_lines_end is due.
+ */
+void socket_lines_add(struct socket_lines *lines, enum socket_event event,
+                      const struct listener_config *listener, const struct addr *addr);
 void socket_lines_end(struct socket_lines *lines);
 
 #endif

@@ -55,6 +55,7 @@ def listeners(udp_limit=UDP_LIMIT, **keys):
         _tcp("unreachable", 2308, target=UNREACHABLE),
         _tcp("prohibited", 2309, target=PROHIBITED),
         _tcp("neighbour", 2310, target=NEIGHBOUR),
+        _tcp("port", 2311, "header", header_ports="9000"),
         _udp("dns", 5300),
         _udp("dns-each", 5302, max_sessions_per_client=1),
         _udp("dns-full", 5301, max_sessions=udp_limit),
@@ -63,7 +64,8 @@ def listeners(udp_limit=UDP_LIMIT, **keys):
         _udp("dns-unreachable", 5308, target=UNREACHABLE),
         _udp("dns-prohibited", 5309, target=PROHIBITED),
         _udp("dns-lost", 5310),
-        _udp("dns-neighbour", 5311, target=NEIGHBOUR))]
+        _udp("dns-neighbour", 5311, target=NEIGHBOUR),
+        _udp("dns-port", 5312, "header", header_ports="9000"))]
 
 
 PORTS = {each["name"]: int((each["listen"] if isinstance(each["listen"], str)
@@ -178,6 +180,9 @@ class Causes:
     def no_target(self):
         self._reset("ssh", "no_target", header.v2("2001:db8::7", 1))
 
+    def wrong_port(self):
+        self._reset("port", "wrong_port", header.v1(*next_client()))
+
     def bad_header(self):
         self._reset("ssh", "bad_header", b"GET / HTTP/1.0\r\n\r\n")
 
@@ -286,6 +291,9 @@ class Causes:
 
     def udp_no_target(self):
         self._dropped("dns", "no_target", udp.v2("2001:db8::7", 1), accepted=1)
+
+    def udp_wrong_port(self):
+        self._dropped("dns-port", "wrong_port", udp.v2(*next_client()), accepted=1)
 
     def udp_max_sessions_per_client(self):
         with self.calm:

@@ -33,9 +33,9 @@ def bad_header(peer, reason=".+", name="ssh"):
             + reason)
 
 
-def failed(peer, target, reason, name="ssh"):
+def failed(peer, target, reason, name="ssh", cure=""):
     return (_start("-", name) + re.escape(f"{peer} to {target} failed: {reason}")
-            + r", proxy protocol source \S+")
+            + r", proxy protocol source \S+" + re.escape(cure))
 
 
 def told(mark, text, name="ssh"):

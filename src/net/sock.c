@@ -229,6 +229,12 @@ void sock_reset(int fd)
     close(fd);
 }
 
+/* Not SYN, which counts as an acknowledged byte. */
+static uint64_t bytes_in_flight(const struct tcp_info *info)
+{
+    return info->tcpi_bytes_sent - info->tcpi_bytes_retrans - (info->tcpi_bytes_acked - 1);
+}
+
 bool sock_takes_reset(int fd)
 {
     struct tcp_info info = { 0 };
@@ -236,8 +242,14 @@ bool sock_takes_reset(int fd)
 
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || info.tcpi_state == STATE_CLOSE)
         return true;
-    /* With its window closed a reset is sent at the window's beginning, whatever is on its way. */
-    return (info.tcpi_unacked == 0 && info.tcpi_notsent_bytes == 0) || info.tcpi_snd_wnd == 0;
+    if (info.tcpi_unacked == 0 && info.tcpi_notsent_bytes == 0)
+        return true;
+    /*
+     * With its window closed a reset is sent at the window's beginning, whatever is on its way;
+     * unless that is less than the unit of window sizes, which the kernel takes for a rounding.
+     */
+    return info.tcpi_snd_wnd == 0 &&
+           (info.tcpi_unacked == 0 || bytes_in_flight(&info) >= 1U << info.tcpi_rcv_wscale);
 }
 
 void sock_set_orderly(int fd)

@@ -229,6 +229,39 @@ static void a_reset_is_believed_when_all_that_was_sent_has_arrived(void **state)
     close(ends[0]);
 }
 
+static unsigned sent_again(int fd)
+{
+    struct tcp_info info = { 0 };
+    socklen_t len = sizeof info;
+
+    assert_return_code(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), errno);
+    return info.tcpi_total_retrans + info.tcpi_probes;
+}
+
+/* The receiver has dropped them, and closed its window: the kernel would reset behind them. */
+static void a_reset_behind_a_few_dropped_bytes_is_not_believed(void **state)
+{
+    static const char bytes[15000];
+    int ends[2];
+
+    (void)state;
+    support_tcp_pair(ends, 0);
+    support_set_option(ends[0], IPPROTO_TCP, TCP_NODELAY, 1);
+    support_set_option(ends[1], SOL_SOCKET, SO_RCVBUF, 1);
+    assert_int_equal(send(ends[0], bytes, sizeof bytes, 0), sizeof bytes);
+    while (!sock_takes_reset(ends[0]))
+        usleep(1000);
+    assert_int_equal(send(ends[0], bytes, 100, 0), 100);
+    while (sent_again(ends[0]) == 0)
+        usleep(1000);
+    assert_false(sock_takes_reset(ends[0]));
+    assert_int_equal(recv(ends[1], (char[sizeof bytes]){ 0 }, sizeof bytes, 0), sizeof bytes);
+    while (!sock_takes_reset(ends[0]))
+        usleep(1000);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void an_option_that_can_t_be_set_says_why(void **state)
 {
     int ends[2];
@@ -258,6 +291,7 @@ int main(void)
         cmocka_unit_test(a_reset_is_seen_as_one_and_drops_what_was_not_delivered),
         cmocka_unit_test(what_closes_an_accepted_socket_resets_it_unless_it_is_finished),
         cmocka_unit_test(a_reset_is_believed_when_all_that_was_sent_has_arrived),
+        cmocka_unit_test(a_reset_behind_a_few_dropped_bytes_is_not_believed),
         cmocka_unit_test(an_option_that_can_t_be_set_says_why),
     };
 

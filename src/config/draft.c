@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "endpoint_ids.h"
+#include "maps.h"
 #include "target_ports.h"
 
 static void read_subnets(struct draft_subnets *out, const config_setting_t *group, const char *key,
@@ -212,6 +213,7 @@ void draft_read(struct draft *draft, const struct draft *defaults, const config_
     check_return_path(draft, mistakes);
     check_target(draft, "target_v4", &draft->config.target_v4, mistakes);
     check_target(draft, "target_v6", &draft->config.target_v6, mistakes);
+    maps_check(draft, mistakes);
 }
 
 void draft_close(struct draft *draft)

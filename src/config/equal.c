@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Does a reload change anything? Compares two configurations key by key. */
+#include <string.h>
+
 #include "keys.h"
 #include "mmproxy/config/config.h"
 
@@ -31,7 +33,8 @@ static bool equal_listeners(const struct listener_config *a, const struct listen
 {
     return keys_equal(&keys_of_listener, a, b) && a->auto_v4 == b->auto_v4 &&
            a->auto_v6 == b->auto_v6 && a->namespace_id == b->namespace_id &&
-           a->closed_because == b->closed_because;
+           a->closed_because == b->closed_because && a->has_map_secret == b->has_map_secret &&
+           memcmp(&a->map_secret, &b->map_secret, sizeof a->map_secret) == 0;
 }
 
 bool config_equal(const struct config *a, const struct config *b)

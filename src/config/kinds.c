@@ -350,6 +350,67 @@ PARSE(address)
     return true;
 }
 
+static bool parse_prefix(const struct value *value, sa_family_t family, struct prefix *out,
+                         char reason[KINDS_REASON_MAX])
+{
+    const char *error;
+
+    if (!need_string(value,
+                     family == AF_INET ? "a string such as \"240.0.0.0/4\""
+                                       : "a string such as \"64:ff9b::/96\"",
+                     reason))
+        return false;
+    switch (prefix_parse(out, value->string, &error)) {
+    case PREFIX_OK:
+        break;
+    case PREFIX_HOST_BITS:
+        return REASON("is " QUOTED ": bits behind the prefix are set", value->string);
+    case PREFIX_BAD:
+        return REASON("is " QUOTED ": %s", value->string, error);
+    }
+    if (addr_family(&out->addr) != family)
+        return REASON("must be an %s prefix, not " QUOTED, family == AF_INET ? "IPv4" : "IPv6",
+                      value->string);
+    return true;
+}
+
+PARSE(prefix_v4)
+{
+    struct prefix prefix;
+
+    (void)key;
+    if (!parse_prefix(value, AF_INET, &prefix, reason))
+        return false;
+    memcpy(field, &prefix, sizeof prefix);
+    return true;
+}
+
+PARSE(prefix_v6)
+{
+    struct prefix prefix;
+
+    (void)key;
+    if (!parse_prefix(value, AF_INET6, &prefix, reason))
+        return false;
+    if (prefix.len != CLIENT_MAP_V4_LEN)
+        return REASON("must be a prefix of 96 bits, not " QUOTED, value->string);
+    memcpy(field, &prefix, sizeof prefix);
+    return true;
+}
+
+PARSE(map_key)
+{
+    (void)key;
+    if (!need_string(value, "a path", reason))
+        return false;
+    if (value->string[0] != '/')
+        return REASON("is " QUOTED ": it must be an absolute path", value->string);
+    if (strlen(value->string) >= CONFIG_MAP_KEY_MAX)
+        return REASON("is longer than %d characters", CONFIG_MAP_KEY_MAX - 1);
+    memcpy(field, value->string, strlen(value->string) + 1);
+    return true;
+}
+
 PARSE(ports)
 {
     struct port_list list;
@@ -400,6 +461,14 @@ static bool equal_target(const struct key *key, const void *a, const void *b)
 
     return addr_equal(&left->addr, &right->addr) && left->port == right->port &&
            left->last == right->last;
+}
+
+static bool equal_prefix(const struct key *key, const void *a, const void *b)
+{
+    const struct prefix *left = field_of(key, a);
+    const struct prefix *right = field_of(key, b);
+
+    return addr_equal(&left->addr, &right->addr) && left->len == right->len;
 }
 
 static bool equal_ports(const struct key *key, const void *a, const void *b)
@@ -479,6 +548,9 @@ const struct kind kind_target_v4 = { "string", parse_target_v4, equal_target, NU
 const struct kind kind_target_v6 = { "string", parse_target_v6, equal_target, NULL };
 const struct kind kind_listen = { "string or array", NULL, equal_listen, NULL };
 const struct kind kind_allowed = { "string or array", NULL, NULL, NULL };
+const struct kind kind_prefix_v4 = { "string", parse_prefix_v4, equal_prefix, NULL };
+const struct kind kind_prefix_v6 = { "string", parse_prefix_v6, equal_prefix, NULL };
+const struct kind kind_map_key = { "string", parse_map_key, equal_array_of_char, NULL };
 const struct kind kind_endpoints = { "array", NULL, equal_endpoints, NULL };
 const struct kind kind_group = { "group", NULL, NULL, NULL };
 const struct kind kind_list = { "list", NULL, NULL, NULL };

@@ -62,6 +62,9 @@ extern const struct kind kind_target_v6;   /* struct target_config */
 extern const struct kind kind_ports;       /* struct port_list */
 extern const struct kind kind_listen;      /* listen and n_listen of a struct listener_config */
 extern const struct kind kind_allowed;     /* struct subnets * */
+extern const struct kind kind_prefix_v4;   /* struct prefix */
+extern const struct kind kind_prefix_v6;   /* struct prefix of 96 bits */
+extern const struct kind kind_map_key;     /* char [CONFIG_MAP_KEY_MAX] */
 extern const struct kind kind_endpoints;   /* struct endpoints *, owned by the field */
 extern const struct kind kind_group;
 extern const struct kind kind_list;

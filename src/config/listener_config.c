@@ -41,6 +41,15 @@ const struct addr *listener_config_target(const struct listener_config *listener
     return target ? &target->addr : NULL;
 }
 
+bool listener_config_maps(const struct listener_config *listener, sa_family_t family)
+{
+    const struct prefix *map = family == AF_INET6 ? &listener->map_v6 : &listener->map_v4;
+    sa_family_t other = family == AF_INET6 ? AF_INET : AF_INET6;
+
+    return (family == AF_INET || family == AF_INET6) && addr_is_set(&map->addr) &&
+           !target_of(listener, family) && target_of(listener, other);
+}
+
 bool listener_config_ports(const struct listener_config *listener, sa_family_t family, size_t index,
                            struct port_range *out)
 {

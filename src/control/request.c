@@ -5,7 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME = 1 << 0, LISTENER = 1 << 1, CLIENT = 1 << 2, PEER = 1 << 3, ID = 1 << 4 };
+enum {
+    NAME = 1 << 0,
+    LISTENER = 1 << 1,
+    CLIENT = 1 << 2,
+    PEER = 1 << 3,
+    ID = 1 << 4,
+    ADDRESS = 1 << 5
+};
 
 static const struct {
     const char *word;
@@ -20,6 +27,7 @@ static const struct {
     [REQUEST_DRAIN] = { "drain", NAME, true },
     [REQUEST_RESUME] = { "resume", NAME, true },
     [REQUEST_METRICS] = { "metrics", 0, false },
+    [REQUEST_MAP] = { "map", ADDRESS, false },
 };
 
 bool request_changes(enum request_command command)
@@ -42,6 +50,15 @@ static const char *take_prefix(struct prefix *out, const char *value)
     const char *reason = NULL;
 
     return prefix_parse(out, value, &reason) == PREFIX_BAD ? reason : NULL;
+}
+
+static const char *take_address(struct request *out, const char *value)
+{
+    if (addr_is_set(&out->client.addr))
+        return "one address is enough";
+    if (strchr(value, '/'))
+        return "an address has no prefix length";
+    return take_prefix(&out->client, value);
 }
 
 static bool take_number(const char **text, uint64_t max, uint64_t *out)
@@ -91,6 +108,8 @@ static const char *take_word(struct request *out, const char *word)
         return take_prefix(&out->client, value);
     if ((takes & PEER) && (value = after(word, "peer=")))
         return take_prefix(&out->peer, value);
+    if ((takes & ADDRESS) && !strchr(word, '='))
+        return take_address(out, word);
     if ((takes & ID) && !strchr(word, '='))
         return take_id(out, word);
     return "the command takes no such argument";
@@ -113,6 +132,8 @@ static const char *judge(const struct request *request)
     int kinds =
         (request->listener[0] != '\0') + addr_is_set(&request->client.addr) + (request->n_ids > 0);
 
+    if ((commands[request->command].takes & ADDRESS) && !addr_is_set(&request->client.addr))
+        return "the address is missing";
     if ((commands[request->command].takes & NAME) && !request->listener[0])
         return "the name of a listener is missing";
     if (request->command == REQUEST_CLOSE && kinds == 0)

@@ -55,6 +55,7 @@ struct view {
 
 void show_status(struct view *view, const struct object *line);
 void show_session(struct view *view, const struct object *line);
+void show_map(struct view *view, const struct object *line);
 void show_report(struct view *view, const struct object *line);
 void show_mistake(struct view *view, const struct object *line);
 

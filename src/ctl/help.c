@@ -20,6 +20,7 @@ static const struct {
     { "check", " [--listener NAME]", "runs the checks of return path and targets now" },
     { "drain", " NAME", "the listener closes its ports; its sessions live on" },
     { "resume", " NAME", "it opens them again" },
+    { "map", " ADDR", "addresses that map_v4 and map_v6 give to clients" },
     { "metrics", "", "what /metrics serves, as Prometheus reads it" },
     { "top", "", "status as a screen that refreshes; q quits" },
 };

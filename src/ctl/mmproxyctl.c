@@ -56,6 +56,8 @@ static void show(const struct options *options, struct view *view, const struct 
     (void)object_text(line, "type", type, sizeof type);
     if (strcmp(type, "session") == 0)
         show_session(view, line);
+    else if (strcmp(type, "map") == 0)
+        show_map(view, line);
     else if (strcmp(type, "report") == 0 || strcmp(type, "metric") == 0)
         show_report(view, line);
     else if (strcmp(type, "closed") == 0)

@@ -223,7 +223,8 @@ void show_session(struct view *view, const struct object *line)
     char id[40];
     char listener[80];
     char peer[80];
-    char client[80];
+    char client[172];
+    char mapped[80];
     char target[80];
     char state[16];
     char age[16];
@@ -231,6 +232,9 @@ void show_session(struct view *view, const struct object *line)
     char in[16];
     char out[16];
 
+    (void)object_text(line, "client", client, sizeof client);
+    if (object_text(line, "mapped", mapped, sizeof mapped)[0])
+        (void)snprintf(client + strlen(client), sizeof client - strlen(client), " as %s", mapped);
     if (!view->has_sessions)
         fprintf(view->out, "%-12s %-7s %7s %7s %9s %9s  %-12s %-21s %-21s %s\n", "ID", "STATE",
                 "AGE", "IDLE", "IN", "OUT", "LISTENER", "CLIENT", "PEER", "TARGET");
@@ -241,10 +245,21 @@ void show_session(struct view *view, const struct object *line)
             show_time(object_number(line, "idle_ms") / 1000, idle),
             show_bytes(object_number(line, "bytes_in"), in),
             show_bytes(object_number(line, "bytes_out"), out),
-            object_text(line, "listener", listener, sizeof listener),
-            object_text(line, "client", client, sizeof client),
+            object_text(line, "listener", listener, sizeof listener), client,
             object_text(line, "peer", peer, sizeof peer),
             object_text(line, "target", target, sizeof target));
+}
+
+void show_map(struct view *view, const struct object *line)
+{
+    char listener[80];
+    char client[80];
+    char mapped[80];
+
+    fprintf(view->out, "%s: %s comes as %s\n",
+            object_text(line, "listener", listener, sizeof listener),
+            object_text(line, "client", client, sizeof client),
+            object_text(line, "mapped", mapped, sizeof mapped));
 }
 
 void show_report(struct view *view, const struct object *line)

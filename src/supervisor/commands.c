@@ -82,6 +82,8 @@ static void add_session(struct control_client *client, pid_t pid,
     json_text(json, "listener", record->listener);
     json_text(json, "peer", addr_format(&record->peer, text));
     json_text(json, "client", addr_format(&record->client, text));
+    if (addr_is_set(&record->mapped))
+        json_text(json, "mapped", addr_format(&record->mapped, text));
     json_text(json, "target", addr_format(&record->target, text));
     json_number(json, "age_ms", record->age_ms);
     json_number(json, "idle_ms", record->idle_ms);
@@ -171,9 +173,10 @@ static void wake_next(struct supervisor *supervisor)
     struct control_client *client;
 
     LIST_FOREACH (client, &supervisor->control.clients, link) {
-        bool is_waiting = client->is_asked && !client->is_answered && !client->pids &&
-                          (client->request.command == REQUEST_SESSIONS ||
-                           client->request.command == REQUEST_CLOSE);
+        bool is_waiting =
+            client->is_asked && !client->is_answered && !client->pids &&
+            (client->request.command == REQUEST_SESSIONS ||
+             client->request.command == REQUEST_MAP || client->request.command == REQUEST_CLOSE);
         if (is_waiting) {
             command_run(client);
             return;
@@ -409,6 +412,10 @@ void command_run(struct control_client *client)
     switch (client->request.command) {
     case REQUEST_STATUS:
         command_status(client);
+        break;
+    case REQUEST_MAP:
+        if (command_map(client))
+            run_sessions(client);
         break;
     case REQUEST_SESSIONS:
     case REQUEST_CLOSE:

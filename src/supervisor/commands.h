@@ -8,6 +8,12 @@
 /* Continues the answer: the request has come, or the client has read enough. */
 void command_run(struct control_client *client);
 
+/*
+ * Goes on with what map computes; sessions follow. returns: false: to be called again when the
+ * client has read.
+ */
+bool command_map(struct control_client *client);
+
 /* Goes on with status. */
 void command_status(struct control_client *client);
 

@@ -47,7 +47,8 @@ struct control_client {
     pid_t *pids; /* sessions, close: of the workers; owned */
     size_t n_pids;
     size_t next_id;
-    bool is_first; /* of this worker's sessions nothing has been asked yet */
+    bool is_first;   /* of this worker's sessions nothing has been asked yet */
+    size_t n_mapped; /* map: how many listeners have been looked at */
     bool is_inspecting;
     unsigned n_silent; /* workers that did not answer */
     uint64_t n_closed;

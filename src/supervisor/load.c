@@ -137,6 +137,10 @@ void load_prepare(struct supervisor *supervisor)
         fail_load(supervisor, EX_CONFIG);
         return;
     }
+    if (!config_create_map_keys(load->config, &sink)) {
+        fail_load(supervisor, EX_CONFIG);
+        return;
+    }
     control_apply_drained(supervisor, load->config);
     namespaces_find(&supervisor->namespaces, load->config);
     if (supervisor->current && config_equal(supervisor->current->config, load->config)) {

@@ -230,6 +230,9 @@ enum reason admission_identify(struct admission *admission, struct admitted *adm
     enum reason reason = target_choose(config, local, facts, choice);
     if (reason != REASON_NONE)
         return reason;
+    /* An address that this host got after the configuration was read. */
+    if (listener_config_maps(config, addr_family(client)) && is_local(admission, &choice->source))
+        return REASON_LOCAL_CLIENT;
     if (is_neighbour(admission, choice))
         return REASON_NEIGHBOUR_CLIENT;
     if ((facts->is_named || admitted->is_direct) && config->max_sessions_per_client > 0)

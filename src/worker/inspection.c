@@ -8,6 +8,7 @@
 #include "mmproxy/worker/datagram/udp_session.h"
 #include "mmproxy/worker/roster.h"
 #include "mmproxy/worker/stream/session.h"
+#include "mmproxy/worker/target_choice.h"
 
 static void describe_entry(const struct worker *worker, const struct roster_entry *entry,
                            const struct listener_config *listener, uint64_t since_us,
@@ -24,6 +25,12 @@ static void describe_entry(const struct worker *worker, const struct roster_entr
         out->idle_ms = out->age_ms;
 }
 
+static void add_mapped(struct session_record *out, const struct listener_config *config)
+{
+    if (listener_config_maps(config, addr_family(&out->client)))
+        out->mapped = target_source(config, &out->client);
+}
+
 static void describe_stream(const struct session *session, struct session_record *out)
 {
     const struct report_session facts = session_facts(session);
@@ -32,6 +39,7 @@ static void describe_stream(const struct session *session, struct session_record
     out->peer = session->peer;
     out->client = session->client;
     out->target = session->choice.target;
+    add_mapped(out, session->listener->config);
     out->bytes_in = facts.bytes_in;
     out->bytes_out = facts.bytes_out;
 }
@@ -42,6 +50,7 @@ static void describe_datagrams(const struct udp_session *session, struct session
     out->peer = session->peer;
     out->client = session->client;
     out->target = *session->target;
+    add_mapped(out, session->place.receiver->listener->config);
     out->bytes_in = session->bytes_in;
     out->bytes_out = session->bytes_out;
 }
@@ -82,7 +91,9 @@ static bool passes(const struct session_filter *filter, const struct session_rec
 {
     return (filter->number == 0 || filter->number == record->number) &&
            (filter->listener[0] == '\0' || strcmp(filter->listener, record->listener) == 0) &&
-           is_within(&filter->client, &record->client) && is_within(&filter->peer, &record->peer);
+           (is_within(&filter->client, &record->client) ||
+            (addr_is_set(&record->mapped) && is_within(&filter->client, &record->mapped))) &&
+           is_within(&filter->peer, &record->peer);
 }
 
 static void end_session(const struct roster_entry *entry)

@@ -26,10 +26,11 @@ struct endpoint {
 
 /* The facts that every line about a connection has. */
 struct facts {
-    struct log_field fields[16 + NOTES_FIELDS_MAX];
+    struct log_field fields[17 + NOTES_FIELDS_MAX];
     size_t n;
     struct endpoint peer;
     struct endpoint client;
+    char mapped[ADDR_STRLEN + sizeof " as "]; /* " as ADDR", or "" */
     struct endpoint target;
 };
 
@@ -42,6 +43,7 @@ static void begin_facts(struct facts *facts, const char *event, const struct lis
 {
     facts->n = 0;
     facts->client.whole[0] = '\0';
+    facts->mapped[0] = '\0';
     add(facts, LOG_TEXT("event", event));
     if (listener->config->name[0])
         add(facts, LOG_TEXT("listener", listener->config->name));
@@ -59,6 +61,19 @@ static void add_client(struct facts *facts, const struct addr *client)
     add(facts, LOG_TEXT("client", addr_format(client, facts->client.whole)));
     add(facts, LOG_TEXT("client_address", addr_format_host(client, facts->client.address)));
     add(facts, LOG_NUMBER("client_port", addr_port(client)));
+}
+
+/* The address that the service sees, where it is not the client's. */
+static void add_mapped(struct facts *facts, const struct listener_config *config,
+                       const struct addr *client)
+{
+    char text[ADDR_STRLEN];
+
+    if (!listener_config_maps(config, addr_family(client)))
+        return;
+    const struct addr source = target_source(config, client);
+    (void)snprintf(facts->mapped, sizeof facts->mapped, " as %s", addr_format_host(&source, text));
+    add(facts, LOG_TEXT("mapped_address", facts->mapped + sizeof " as " - 1));
 }
 
 static void add_target(struct facts *facts, const struct addr *target)
@@ -196,6 +211,7 @@ static void begin_session(struct facts *facts, const char *event, const struct l
     begin_facts(facts, event, listener);
     add_peer(facts, session->peer);
     add_client(facts, session->client);
+    add_mapped(facts, listener->config, session->client);
     add_target(facts, session->target);
 }
 
@@ -219,9 +235,9 @@ void report_connected(const struct listener *listener, const struct report_sessi
         return;
     begin_session(&facts, "connected", listener, session);
     add_notes(&facts, session);
-    log_event(level, facts.fields, facts.n, "[+] %s%s connected%s%s, local destination %s",
+    log_event(level, facts.fields, facts.n, "[+] %s%s connected%s%s%s, local destination %s",
               listener->label, facts.peer.whole, source_words(session),
-              source_text(session, &facts), facts.target.whole);
+              source_text(session, &facts), facts.mapped, facts.target.whole);
 }
 
 void report_disconnected(const struct listener *listener, const struct report_session *session)
@@ -239,11 +255,11 @@ void report_disconnected(const struct listener *listener, const struct report_se
     add(&facts, LOG_TEXT("reason", session->end));
     add_notes(&facts, session);
     log_event(level, facts.fields, facts.n,
-              "[-] %s%s disconnected%s%s, %" PRIu64 ".%03u s, %" PRIu64 " bytes in, %" PRIu64
+              "[-] %s%s disconnected%s%s%s, %" PRIu64 ".%03u s, %" PRIu64 " bytes in, %" PRIu64
               " bytes out, %s",
               listener->label, facts.peer.whole, source_words(session),
-              source_text(session, &facts), duration_ms / 1000, (unsigned)(duration_ms % 1000),
-              session->bytes_in, session->bytes_out, session->end);
+              source_text(session, &facts), facts.mapped, duration_ms / 1000,
+              (unsigned)(duration_ms % 1000), session->bytes_in, session->bytes_out, session->end);
 }
 
 void report_held_back(struct listener *listener)

@@ -60,10 +60,32 @@ static enum reason choose_port(const struct listener_config *listener,
     return *out != 0 ? REASON_NONE : REASON_WRONG_PORT;
 }
 
+/*
+ * The client's own family first; else the other one, where its address is mapped to.
+ * returns: NULL: there is none.
+ */
+static const struct target_config *find_target(const struct listener_config *listener,
+                                               sa_family_t family)
+{
+    if (listener_config_maps(listener, family))
+        return target_of(listener, family == AF_INET ? AF_INET6 : AF_INET);
+    return target_of(listener, family);
+}
+
+struct addr target_source(const struct listener_config *listener, const struct addr *client)
+{
+    sa_family_t family = addr_family(client);
+
+    if (!listener_config_maps(listener, family))
+        return *client;
+    return family == AF_INET ? client_map_v4(&listener->map_v4, client)
+                             : client_map_v6(&listener->map_v6, &listener->map_secret, client);
+}
+
 enum reason target_choose_port(const struct listener_config *listener, const struct addr *local,
                                const struct target_facts *facts, uint16_t *out)
 {
-    const struct target_config *target = target_of(listener, addr_family(&facts->client));
+    const struct target_config *target = find_target(listener, addr_family(&facts->client));
 
     return target ? choose_port(listener, target, local, facts, out) : REASON_NO_TARGET;
 }
@@ -71,7 +93,7 @@ enum reason target_choose_port(const struct listener_config *listener, const str
 enum reason target_choose(const struct listener_config *listener, const struct addr *local,
                           const struct target_facts *facts, struct target_choice *out)
 {
-    const struct target_config *target = target_of(listener, addr_family(&facts->client));
+    const struct target_config *target = find_target(listener, addr_family(&facts->client));
     uint16_t port = 0;
 
     *out = (struct target_choice){ 0 };
@@ -82,6 +104,6 @@ enum reason target_choose(const struct listener_config *listener, const struct a
         return reason;
     out->target = target->addr;
     addr_set_port(&out->target, port);
-    out->source = facts->client;
+    out->source = target_source(listener, &facts->client);
     return REASON_NONE;
 }

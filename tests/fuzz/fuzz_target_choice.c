@@ -94,7 +94,11 @@ static void check_choice(const struct listener_config *listener, const struct ta
     PROPERTY(target && addr_equal_host(target, &choice->target));
     PROPERTY(is_a_port_of(listener, family, addr_port(&choice->target)));
     PROPERTY(addr_family(&choice->source) == family);
-    PROPERTY(addr_equal(&choice->source, &facts->client));
+    PROPERTY(addr_port(&choice->source) == addr_port(&facts->client));
+    if (family == addr_family(&facts->client))
+        PROPERTY(addr_equal(&choice->source, &facts->client));
+    else
+        PROPERTY(listener_config_maps(listener, addr_family(&facts->client)));
 }
 
 /* The sample is of the target's ports, and no port is there twice. */
@@ -132,6 +136,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         PROPERTY(port_list_add(&listener.header_ports, take_range(&input)));
     listener.target_v4 = take_target(&input, AF_INET);
     listener.target_v6 = take_target(&input, AF_INET6);
+    listener.map_v4 =
+        (struct prefix){ take_addr(&input, take_byte(&input) % 2), CLIENT_MAP_V4_LEN };
+    listener.map_v6.addr = take_addr(&input, 2U * (take_byte(&input) % 2));
+    listener.map_v6.len = take_byte(&input) % 33;
     const struct addr local = take_addr(&input, 1U + take_byte(&input) % 2);
     facts.client = take_addr(&input, take_byte(&input));
     facts.is_named = take_byte(&input) % 2 == 0;

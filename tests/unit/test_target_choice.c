@@ -123,12 +123,39 @@ static void a_header_that_names_port_0_goes_nowhere(void **state)
     check(&listener, "0.0.0.0:2000", &facts, &refused);
 }
 
+static void a_client_without_a_target_of_its_family_is_mapped(void **state)
+{
+    static const struct choice_case to_v6 = { V4, "[::1]:5000", "[64:ff9b::c633:6407]:51234",
+                                              REASON_NONE };
+    static const struct choice_case to_v4 = { V6, "127.0.0.1:4000", "254.197.198.148:51234",
+                                              REASON_NONE };
+    static const struct choice_case own = { V4, "127.0.0.1:4000", V4, REASON_NONE };
+    struct addr_range listen[2];
+    struct listener_config listener = listener_with(listen, TARGET_PORT_FIXED);
+    struct listener_config both = listener;
+    const struct target_facts v4 = { .client = support_addr(V4), .is_named = true };
+    const struct target_facts v6 = { .client = support_addr(V6), .is_named = true };
+    const char *reason;
+
+    (void)state;
+    assert_int_equal(prefix_parse(&both.map_v4, "64:ff9b::/96", &reason), PREFIX_OK);
+    assert_int_equal(prefix_parse(&both.map_v6, "240.0.0.0/4", &reason), PREFIX_OK);
+    check(&both, "0.0.0.0:2000", &v4, &own);
+    listener = both;
+    listener.target_v4.addr = (struct addr){ 0 };
+    check(&listener, "0.0.0.0:2000", &v4, &to_v6);
+    listener = both;
+    listener.target_v6.addr = (struct addr){ 0 };
+    check(&listener, "0.0.0.0:2000", &v6, &to_v4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_goes_to_the_target_of_its_family),
         cmocka_unit_test(the_port_follows_the_listener_or_the_header),
         cmocka_unit_test(a_header_that_names_port_0_goes_nowhere),
+        cmocka_unit_test(a_client_without_a_target_of_its_family_is_mapped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,12 +11,14 @@
 #include <stdint.h>
 
 #include "mmproxy/base/addr.h"
+#include "mmproxy/base/client_map.h"
 #include "mmproxy/base/log.h"
 #include "mmproxy/base/ports.h"
 #include "mmproxy/base/subnets.h"
 #include "mmproxy/config/endpoints.h"
 
 #define CONFIG_DEFAULT_FILE    "/etc/mmproxy.conf"
+#define CONFIG_DEFAULT_MAP_KEY "/var/lib/mmproxy/map.key"
 #define CONFIG_DEFAULT_CONTROL "/run/mmproxy/control.sock"
 
 enum { LISTENER_NAME_MAX = 63, LISTENER_NETNS_MAX = 255 }; /* characters, without the NUL */
@@ -27,6 +29,8 @@ enum {
     CONFIG_WORKERS_MAX = 1024,
     CONFIG_PORTS_MAX = 65536, /* of one listener */
 };
+
+enum { CONFIG_MAP_KEY_MAX = 256 }; /* of its path, with the NUL */
 
 enum return_path {
     RETURN_PATH_AUTO,
@@ -75,7 +79,14 @@ struct listener_config {
     struct target_config target_v4; /* at least one of the two is set */
     struct target_config target_v6;
     struct port_list header_ports; /* for TARGET_PORT_HEADER */
-    struct endpoints *endpoints;   /* owned; NULL: none are asked for */
+    /* For clients of a family without a target, who come from here to the other one; or not set. */
+    struct prefix map_v4; /* 96 bits of IPv6 */
+    struct prefix map_v6; /* IPv4 */
+    bool map_v6_anyway;
+    char map_key[CONFIG_MAP_KEY_MAX]; /* path of what follows */
+    bool has_map_secret;              /* not before map_keys_create where the file is missing */
+    struct client_map_key map_secret;
+    struct endpoints *endpoints; /* owned; NULL: none are asked for */
     uint32_t mark;
     uint32_t table;
     enum return_path return_path; /* as written; listener_config_return_path is what is used */
@@ -179,6 +190,15 @@ uint32_t listener_config_socket_mark(const struct listener_config *listener, sa_
  */
 const struct addr *listener_config_target(const struct listener_config *listener,
                                           sa_family_t family);
+
+/* Do clients of that family reach the target of the other one, from mapped addresses? */
+bool listener_config_maps(const struct listener_config *listener, sa_family_t family);
+
+/*
+ * Makes the key files that are missing and needed, with the mode 0600, and reads what others have
+ * made meanwhile. returns: false after mistakes were reported.
+ */
+bool config_create_map_keys(struct config *config, const struct config_sink *sink);
 
 /*
  * The ports that sessions may reach at this target, one range for each index from 0 on; two may

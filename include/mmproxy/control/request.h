@@ -28,6 +28,7 @@ enum request_command {
     REQUEST_DRAIN,
     REQUEST_RESUME,
     REQUEST_METRICS,
+    REQUEST_MAP, /* client is the address, and nothing else is set */
     REQUEST_COMMANDS
 };
 

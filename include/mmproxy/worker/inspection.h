@@ -32,6 +32,7 @@ struct session_record {
     unsigned state; /* an enum session_state; over UDP always SESSION_RELAY */
     struct addr peer;
     struct addr client; /* not set before its header is complete */
+    struct addr mapped; /* that the target sees, where it is not the client's; else not set */
     struct addr target;
     uint64_t age_ms;
     uint64_t idle_ms;

@@ -21,8 +21,11 @@ struct target_facts {
 
 struct target_choice {
     struct addr target;
-    struct addr source; /* of the target's family: the client, with its port */
+    struct addr source; /* of the target's family: the client, or what it is mapped to; its port */
 };
+
+/* The address that a client of this listener comes from at its target, with the client's port. */
+struct addr target_source(const struct listener_config *listener, const struct addr *client);
 
 /*
  * The port that the client's target is to be reached at. local and returns: as for target_choose.

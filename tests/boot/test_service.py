@@ -21,7 +21,8 @@ def main_pid():
 
 
 def journal(*match):
-    return run("journalctl", "-u", "mmproxy", "-o", "cat", "--no-pager", *match).stdout
+    """By the name and not by the unit: journald can't tell the unit of a process that has ended."""
+    return run("journalctl", "-t", "mmproxy", "-o", "cat", "--no-pager", *match).stdout
 
 
 def reload():

@@ -60,6 +60,8 @@ scrape_configs:
         "prometheus", f"--config.file={path}", f"--storage.tsdb.path={directory}/tsdb",
         f"--web.listen-address=127.0.0.1:{PROMETHEUS}"], [PROMETHEUS],
         directory / "prometheus.log")
+    until(lambda: exporter.get(net.origin, "/-/ready", port=PROMETHEUS)[0] == 200,
+          "Prometheus to be ready")
     yield lambda query: _ask(net.origin, query)
     service.stop()
 

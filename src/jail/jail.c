@@ -9,11 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mmproxy/jail/bind_ports.h"
 #include "mmproxy/jail/caps.h"
 #include "mmproxy/jail/descriptors.h"
 #include "mmproxy/jail/filter.h"
 #include "mmproxy/jail/leftovers.h"
-#include "mmproxy/jail/ports.h"
 #include "mmproxy/jail/trap.h"
 
 /* A worker has about ten such descriptors. With many more, something is wrong. */
@@ -237,7 +237,7 @@ int jail_close(const struct jail *jail, _Atomic uint32_t *tell, struct jail_fail
     err = give_up_privileges(jail, failure);
     if (err < 0 || !jail->has_filter)
         return err;
-    err = jail->keeps_ports ? 0 : ports_leave_to_kernel();
+    err = jail->keeps_ports ? 0 : bind_ports_leave_to_kernel();
     if (err < 0)
         return note_failure(failure, "give up the choice of ports (Landlock)", err);
     err = jail->is_exporter ? close_exporters_filter(tell) : close_filter(jail, tell);

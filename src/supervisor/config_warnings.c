@@ -12,7 +12,7 @@
 
 #include "mmproxy/net/listening.h"
 #include "mmproxy/net/locals.h"
-#include "mmproxy/supervisor/descriptors.h"
+#include "mmproxy/supervisor/descriptor_limit.h"
 
 enum { NAME_SIZE = 32 };
 
@@ -292,11 +292,11 @@ static void check_tables(const struct config *config, sa_family_t family,
 
 void config_warnings(const struct config *config, const struct config_sink *sink)
 {
-    char line[DESCRIPTORS_LINE_MAX];
+    char line[DESCRIPTOR_LIMIT_LINE_MAX];
 
     if (config->n_listeners == 0)
         return;
-    if (!descriptors_suffice(config, line))
+    if (!descriptor_limit_suffices(config, line))
         sink->report(sink->context, false, line);
     check_ports(config, sink);
     check_targets(config, sink);

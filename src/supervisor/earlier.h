@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * earlier: after an upgrade, what a command of the control socket is about goes on in the old
- * process too. That one gets a socket of its own with the same request, and answers as to any
+ * earlier: after an upgrade the old process still has sessions, so a command of the control socket
+ * is passed on to it: it gets a socket with the same request, and answers it as it answers any
  * client. It asks the process before it in the same way.
  */
 #ifndef SUPERVISOR_EARLIER_H

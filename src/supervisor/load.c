@@ -11,7 +11,7 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/supervisor/confine.h"
 #include "mmproxy/supervisor/control.h"
-#include "mmproxy/supervisor/descriptors.h"
+#include "mmproxy/supervisor/descriptor_limit.h"
 #include "mmproxy/supervisor/namespaces.h"
 #include "mmproxy/supervisor/network_watch.h"
 #include "mmproxy/supervisor/service.h"
@@ -123,7 +123,7 @@ void load_prepare(struct supervisor *supervisor)
 {
     const struct config_sink sink = { .context = supervisor, .report = report_mistake };
     struct load *load = &supervisor->load;
-    char line[DESCRIPTORS_LINE_MAX];
+    char line[DESCRIPTOR_LIMIT_LINE_MAX];
     bool is_usage_error;
 
     status_load_begins(supervisor);
@@ -132,7 +132,7 @@ void load_prepare(struct supervisor *supervisor)
         fail_load(supervisor, is_usage_error ? EX_USAGE : EX_CONFIG);
         return;
     }
-    if (!descriptors_suffice(load->config, line)) {
+    if (!descriptor_limit_suffices(load->config, line)) {
         report_mistake(supervisor, true, line);
         fail_load(supervisor, EX_CONFIG);
         return;

@@ -53,9 +53,9 @@ int edges_open(struct edges *edges, struct ev_loop *loop,
 void edges_close(struct edges *edges);
 
 /*
- * wanted: READ, WRITE, ERROR. What has become so since it was first wanted is told, once. An owner
- * that was told READ and has left bytes in the socket calls edges_again before. An error that is
- * still there is told after each call.
+ * wanted: READ, WRITE, ERROR. Each is told once, also where the socket was ready before. An owner
+ * that was told READ and has left bytes in the socket calls edges_again first. An error is told
+ * again after each call, for as long as it lasts.
  * returns: 0, or -errno: ENOMEM, ENOSPC (fs.epoll.max_user_watches).
  */
 int edges_want(struct edges *edges, struct edge *edge, int fd, unsigned wanted);

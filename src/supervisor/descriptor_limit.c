@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "mmproxy/supervisor/descriptors.h"
+#include "mmproxy/supervisor/descriptor_limit.h"
 
 #include <stdio.h>
 #include <sys/resource.h>
@@ -17,7 +17,7 @@ static rlim_t sockets_of(const struct config *config, const struct listener_conf
 }
 
 /* The soft limit is raised at the start: the hard one counts. */
-bool descriptors_suffice(const struct config *config, char line[DESCRIPTORS_LINE_MAX])
+bool descriptor_limit_suffices(const struct config *config, char line[DESCRIPTOR_LIMIT_LINE_MAX])
 {
     const struct listener_config *largest = NULL;
     struct rlimit limit;
@@ -35,11 +35,11 @@ bool descriptors_suffice(const struct config *config, char line[DESCRIPTORS_LINE
     if (!largest || getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max == RLIM_INFINITY ||
         n + RESERVED <= limit.rlim_max)
         return true;
-    int used = largest->file ? snprintf(line, DESCRIPTORS_LINE_MAX,
+    int used = largest->file ? snprintf(line, DESCRIPTOR_LIMIT_LINE_MAX,
                                         "%.400s:%u: listener \"%s\": ", largest->file,
                                         largest->line, largest->name)
-                             : snprintf(line, DESCRIPTORS_LINE_MAX, "mmproxy: ");
-    (void)snprintf(line + used, (size_t)(DESCRIPTORS_LINE_MAX - used),
+                             : snprintf(line, DESCRIPTOR_LIMIT_LINE_MAX, "mmproxy: ");
+    (void)snprintf(line + used, (size_t)(DESCRIPTOR_LIMIT_LINE_MAX - used),
                    "all ports need %llu descriptors, but a process may have %llu: raise "
                    "LimitNOFILE= of the unit, or \"ulimit -n\"",
                    (unsigned long long)n + RESERVED, (unsigned long long)limit.rlim_max);

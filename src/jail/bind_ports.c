@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "mmproxy/jail/ports.h"
+#include "mmproxy/jail/bind_ports.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -38,7 +38,7 @@ static long restrict_to(int ruleset)
     return err < 0 ? err : result(syscall(SYS_landlock_restrict_self, ruleset, 0));
 }
 
-int ports_leave_to_kernel(void)
+int bind_ports_leave_to_kernel(void)
 {
     const struct ruleset_attr handled = { .handled_access_net = ACCESS_NET_BIND_TCP };
 

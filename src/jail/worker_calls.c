@@ -26,7 +26,6 @@
     .args = { IS(0, f), IS(1, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC), IS(2, IPPROTO_UDP) }
 
 static const struct filter_line lines[] = {
-    { .call = "epoll_create1", .why = "libev makes its set anew after an event it can't place" },
 
     /* Sessions. */
     { .call = "socket", .why = "towards an IPv4 target", TCP_SOCKET(AF_INET) },

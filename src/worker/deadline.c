@@ -11,39 +11,28 @@ static uint64_t timeout_us(const struct deadline_queue *queue)
     return (uint64_t)queue->timeout_ms * 1000;
 }
 
-static void start_timer(struct deadline_queue *queue, uint64_t delay_us)
+static void on_timer(struct timer *timer)
 {
-    /* The loop's own time is as old as its last wake-up. */
-    ev_now_update(queue->loop);
-    ev_timer_set(&queue->timer, (double)delay_us / 1e6, 0.);
-    ev_timer_start(queue->loop, &queue->timer);
-}
-
-static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
-{
-    struct deadline_queue *queue = timer->data;
+    struct deadline_queue *queue = timer->owner;
     uint64_t now_us = clock_now_us();
     struct deadline *first;
 
-    (void)loop;
-    (void)revents;
     while ((first = deadline_queue_first(queue)) && first->due_us <= now_us) {
         deadline_clear(first);
         queue->on_due(first);
     }
-    if (first && !ev_is_active(&queue->timer))
-        start_timer(queue, first->due_us - now_us);
+    if (first && !queue->timer.is_active)
+        loop_start_timer(queue->loop, &queue->timer, first->due_us - now_us);
 }
 
-void deadline_queue_open(struct deadline_queue *queue, struct ev_loop *loop, unsigned timeout_ms,
+void deadline_queue_open(struct deadline_queue *queue, struct loop *loop, unsigned timeout_ms,
                          void (*on_due)(struct deadline *deadline))
 {
     TAILQ_INIT(&queue->head);
     queue->loop = loop;
     queue->timeout_ms = timeout_ms;
     queue->on_due = on_due;
-    ev_timer_init(&queue->timer, on_timer, 0., 0.);
-    queue->timer.data = queue;
+    queue->timer = (struct timer){ .on_due = on_timer, .owner = queue };
 }
 
 void deadline_queue_close(struct deadline_queue *queue)
@@ -51,7 +40,7 @@ void deadline_queue_close(struct deadline_queue *queue)
     if (!queue->loop)
         return;
     assert(TAILQ_EMPTY(&queue->head));
-    ev_timer_stop(queue->loop, &queue->timer);
+    loop_stop_timer(queue->loop, &queue->timer);
     queue->loop = NULL;
 }
 
@@ -67,8 +56,8 @@ void deadline_set(struct deadline *deadline, struct deadline_queue *queue)
     deadline->due_us = clock_now_us() + timeout_us(queue);
     TAILQ_INSERT_TAIL(&queue->head, deadline, link);
     /* A running timer is due no later than this one; it finds the next when it fires. */
-    if (!ev_is_active(&queue->timer))
-        start_timer(queue, timeout_us(queue));
+    if (!queue->timer.is_active)
+        loop_start_timer(queue->loop, &queue->timer, timeout_us(queue));
 }
 
 void deadline_clear(struct deadline *deadline)

@@ -14,14 +14,14 @@ static void describe_entry(const struct worker *worker, const struct roster_entr
                            const struct listener_config *listener, uint64_t since_us,
                            struct session_record *out)
 {
-    double idle_s = ev_now(worker->loop) - entry->active;
+    uint64_t now_us = loop_now_us(worker->loop);
 
     out->number = entry->number;
     memcpy(out->listener, listener->name, sizeof out->listener);
     out->protocol = listener->protocol;
     out->age_ms = (clock_now_us() - since_us) / 1000;
-    out->idle_ms = idle_s > 0 && entry->active > 0 ? (uint64_t)(idle_s * 1000) : 0;
-    if (out->idle_ms > out->age_ms) /* the wall clock was set */
+    out->idle_ms = entry->active_us > 0 ? (now_us - entry->active_us) / 1000 : 0;
+    if (out->idle_ms > out->age_ms) /* it was connected later in the same turn of the loop */
         out->idle_ms = out->age_ms;
 }
 

@@ -14,12 +14,12 @@
 #include "mmproxy/worker/stream/session.h"
 
 enum {
-    ACCEPT_BATCH = 8, /* per wake-up, then the sessions that exist have their turn */
-    PAUSE_MS = 200,   /* out of descriptors: how long until the next try */
+    ACCEPT_BATCH = 8,      /* per wake-up, then the sessions that exist have their turn */
+    PAUSE_US = 200 * 1000, /* out of descriptors: how long until the next try */
     PAUSE_TOLD_EVERY_S = 60,
-    YIELD_MS = 1, /* how long a worker with more than its share lets others accept first */
+    YIELD_US = 1000, /* how long a worker with more than its share lets others accept first */
     YIELD_EVERY_MS = 20,
-    PENDING_CHECK_MS = 50, /* how long one session too many may stay pending in another worker */
+    PENDING_CHECK_US = 50 * 1000, /* how long one too many may stay pending in another worker */
 };
 
 static void limit_pending(struct listener *listener)
@@ -30,23 +30,19 @@ static void limit_pending(struct listener *listener)
         session_drive(session_of(admitted), READY_OLDEST);
 }
 
-static void on_pending_check(struct ev_loop *loop, ev_timer *timer, int revents)
-{
-    struct listener *listener = timer->data;
-
-    (void)revents;
-    limit_pending(listener);
-    if (!admission_has_pending(&listener->admission))
-        ev_timer_stop(loop, timer);
-}
-
 /* Most headers are there already: their sessions are not pending any more. */
 static void check_pending_later(struct listener *listener)
 {
-    if (!admission_has_pending(&listener->admission) || ev_is_active(&listener->pending_check))
-        return;
-    ev_timer_set(&listener->pending_check, PENDING_CHECK_MS / 1000., PENDING_CHECK_MS / 1000.);
-    ev_timer_start(listener->worker->loop, &listener->pending_check);
+    if (admission_has_pending(&listener->admission) && !listener->pending_check.is_active)
+        loop_start_timer(listener->worker->loop, &listener->pending_check, PENDING_CHECK_US);
+}
+
+static void on_pending_check(struct timer *timer)
+{
+    struct listener *listener = timer->owner;
+
+    limit_pending(listener);
+    check_pending_later(listener);
 }
 
 static void report_refused(struct listener *listener, enum reason reason, const struct addr *peer)
@@ -78,28 +74,16 @@ static void take_connection(const struct listener_socket *socket, int fd, struct
     check_pending_later(listener);
 }
 
-static void watch_sockets(struct listener *listener, bool on)
+static void unwatch_sockets(struct listener *listener)
 {
-    for (size_t i = 0; i < listener->n_sockets; i++) {
-        if (on)
-            ev_io_start(listener->worker->loop, &listener->sockets[i].io);
-        else
-            ev_io_stop(listener->worker->loop, &listener->sockets[i].io);
-    }
+    for (size_t i = 0; i < listener->n_sockets; i++)
+        loop_unwatch(listener->worker->loop, &listener->sockets[i].io);
 }
 
-static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int revents)
+static void stop_accepting_for(struct listener *listener, uint64_t us)
 {
-    (void)loop;
-    (void)revents;
-    watch_sockets(timer->data, true);
-}
-
-static void stop_accepting_for(struct listener *listener, unsigned ms)
-{
-    watch_sockets(listener, false);
-    ev_timer_set(&listener->pause, ms / 1000., 0.);
-    ev_timer_start(listener->worker->loop, &listener->pause);
+    unwatch_sockets(listener);
+    loop_start_timer(listener->worker->loop, &listener->pause, us);
 }
 
 /*
@@ -116,7 +100,7 @@ static bool yield_to_others(struct listener *listener)
     if (now_ms - listener->yielded_ms < YIELD_EVERY_MS)
         return false;
     listener->yielded_ms = now_ms;
-    stop_accepting_for(listener, YIELD_MS);
+    stop_accepting_for(listener, YIELD_US);
     return true;
 }
 
@@ -125,13 +109,29 @@ static void pause_accepting(struct listener *listener, int error)
 {
     uint64_t now_ms = clock_now_ms();
 
-    stop_accepting_for(listener, PAUSE_MS);
+    stop_accepting_for(listener, PAUSE_US);
     if (listener->pause_told_ms != 0 &&
         now_ms - listener->pause_told_ms < (uint64_t)PAUSE_TOLD_EVERY_S * 1000)
         return;
     listener->pause_told_ms = now_ms;
     log_error("no_resources", "[!] %saccepting no connections for lack of resources: %s",
               listener->label, strerror(error));
+}
+
+/* Where epoll has no room for a socket, all of them wait until the next try. */
+static void watch_sockets(struct listener *listener)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < listener->n_sockets && err == 0; i++)
+        err = loop_watch(listener->worker->loop, &listener->sockets[i].io);
+    if (err < 0)
+        pause_accepting(listener, -err);
+}
+
+static void on_pause_over(struct timer *timer)
+{
+    watch_sockets(timer->owner);
 }
 
 /* returns: may there be more to accept? */
@@ -150,22 +150,18 @@ static bool accept_failed(struct listener_socket *socket, int error)
     case EBADF:
     case ENOTSOCK:
     case EOPNOTSUPP:
-        ev_io_stop(socket->listener->worker->loop, &socket->io);
+        loop_unwatch(socket->listener->worker->loop, &socket->io);
         return false;
     default: /* that connection is gone before it was here: ECONNABORTED, ENETDOWN, EPERM ... */
         return true;
     }
 }
 
-static void on_acceptable(struct ev_loop *loop, ev_io *io, int revents)
+static void on_acceptable(struct loop_io *io, unsigned events)
 {
-    struct listener_socket *socket = io->data;
+    struct listener_socket *socket = io->owner;
 
-    (void)loop;
-    if (revents & EV_ERROR) {
-        pause_accepting(socket->listener, ENOMEM); /* epoll refused it, and libev gave it up */
-        return;
-    }
+    (void)events;
     if (yield_to_others(socket->listener))
         return;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
@@ -199,8 +195,9 @@ static int open_sockets(struct listener *listener, unsigned index)
         if (spec->sockets[i].listener != index)
             continue;
         struct listener_socket *socket = &listener->sockets[listener->n_sockets++];
-        ev_io_init(&socket->io, on_acceptable, spec->sockets[i].fd, EV_READ);
-        socket->io.data = socket;
+        socket->io = (struct loop_io){ .on_event = on_acceptable,
+                                       .owner = socket,
+                                       .fd = spec->sockets[i].fd };
         socket->local = &spec->sockets[i].addr;
         socket->listener = listener;
     }
@@ -239,10 +236,8 @@ int listener_open(struct listener *listener, struct worker *worker, unsigned ind
                         on_deadline);
     deadline_queue_open(&listener->idle_deadlines, worker->loop, config->idle_timeout_ms,
                         on_deadline);
-    ev_timer_init(&listener->pause, on_pause_over, 0., 0.);
-    listener->pause.data = listener;
-    ev_timer_init(&listener->pending_check, on_pending_check, 0., 0.);
-    listener->pending_check.data = listener;
+    listener->pause = (struct timer){ .on_due = on_pause_over, .owner = listener };
+    listener->pending_check = (struct timer){ .on_due = on_pending_check, .owner = listener };
     return config->protocol == PROTOCOL_UDP ? open_receiver(listener, index)
                                             : open_sockets(listener, index);
 }
@@ -273,15 +268,15 @@ void listener_serve(struct listener *listener)
 {
     if (listener->receiver)
         receiver_serve(listener->receiver);
-    watch_sockets(listener, true);
+    watch_sockets(listener);
 }
 
 void listener_stop(struct listener *listener)
 {
     if (listener->receiver)
         receiver_stop(listener->receiver);
-    ev_timer_stop(listener->worker->loop, &listener->pause);
-    watch_sockets(listener, false);
+    loop_stop_timer(listener->worker->loop, &listener->pause);
+    unwatch_sockets(listener);
 }
 
 void listener_end_datagrams(struct listener *listener)
@@ -295,7 +290,7 @@ void listener_close(struct listener *listener)
     if (!listener->is_open)
         return;
     listener_stop(listener);
-    ev_timer_stop(listener->worker->loop, &listener->pending_check);
+    loop_stop_timer(listener->worker->loop, &listener->pending_check);
     deadline_queue_close(&listener->header_deadlines);
     deadline_queue_close(&listener->connect_deadlines);
     deadline_queue_close(&listener->idle_deadlines);

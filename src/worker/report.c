@@ -9,7 +9,7 @@
 #include "mmproxy/base/clock.h"
 #include "mmproxy/worker/listener.h"
 
-enum { HELD_BACK_TOLD_AFTER_S = 10 };
+enum { HELD_BACK_TOLD_AFTER_US = 10 * 1000000 };
 
 static const char *const events[REASON_KINDS] = {
     [REASON_KIND_NOT_ALLOWED] = "not_allowed",
@@ -92,10 +92,8 @@ static bool pass(struct listener *listener, enum reason_kind kind, enum log_leve
         return false;
     if (log_limit_pass(&listener->limits.kinds[kind], clock_now_ms()))
         return true;
-    if (!ev_is_active(&worker->held_back_timer)) {
-        ev_timer_set(&worker->held_back_timer, HELD_BACK_TOLD_AFTER_S, 0.);
-        ev_timer_start(worker->loop, &worker->held_back_timer);
-    }
+    if (!worker->held_back_timer.is_active)
+        loop_start_timer(worker->loop, &worker->held_back_timer, HELD_BACK_TOLD_AFTER_US);
     return false;
 }
 

@@ -4,7 +4,7 @@
 void roster_check_drained(struct worker *worker)
 {
     if (worker->draining && worker->n_sessions == 0)
-        ev_break(worker->loop, EVBREAK_ALL);
+        loop_end(worker->loop);
 }
 
 void roster_add(struct worker *worker, struct roster_entry *entry, void *session)

@@ -15,7 +15,6 @@
 #include "mmproxy/jail/leftovers.h"
 #include "mmproxy/net/congestion.h"
 #include "mmproxy/net/datagram.h"
-#include "mmproxy/net/loopmem.h"
 #include "mmproxy/net/sock.h"
 #include "mmproxy/worker/datagram/peers.h"
 #include "mmproxy/worker/datagram/udp_table.h"
@@ -44,17 +43,13 @@ static bool is_udp(const struct worker *worker, const struct worker_socket *sock
 
 /*
  * Sessions may last for days here: the ports must not be held up by a process that does not
- * accept. The kernel's set of events still has the sockets, which others have open too, so the
- * loop makes a new one before it waits again. UDP sessions send their replies from the sockets:
- * these stay, unread.
+ * accept. UDP sessions send their replies from the sockets: these stay, unread.
  */
 static void close_sockets(const struct worker *worker)
 {
     for (size_t i = 0; i < worker->spec->n_sockets; i++)
         if (!is_udp(worker, &worker->spec->sockets[i]))
             close(worker->spec->sockets[i].fd);
-    if (worker->spec->n_sockets > 0)
-        ev_loop_fork(worker->loop);
 }
 
 static void drain(struct worker *worker)
@@ -103,7 +98,7 @@ static void on_orphaned(struct worker *worker)
     if (!worker->is_left_alone)
         log_warning("worker", "[!] the supervisor has died: serving %u sessions to their end",
                     worker->n_sessions);
-    ev_io_stop(worker->loop, &worker->channel_io);
+    loop_unwatch(worker->loop, &worker->channel_io);
     free_ports(worker);
     drain(worker);
 }
@@ -145,13 +140,12 @@ static void obey(struct worker *worker, char message)
     }
 }
 
-static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
+static void on_channel(struct loop_io *io, unsigned events)
 {
-    struct worker *worker = io->data;
+    struct worker *worker = io->owner;
     char message;
 
-    (void)loop;
-    (void)revents;
+    (void)events;
     ssize_t n = recv(io->fd, &message, 1, MSG_DONTWAIT);
     /* Only errors that can mean nothing else: an orphan closes the listeners of all workers. */
     if (n < 0 && errno != ECONNRESET)
@@ -163,17 +157,18 @@ static void on_channel(struct ev_loop *loop, ev_io *io, int revents)
 }
 
 /* Pulled, or no process is left that could pull it: there is nothing more to hear. */
-static void on_leash(struct ev_loop *loop, ev_io *io, int revents)
+static void on_leash(struct loop_io *io, unsigned events)
 {
     struct pollfd leash = { .fd = io->fd, .events = POLLIN };
+    struct worker *worker = io->owner;
 
-    (void)revents;
-    ev_io_stop(loop, io);
+    (void)events;
+    loop_unwatch(worker->loop, io);
     if (poll(&leash, 1, 0) > 0 && (leash.revents & POLLIN))
-        stop(io->data);
+        stop(worker);
 }
 
-static void update_locals(struct ev_loop *loop, struct locals_watch *watch)
+static void update_locals(struct locals_watch *watch)
 {
     int err = locals_update(watch->locals);
     /* Until it works, a header might name an address that has become this host's own. */
@@ -183,41 +178,37 @@ static void update_locals(struct ev_loop *loop, struct locals_watch *watch)
     watch->has_failed = err < 0;
 
     int due_ms = locals_due_ms(watch->locals);
-    ev_timer_stop(loop, &watch->timer);
-    if (due_ms < 0)
-        return;
-    ev_timer_set(&watch->timer, due_ms / 1000., 0.);
-    ev_timer_start(loop, &watch->timer);
+    loop_stop_timer(watch->loop, &watch->timer);
+    if (due_ms >= 0)
+        loop_start_timer(watch->loop, &watch->timer, (uint64_t)due_ms * 1000);
 }
 
-static void on_locals(struct ev_loop *loop, ev_io *io, int revents)
+static void on_locals(struct loop_io *io, unsigned events)
 {
-    (void)revents;
-    update_locals(loop, io->data);
+    (void)events;
+    update_locals(io->owner);
 }
 
-static void on_locals_due(struct ev_loop *loop, ev_timer *timer, int revents)
+static void on_locals_due(struct timer *timer)
 {
-    (void)revents;
-    update_locals(loop, timer->data);
+    update_locals(timer->owner);
 }
 
-static void watch_locals(struct ev_loop *loop, struct locals_watch *watch, struct locals *locals)
+static int watch_locals(struct loop *loop, struct locals_watch *watch, struct locals *locals)
 {
-    watch->locals = locals;
-    ev_io_init(&watch->io, on_locals, locals_fd(locals), EV_READ);
-    ev_set_priority(&watch->io, EV_MAXPRI); /* a claim is judged by what holds by then */
-    watch->io.data = watch;
-    ev_io_start(loop, &watch->io);
-    ev_timer_init(&watch->timer, on_locals_due, 0., 0.);
-    watch->timer.data = watch;
+    *watch = (struct locals_watch){
+        .locals = locals,
+        .loop = loop,
+        .io = { .on_event = on_locals, .owner = watch, .fd = locals_fd(locals) },
+        .timer = { .on_due = on_locals_due, .owner = watch },
+    };
+    watch->io.is_first = true; /* a claim is judged by what holds by then */
+    return loop_watch(loop, &watch->io);
 }
 
-static void on_held_back(struct ev_loop *loop, ev_timer *timer, int revents)
+static void on_held_back(struct timer *timer)
 {
-    (void)loop;
-    (void)revents;
-    for_each_listener(timer->data, report_held_back);
+    for_each_listener(timer->owner, report_held_back);
 }
 
 static void on_lasting(struct deadline *deadline)
@@ -280,38 +271,32 @@ static int open_listeners(struct worker *worker)
     return 0;
 }
 
-/* Now, while a failure is only one to start: libev gives up a watcher that epoll refuses. */
-static int begin_watching(struct worker *worker)
-{
-    ev_run(worker->loop, EVRUN_NOWAIT);
-    bool are_watched = ev_is_active(&worker->channel_io) &&
-                       ev_is_active(&worker->locals_watch.io) && ev_is_active(&worker->edges.io);
-    /* An order to drain, or the end of the supervisor, may have come already. */
-    return are_watched || worker->draining ? 0 : -ENOMEM;
-}
-
 /* Orders of the supervisor, and of a later one. */
-static void watch_orders(struct worker *worker)
+static int watch_orders(struct worker *worker)
 {
-    ev_io_init(&worker->channel_io, on_channel, worker->spec->channel, EV_READ);
-    worker->channel_io.data = worker;
-    /* Before listeners: a connection that comes after the order to drain is not ours. */
-    ev_set_priority(&worker->channel_io, EV_MAXPRI);
-    ev_io_start(worker->loop, &worker->channel_io);
-    ev_io_init(&worker->leash_io, on_leash, worker->spec->leash, EV_READ);
-    worker->leash_io.data = worker;
-    if (worker->spec->leash >= 0)
-        ev_io_start(worker->loop, &worker->leash_io);
+    worker->channel_io = (struct loop_io){
+        .on_event = on_channel,
+        .owner = worker,
+        .fd = worker->spec->channel,
+        .is_first = true, /* a connection that comes after the order to drain is not ours */
+    };
+    worker->leash_io =
+        (struct loop_io){ .on_event = on_leash, .owner = worker, .fd = worker->spec->leash };
+    int err = loop_watch(worker->loop, &worker->channel_io);
+    if (err == 0 && worker->spec->leash >= 0)
+        err = loop_watch(worker->loop, &worker->leash_io);
+    return err;
 }
 
-static void open_watchers(struct worker *worker)
+static int open_watchers(struct worker *worker)
 {
-    watch_orders(worker);
-    watch_locals(worker->loop, &worker->locals_watch, worker->locals);
-    if (worker->spec->outside)
-        watch_locals(worker->loop, &worker->outside_watch, worker->spec->outside);
-    ev_timer_init(&worker->held_back_timer, on_held_back, 0., 0.);
-    worker->held_back_timer.data = worker;
+    worker->held_back_timer = (struct timer){ .on_due = on_held_back, .owner = worker };
+    int err = watch_orders(worker);
+    if (err == 0)
+        err = watch_locals(worker->loop, &worker->locals_watch, worker->locals);
+    if (err == 0 && worker->spec->outside)
+        err = watch_locals(worker->loop, &worker->outside_watch, worker->spec->outside);
+    return err;
 }
 
 static int worker_open(struct worker *worker, const struct worker_spec *spec)
@@ -319,15 +304,12 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
     worker->spec = spec;
     worker->is_paced = congestion_is_paced();
     LIST_INIT(&worker->roster);
-    loopmem_open();
-    worker->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    worker->loop = loop_new();
     worker->pool = pump_pool_new(MAX_PIPES);
     if (!worker->loop || !worker->pool)
         return -ENOMEM;
 
     int err = locals_new(&worker->locals);
-    if (err == 0)
-        err = edges_open(&worker->edges, worker->loop, session_on_event);
     if (err < 0)
         return err;
 
@@ -337,9 +319,8 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
 
     deadline_queue_open(&worker->lasting_deadlines, worker->loop, LASTING_MS, on_lasting);
     deadline_queue_open(&worker->reset_deadlines, worker->loop, RESET_MS, on_reset_due);
-    open_watchers(worker);
-    err = open_listeners(worker);
-    return err < 0 ? err : begin_watching(worker);
+    err = open_watchers(worker);
+    return err < 0 ? err : open_listeners(worker);
 }
 
 /* Takes any half-opened worker. */
@@ -354,12 +335,10 @@ static void worker_close(struct worker *worker)
     datagrams_free(worker->datagrams);
     deadline_queue_close(&worker->lasting_deadlines);
     deadline_queue_close(&worker->reset_deadlines);
-    edges_close(&worker->edges);
     locals_free(worker->locals);
     locals_free(worker->spec->outside);
     pump_pool_free(worker->pool);
-    if (worker->loop)
-        ev_loop_destroy(worker->loop);
+    loop_free(worker->loop);
 }
 
 /* Where the supervisor has died there is no failure: end of file tells that. */
@@ -384,9 +363,8 @@ int worker_run(const struct worker_spec *spec, int (*prepare)(const struct worke
         err = -EPERM; /* prepare has said why */
     if (err == 0 && (err = tell_ready(&worker)) < 0)
         log_error("worker", "[!] a worker can't tell that it is ready: %s", strerror(-err));
-    /* The order to drain may have come already. */
-    if (err == 0 && !worker.draining)
-        ev_run(worker.loop, 0);
+    if (err == 0)
+        loop_run(worker.loop);
     worker_close(&worker);
     return err < 0 ? EX_OSERR : EX_OK;
 }

@@ -9,6 +9,7 @@ served, and nothing is left: no descriptor, and with max_sessions = 1 no session
 
 import itertools
 import os
+import signal
 import socket
 import time
 
@@ -234,7 +235,7 @@ def test_streams_are_copied_where_there_is_no_pipe(gateway, faults, net):
 
 
 def test_a_listener_that_epoll_refuses_for_a_while_is_heard_again(gateway, faults, net):
-    """libev gives a watcher up that epoll refuses: the worker was deaf from then on."""
+    """The worker was deaf from then on."""
     faults.arm("accept4", "EMFILE", count=1)
     waiting = [dial(net) for _ in range(3)]
     gateway.wait_line(".*accepting no connections.*")
@@ -243,6 +244,23 @@ def test_a_listener_that_epoll_refuses_for_a_while_is_heard_again(gateway, fault
     for peer in waiting:
         peer.close()
     settle(gateway, net, "epoll refusing the listeners")
+
+
+def test_a_draining_worker_hears_its_sessions_though_epoll_refuses_sockets(gateway, faults, net):
+    """It made its epoll set anew then; what was refused was never heard of again."""
+    worker, = gateway.workers()
+    peer = dial(net)
+    peer.send(header.v1(CLIENT4, next(PORTS)) + b"hello")
+    assert peer.recv(5) == b"hello"
+    before = len(proc.descriptors(worker))
+    faults.arm("epoll_ctl_add", "ENOMEM", count=0, pid=worker)
+    gateway.signal(signal.SIGTERM)
+    until(lambda: len(proc.descriptors(worker)) < before, "the worker to close its listeners")
+    peer.send(b"again")
+    assert peer.recv(5) == b"again"
+    faults.disarm()
+    peer.close()
+    assert gateway.wait_exit() == 0
 
 
 FIRST_STEPS = {
@@ -283,7 +301,7 @@ def is_another(gateway, worker):
 
 
 def test_no_memory_for_the_event_loop_s_arrays(net, faults, serve, echo):
-    """libev aborts the process where it can't enlarge an array."""
+    """The worker was aborted where an array of its loop could not grow."""
     gateway = serve(options={"prefix": faults.prefix})
     gateway.service = echo()
     assert serves(net)

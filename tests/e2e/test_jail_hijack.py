@@ -107,7 +107,7 @@ def test_worker_holds_exactly_what_it_needs(serve):
     assert _kinds(gateway.workers()[0]) == {
         # Input and output, which are empty; standard error, and the log's own of it; the leash.
         "pipe": 5,
-        "anon_inode": 2,  # the loop's epoll sets
+        "anon_inode": 1,  # the loop's epoll set
         "AF_NETLINK": 2, "AF_UNIX": 1,
         "AF_INET": 1, "AF_INET6": 1}
 

@@ -66,12 +66,11 @@ static inline void world_open(struct world *world)
 
     struct worker *worker = &world->worker;
     worker->spec = &world->spec;
-    worker->loop = ev_loop_new(EVBACKEND_EPOLL);
+    worker->loop = loop_new();
     worker->pool = pump_pool_new(4);
     assert_non_null(worker->loop);
     assert_non_null(worker->pool);
     assert_int_equal(locals_new(&worker->locals), 0);
-    assert_int_equal(edges_open(&worker->edges, worker->loop, session_on_event), 0);
     deadline_queue_open(&worker->lasting_deadlines, worker->loop, 600 * 1000, support_on_lasting);
     deadline_queue_open(&worker->reset_deadlines, worker->loop, 600 * 1000, NULL);
     LIST_INIT(&worker->roster);
@@ -87,10 +86,9 @@ static inline void world_close(struct world *world)
     listener_close(&world->listener);
     deadline_queue_close(&worker->lasting_deadlines);
     deadline_queue_close(&worker->reset_deadlines);
-    edges_close(&worker->edges);
     locals_free(worker->locals);
     pump_pool_free(worker->pool);
-    ev_loop_destroy(worker->loop);
+    loop_free(worker->loop);
     counters_free(world->spec.counters);
     subnets_free(world->allowed);
 }

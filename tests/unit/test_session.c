@@ -117,9 +117,9 @@ static struct session *start_relay(struct rig *rig)
     return session;
 }
 
-static unsigned events(const struct edge *edge)
+static unsigned events(const struct loop_io *io)
 {
-    return edge->due & (EDGE_READ | EDGE_WRITE);
+    return io->due & (LOOP_READ | LOOP_WRITE);
 }
 
 static void a_session_waits_for_its_header_first(void **state)
@@ -131,15 +131,15 @@ static void a_session_waits_for_its_header_first(void **state)
     SCRIPT(SESSION_HEADER, SESSION_CLOSED);
     struct session *session = start(&rig);
     assert_int_equal(script.ready[0], READY_ENTERED);
-    assert_int_equal(events(&session->peer_edge), EDGE_READ);
-    assert_int_equal(events(&session->target_edge), 0);
+    assert_int_equal(events(&session->peer_io), LOOP_READ);
+    assert_int_equal(events(&session->target_io), 0);
     assert_ptr_equal(session->deadline.queue, &rig.world.listener.header_deadlines);
     assert_int_equal(rig.world.worker.n_sessions, 1);
     assert_int_equal(counters_pending(rig.world.spec.counters, rig.world.listener_id), 1);
 
     assert_int_equal(send(rig.client, "x", 1, 0), 1);
     support_wait(session->peer_fd, POLLIN);
-    ev_run(rig.world.worker.loop, EVRUN_NOWAIT);
+    loop_turn(rig.world.worker.loop, false);
     assert_int_equal(script.ready[1], READY_PEER_READ);
     assert_int_equal(counters_pending(rig.world.spec.counters, rig.world.listener_id), 0);
     assert_int_equal(counters_sessions(rig.world.spec.counters, rig.world.listener_id), 0);
@@ -161,16 +161,16 @@ static void every_state_has_its_watchers_and_its_deadline(void **state)
     rig.service = script.service;
     assert_int_equal(session->state, SESSION_CONNECT);
     assert_int_equal(script.ready[2], READY_ENTERED);
-    assert_int_equal(events(&session->peer_edge), 0);
-    assert_int_equal(events(&session->target_edge), EDGE_WRITE);
+    assert_int_equal(events(&session->peer_io), 0);
+    assert_int_equal(events(&session->target_io), LOOP_WRITE);
     assert_ptr_equal(session->deadline.queue, &rig.world.listener.connect_deadlines);
     assert_non_null(session->header); /* what was behind the header is still wanted */
 
     session_drive(session, READY_TARGET_WRITE);
     assert_int_equal(session->state, SESSION_RELAY);
     assert_int_equal(script.ready[4], READY_ENTERED);
-    assert_int_equal(events(&session->peer_edge), EDGE_READ);
-    assert_int_equal(events(&session->target_edge), EDGE_READ);
+    assert_int_equal(events(&session->peer_io), LOOP_READ);
+    assert_int_equal(events(&session->target_io), LOOP_READ);
     assert_ptr_equal(session->deadline.queue, &rig.world.listener.idle_deadlines);
     assert_null(session->header);
     session_drive(session, READY_STOP);
@@ -201,14 +201,14 @@ static void the_relay_s_watchers_follow_its_pumps(void **state)
         unsigned peer;
         unsigned target;
     } cases[] = {
-        { PUMP_READ, PUMP_READ, EDGE_READ, EDGE_READ },
-        { PUMP_WRITE, PUMP_READ, 0, EDGE_READ | EDGE_WRITE },
-        { PUMP_READ, PUMP_WRITE, EDGE_READ | EDGE_WRITE, 0 },
-        { PUMP_WRITE, PUMP_WRITE, EDGE_WRITE, EDGE_WRITE },
-        { PUMP_DONE, PUMP_READ, 0, EDGE_READ },
-        { PUMP_DONE, PUMP_WRITE, EDGE_WRITE, 0 },
-        { PUMP_READ, PUMP_DONE, EDGE_READ, 0 },
-        { PUMP_WRITE, PUMP_DONE, 0, EDGE_WRITE },
+        { PUMP_READ, PUMP_READ, LOOP_READ, LOOP_READ },
+        { PUMP_WRITE, PUMP_READ, 0, LOOP_READ | LOOP_WRITE },
+        { PUMP_READ, PUMP_WRITE, LOOP_READ | LOOP_WRITE, 0 },
+        { PUMP_WRITE, PUMP_WRITE, LOOP_WRITE, LOOP_WRITE },
+        { PUMP_DONE, PUMP_READ, 0, LOOP_READ },
+        { PUMP_DONE, PUMP_WRITE, LOOP_WRITE, 0 },
+        { PUMP_READ, PUMP_DONE, LOOP_READ, 0 },
+        { PUMP_WRITE, PUMP_DONE, 0, LOOP_WRITE },
     };
 
     (void)state;
@@ -221,9 +221,9 @@ static void the_relay_s_watchers_follow_its_pumps(void **state)
         session->up.wait = cases[i].up;
         session->down.wait = cases[i].down;
         session_drive(session, READY_PEER_READ);
-        assert_int_equal(events(&session->peer_edge), cases[i].peer);
-        assert_int_equal(events(&session->target_edge), cases[i].target);
-        assert_true(session->peer_edge.due & session->target_edge.due & EDGE_ERROR);
+        assert_int_equal(events(&session->peer_io), cases[i].peer);
+        assert_int_equal(events(&session->target_io), cases[i].target);
+        assert_true(session->peer_io.due & session->target_io.due & LOOP_ERROR);
         session_drive(session, READY_STOP);
         rig_close(&rig);
     }
@@ -284,7 +284,7 @@ static void a_socket_that_fails_while_it_is_not_read_is_heard_of(void **state)
     support_reset(rig.client);
     rig.client = -1;
     support_wait(session->peer_fd, POLLHUP);
-    ev_run(rig.world.worker.loop, EVRUN_NOWAIT);
+    loop_turn(rig.world.worker.loop, false);
     assert_int_equal(script.ready[4], READY_ERROR);
     rig_close(&rig);
 }
@@ -331,10 +331,10 @@ static void a_socket_that_epoll_refuses_is_told(void **state)
     (void)state;
     rig_open(&rig);
     SCRIPT(SESSION_HEADER, SESSION_CLOSED);
-    int epoll_fd = rig.world.worker.edges.epoll_fd;
-    rig.world.worker.edges.epoll_fd = -1;
+    int epoll_fd = rig.world.worker.loop->epoll_fd;
+    rig.world.worker.loop->epoll_fd = -1;
     (void)start(&rig);
-    rig.world.worker.edges.epoll_fd = epoll_fd;
+    rig.world.worker.loop->epoll_fd = epoll_fd;
     assert_int_equal(script.ready[1], READY_REFUSED);
     rig_close(&rig);
 }
@@ -385,7 +385,7 @@ static void the_peer_is_reset_at_once_and_the_target_when_the_state_has_ended(vo
     assert_int_equal(script.ready[4], READY_ENTERED);
     assert_int_equal(support_read_end(rig.client), ECONNRESET);
     assert_null(session->up.backlog);
-    assert_int_equal(events(&session->target_edge), 0);
+    assert_int_equal(events(&session->target_io), 0);
     assert_ptr_equal(session->deadline.queue, queue);
     assert_int_equal(rig.world.worker.n_sessions, 1);
 

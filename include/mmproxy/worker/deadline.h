@@ -8,9 +8,10 @@
 #ifndef MMPROXY_WORKER_DEADLINE_H
 #define MMPROXY_WORKER_DEADLINE_H
 
-#include <ev.h>
 #include <stdint.h>
 #include <sys/queue.h>
+
+#include "mmproxy/net/loop.h"
 
 struct deadline {
     TAILQ_ENTRY(deadline) link;
@@ -21,13 +22,13 @@ struct deadline {
 
 struct deadline_queue {
     TAILQ_HEAD(, deadline) head;
-    struct ev_loop *loop;
-    ev_timer timer;
+    struct loop *loop;
+    struct timer timer;
     unsigned timeout_ms;
     void (*on_due)(struct deadline *deadline); /* it has been cleared; may free its owner */
 };
 
-void deadline_queue_open(struct deadline_queue *queue, struct ev_loop *loop, unsigned timeout_ms,
+void deadline_queue_open(struct deadline_queue *queue, struct loop *loop, unsigned timeout_ms,
                          void (*on_due)(struct deadline *deadline));
 /* The queue must be empty. */
 void deadline_queue_close(struct deadline_queue *queue);

@@ -11,7 +11,7 @@
 struct receiver;
 
 struct listener_socket {
-    ev_io io;
+    struct loop_io io;
     const struct addr *local; /* the worker's spec's */
     struct listener *listener;
 };
@@ -25,13 +25,13 @@ struct listener {
     struct listener_socket *sockets;
     size_t n_sockets;
     bool is_open;
-    ev_timer pause; /* active: nothing is accepted, for lack of resources or to let others do it */
+    struct timer pause;  /* active: nothing is accepted, for lack of resources or to let others */
     uint64_t yielded_ms; /* when the other workers were last let accept first */
     uint64_t pause_told_ms;
     struct deadline_queue header_deadlines;
     struct deadline_queue connect_deadlines;
     struct deadline_queue idle_deadlines;
-    ev_timer pending_check; /* active while sessions are pending: must one of them end? */
+    struct timer pending_check; /* active while sessions are pending: must one of them end? */
     struct report_limits limits;
     struct receiver *receiver; /* UDP: takes the datagrams, instead of all from sockets on; owned */
 };

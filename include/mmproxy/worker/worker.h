@@ -3,15 +3,14 @@
 #ifndef MMPROXY_WORKER_WORKER_H
 #define MMPROXY_WORKER_WORKER_H
 
-#include <ev.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/queue.h>
 
 #include "mmproxy/config/config.h"
 #include "mmproxy/jail/jail.h"
-#include "mmproxy/net/edges.h"
 #include "mmproxy/net/locals.h"
+#include "mmproxy/net/loop.h"
 #include "mmproxy/net/pump.h"
 #include "mmproxy/worker/counters.h"
 #include "mmproxy/worker/deadline.h"
@@ -61,18 +60,19 @@ struct worker_spec {
 /* A session in the worker's list. */
 struct roster_entry {
     LIST_ENTRY(roster_entry) link;
-    void *session;    /* a struct session, or a struct udp_session */
-    uint64_t number;  /* from 1, in the order in which they began */
-    ev_tstamp active; /* when something came or went last, by the loop's time; 0 = never yet */
+    void *session;      /* a struct session, or a struct udp_session */
+    uint64_t number;    /* from 1, in the order in which they began */
+    uint64_t active_us; /* when something came or went last, by the loop's time; 0 = never yet */
     bool is_udp;
 };
 
 /* Addresses that are kept up to date. */
 struct locals_watch {
     struct locals *locals;
-    ev_io io;
-    ev_timer timer;  /* active: they are to be read again then */
-    bool has_failed; /* they could not be read, and that has been told */
+    struct loop *loop;
+    struct loop_io io;
+    struct timer timer; /* active: they are to be read again then */
+    bool has_failed;    /* they could not be read, and that has been told */
 };
 
 struct datagrams;
@@ -84,10 +84,9 @@ struct udp_table;
 
 struct worker {
     const struct worker_spec *spec;
-    struct ev_loop *loop;
+    struct loop *loop;
     struct pump_pool *pool;
     struct locals *locals;                   /* of the network namespace that the targets are in */
-    struct edges edges;                      /* the sockets of TCP sessions */
     struct deadline_queue lasting_deadlines; /* see session_lasts */
     struct deadline_queue reset_deadlines;   /* of sessions whose target is about to be reset */
     struct listener *listeners;              /* one per listener of the configuration */
@@ -103,11 +102,11 @@ struct worker {
     bool has_ports_alone;                    /* from SERVE to DRAIN or STOP */
     bool is_left_alone;                      /* the end of the supervisor is no news */
     bool draining;
-    ev_io channel_io;
-    ev_io leash_io;
+    struct loop_io channel_io;
+    struct loop_io leash_io;
     struct locals_watch locals_watch;
     struct locals_watch outside_watch; /* of spec->outside */
-    ev_timer held_back_timer;          /* tells how many log lines were held back */
+    struct timer held_back_timer;      /* tells how many log lines were held back */
 };
 
 /*

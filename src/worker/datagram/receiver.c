@@ -12,11 +12,11 @@
 #include "mmproxy/worker/datagram/peers.h"
 
 enum {
-    BATCHES = 4,             /* a wake-up; then replies have their turn */
-    TURN_MS = 1,             /* between two looks whether others still read */
-    TURN_PATIENCE_MS = 1000, /* with a worker that is stuck */
-    PAUSE_MS = 200,          /* without memory to watch a socket: how long until the next try */
-    LIMIT_CHECK_MS = 50,     /* how long one session too many may stay in another worker */
+    BATCHES = 4,                /* a wake-up; then replies have their turn */
+    TURN_US = 1000,             /* between two looks whether others still read */
+    TURN_PATIENCE_MS = 1000,    /* with a worker that is stuck */
+    PAUSE_US = 200 * 1000,      /* without memory to watch a socket: how long until the next try */
+    LIMIT_CHECK_US = 50 * 1000, /* how long one session too many may stay in another worker */
 };
 
 static bool is_first(const struct receiver *receiver)
@@ -305,14 +305,26 @@ static void take(struct receiver_socket *socket, unsigned i, struct run *run)
         *session->spp.proxy = origin.proxy;
 }
 
-static void watch(struct receiver *receiver, bool on)
+static void unwatch(struct receiver *receiver)
 {
-    for (size_t i = 0; i < receiver->n_sockets; i++) {
-        if (on)
-            ev_io_start(receiver->listener->worker->loop, &receiver->sockets[i].io);
-        else
-            ev_io_stop(receiver->listener->worker->loop, &receiver->sockets[i].io);
-    }
+    for (size_t i = 0; i < receiver->n_sockets; i++)
+        loop_unwatch(receiver->listener->worker->loop, &receiver->sockets[i].io);
+}
+
+/* Where epoll has no room for a socket, all of them wait until the next try. */
+static void watch(struct receiver *receiver)
+{
+    struct loop *loop = receiver->listener->worker->loop;
+    int err = 0;
+
+    for (size_t i = 0; i < receiver->n_sockets && err == 0; i++)
+        err = loop_watch(loop, &receiver->sockets[i].io);
+    if (err == 0)
+        return;
+    log_error("no_resources", "[!] %sreceiving nothing for lack of resources: %s",
+              receiver->listener->label, strerror(-err));
+    unwatch(receiver);
+    loop_start_timer(loop, &receiver->turn, PAUSE_US);
 }
 
 /*
@@ -325,45 +337,26 @@ static void watch_in_turn(struct receiver *receiver)
 
     bool is_patient = clock_now_ms() - receiver->waiting_since_ms < TURN_PATIENCE_MS;
     if (!is_patient || !peers_earlier_read(worker->spec->peers, worker->spec->epoch)) {
-        watch(receiver, true);
+        watch(receiver);
         return;
     }
-    ev_timer_set(&receiver->turn, TURN_MS / 1000., 0.);
-    ev_timer_start(worker->loop, &receiver->turn);
+    loop_start_timer(worker->loop, &receiver->turn, TURN_US);
 }
 
-static void on_turn(struct ev_loop *loop, ev_timer *timer, int revents)
+static void on_turn(struct timer *timer)
 {
-    (void)loop;
-    (void)revents;
-    watch_in_turn(timer->data);
+    watch_in_turn(timer->owner);
 }
 
-static void watch_later(struct receiver *receiver)
+static void on_datagrams(struct loop_io *io, unsigned events)
 {
-    struct ev_loop *loop = receiver->listener->worker->loop;
-
-    log_error("no_resources", "[!] %sreceiving nothing for lack of resources: %s",
-              receiver->listener->label, strerror(ENOMEM));
-    watch(receiver, false);
-    ev_timer_stop(loop, &receiver->turn);
-    ev_timer_set(&receiver->turn, PAUSE_MS / 1000., 0.);
-    ev_timer_start(loop, &receiver->turn);
-}
-
-static void on_datagrams(struct ev_loop *loop, ev_io *io, int revents)
-{
-    struct receiver_socket *socket = io->data;
+    struct receiver_socket *socket = io->owner;
     struct run run = { .session = NULL };
     bool is_all = false;
 
-    (void)loop;
-    if (revents & EV_ERROR) {
-        watch_later(socket->receiver); /* epoll refused it, and libev gave it up */
-        return;
-    }
+    (void)events;
     for (unsigned batch = 0; batch < BATCHES && !is_all; batch++) {
-        int n = datagrams_receive(socket->receiver->room, socket->fd, &is_all);
+        int n = datagrams_receive(socket->receiver->room, io->fd, &is_all);
         for (int i = 0; i < n; i++)
             take(socket, (unsigned)i, &run);
         flush(&run);
@@ -400,22 +393,19 @@ void receiver_keep_limit(struct receiver *receiver)
         (void)receiver_end_silent(receiver);
 }
 
-static void on_limit_check(struct ev_loop *loop, ev_timer *timer, int revents)
-{
-    struct receiver *receiver = timer->data;
-
-    (void)revents;
-    receiver_keep_limit(receiver);
-    if (!deadline_queue_first(&receiver->idle))
-        ev_timer_stop(loop, timer);
-}
-
 void receiver_watch_limit(struct receiver *receiver)
 {
-    if (receiver->listener->config->max_sessions == 0 || ev_is_active(&receiver->limit_check))
-        return;
-    ev_timer_set(&receiver->limit_check, LIMIT_CHECK_MS / 1000., LIMIT_CHECK_MS / 1000.);
-    ev_timer_start(receiver->listener->worker->loop, &receiver->limit_check);
+    if (receiver->listener->config->max_sessions > 0 && !receiver->limit_check.is_active)
+        loop_start_timer(receiver->listener->worker->loop, &receiver->limit_check, LIMIT_CHECK_US);
+}
+
+static void on_limit_check(struct timer *timer)
+{
+    struct receiver *receiver = timer->owner;
+
+    receiver_keep_limit(receiver);
+    if (deadline_queue_first(&receiver->idle))
+        receiver_watch_limit(receiver);
 }
 
 int receiver_open(struct receiver *receiver, struct listener *listener, unsigned index)
@@ -429,10 +419,8 @@ int receiver_open(struct receiver *receiver, struct listener *listener, unsigned
                         udp_session_on_idle);
     if (is_first(receiver))
         receiver->peers_key = peers_listener(spec->peers, listener->config->name);
-    ev_timer_init(&receiver->turn, on_turn, 0., 0.);
-    receiver->turn.data = receiver;
-    ev_timer_init(&receiver->limit_check, on_limit_check, 0., 0.);
-    receiver->limit_check.data = receiver;
+    receiver->turn = (struct timer){ .on_due = on_turn, .owner = receiver };
+    receiver->limit_check = (struct timer){ .on_due = on_limit_check, .owner = receiver };
     receiver->sockets = calloc(spec->n_sockets, sizeof *receiver->sockets);
     if (!receiver->sockets)
         return -ENOMEM;
@@ -441,9 +429,9 @@ int receiver_open(struct receiver *receiver, struct listener *listener, unsigned
             spec->sockets[i].member % spec->config->workers != spec->index)
             continue;
         struct receiver_socket *socket = &receiver->sockets[receiver->n_sockets++];
-        ev_io_init(&socket->io, on_datagrams, spec->sockets[i].fd, EV_READ);
-        socket->io.data = socket;
-        socket->fd = spec->sockets[i].fd;
+        socket->io = (struct loop_io){ .on_event = on_datagrams,
+                                       .owner = socket,
+                                       .fd = spec->sockets[i].fd };
         socket->listen = &spec->sockets[i].addr;
         socket->receiver = receiver;
     }
@@ -461,8 +449,8 @@ void receiver_stop(struct receiver *receiver)
     const struct admission *admission = &receiver->listener->admission;
     struct deadline *each;
 
-    ev_timer_stop(receiver->listener->worker->loop, &receiver->turn);
-    watch(receiver, false);
+    loop_stop_timer(receiver->listener->worker->loop, &receiver->turn);
+    unwatch(receiver);
     TAILQ_FOREACH (each, &receiver->idle.head, link) {
         struct udp_session *session = each->owner;
         admission_release_client(admission, &session->admitted);
@@ -482,7 +470,7 @@ void receiver_close(struct receiver *receiver)
     if (!receiver->listener)
         return;
     receiver_stop(receiver);
-    ev_timer_stop(receiver->listener->worker->loop, &receiver->limit_check);
+    loop_stop_timer(receiver->listener->worker->loop, &receiver->limit_check);
     deadline_queue_close(&receiver->idle);
     free(receiver->sockets);
     receiver->sockets = NULL;

@@ -105,7 +105,7 @@ static void note(struct udp_session *session, uint64_t now_us)
 
 static void set_idle(struct udp_session *session)
 {
-    session->entry.active = ev_now(session->place.receiver->listener->worker->loop);
+    session->entry.active_us = loop_now_us(session->place.receiver->listener->worker->loop);
     deadline_set(&session->idle, &session->place.receiver->idle);
     receiver_show_silent(session->place.receiver);
     note(session, clock_now_us());
@@ -160,7 +160,7 @@ static void send_replies(struct udp_session *session, unsigned first, unsigned n
     }
     set_idle(session);
     struct datagram_sent sent =
-        datagrams_send(session->place.receiver->room, session->socket->fd, first, n, &way);
+        datagrams_send(session->place.receiver->room, session->socket->io.fd, first, n, &way);
     session->bytes_out += sent.len;
     counters_add(session->place.receiver->listener->counters, COUNT_BYTES_OUT, sent.len);
     if (sent.error != 0)
@@ -203,16 +203,12 @@ static void drain_errors(int fd)
 }
 
 /* One batch a wake-up: other sessions have their turn before the next. */
-static void on_reply(struct ev_loop *loop, ev_io *io, int revents)
+static void on_reply(struct loop_io *io, unsigned events)
 {
-    struct udp_session *session = io->data;
+    struct udp_session *session = io->owner;
     bool is_all;
 
-    (void)loop;
-    if (revents & EV_ERROR) {
-        udp_session_end(session, strerror(ENOMEM)); /* epoll refused it, and libev gave it up */
-        return;
-    }
+    (void)events;
     int n = datagrams_receive(session->place.receiver->room, session->io.fd, &is_all);
     if (n < 0)
         report_error(session, -n);
@@ -296,8 +292,6 @@ static void begin(struct udp_session *session)
 {
     struct worker *worker = session->place.receiver->listener->worker;
 
-    session->io.data = session;
-    ev_io_start(worker->loop, &session->io);
     session->idle.owner = session;
     set_idle(session);
     udp_table_add(session->place.receiver->table, &session->place);
@@ -377,6 +371,23 @@ static struct udp_session *new_session(struct receiver *receiver, const struct u
     return session;
 }
 
+/* Its socket, watched. returns: 0 or -errno. */
+static int open_io(struct udp_session *session, const struct target_choice *choice)
+{
+    struct worker *worker = session->place.receiver->listener->worker;
+
+    int fd = keep_target(session, &choice->target) ? open_socket(session, choice) : -ENOMEM;
+    if (fd < 0)
+        return fd;
+    session->io = (struct loop_io){ .on_event = on_reply, .owner = session, .fd = fd };
+    int err = loop_watch(worker->loop, &session->io);
+    if (err < 0)
+        close(fd);
+    else
+        counters_note_descriptor(worker->spec->counters, worker->spec->worker_id, fd);
+    return err;
+}
+
 enum reason udp_session_start(struct receiver *receiver, const struct udp_origin *origin,
                               const struct addr *peer, struct udp_session **out,
                               struct udp_failure *failure)
@@ -396,16 +407,13 @@ enum reason udp_session_start(struct receiver *receiver, const struct udp_origin
     }
     if (mode_of(session) != UDP_HEADER_FIRST)
         session->place.port = addr_port(&choice.target);
-    int fd = keep_target(session, &choice.target) ? open_socket(session, &choice) : -ENOMEM;
-    if (fd < 0) {
-        *failure = (struct udp_failure){ .error = -fd, .target = choice.target };
+    int err = open_io(session, &choice);
+    if (err < 0) {
+        *failure = (struct udp_failure){ .error = -err, .target = choice.target };
         admission_leave(&receiver->listener->admission, &session->admitted);
         free_session(session);
         return reason_of_connect_error(failure->error);
     }
-    const struct worker_spec *spec = receiver->listener->worker->spec;
-    counters_note_descriptor(spec->counters, spec->worker_id, fd);
-    ev_io_init(&session->io, on_reply, fd, EV_READ);
     take_notes(session, origin);
     begin(session);
     *out = session;
@@ -417,7 +425,7 @@ void udp_session_end(struct udp_session *session, const char *end)
     struct listener *listener = session->place.receiver->listener;
     const struct report_session facts = facts_of(session, end);
 
-    ev_io_stop(listener->worker->loop, &session->io);
+    loop_unwatch(listener->worker->loop, &session->io);
     close(session->io.fd);
     deadline_clear(&session->idle);
     udp_table_remove(session->place.receiver->table, &session->place);

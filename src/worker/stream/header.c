@@ -196,11 +196,11 @@ static enum session_state read_some(struct session *session, bool *is_all)
     }
     ssize_t n = recv(session->peer_fd, bytes + had, size - had, MSG_DONTWAIT);
     /* Not where reads stop before an urgent byte, or the end is behind and won't be told again. */
-    bool is_told = n > 0 && (session->peer_edge.told & (EDGE_END | EDGE_URGENT));
+    bool is_told = n > 0 && (session->peer_io.told & (LOOP_END | LOOP_URGENT));
     *is_all = n < (ssize_t)(size - had) && !is_told;
     session->has_unread = !*is_all;
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-        edges_again(&session->peer_edge, EDGE_READ);
+        loop_again(&session->peer_io, LOOP_READ);
         return SESSION_HEADER;
     }
     if (n < 0)

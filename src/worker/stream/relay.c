@@ -151,9 +151,9 @@ static bool can_run(const struct pump *pump, unsigned ready, unsigned read, unsi
            (pump->wait == PUMP_WRITE && (ready & write));
 }
 
-static void tell(struct pump *pump, const struct edge *from)
+static void tell(struct pump *pump, const struct loop_io *from)
 {
-    pump_tell(pump, from->told & EDGE_END, from->told & EDGE_URGENT);
+    pump_tell(pump, from->told & LOOP_END, from->told & LOOP_URGENT);
 }
 
 enum session_state relay_run(struct session *session, unsigned ready)
@@ -169,8 +169,8 @@ enum session_state relay_run(struct session *session, unsigned ready)
     if (ready & READY_ERROR)
         return failed_unread(session);
 
-    tell(&session->up, &session->peer_edge);
-    tell(&session->down, &session->target_edge);
+    tell(&session->up, &session->peer_io);
+    tell(&session->down, &session->target_io);
     if (ready & READY_ENTERED)
         send_payload(session);
     if (can_run(&session->up, ready, READY_PEER_READ, READY_TARGET_WRITE))

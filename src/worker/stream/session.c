@@ -20,38 +20,38 @@ static enum session_state (*const run_state[SESSION_STATES])(struct session *, u
 static unsigned wanted_of_peer(const struct session *session)
 {
     if (session->state == SESSION_HEADER)
-        return EDGE_READ;
+        return LOOP_READ;
     if (session->state != SESSION_RELAY)
         return 0;
-    return EDGE_ERROR | (session->up.wait == PUMP_READ ? EDGE_READ : 0u) |
-           (session->down.wait == PUMP_WRITE ? EDGE_WRITE : 0u);
+    return LOOP_ERROR | (session->up.wait == PUMP_READ ? LOOP_READ : 0u) |
+           (session->down.wait == PUMP_WRITE ? LOOP_WRITE : 0u);
 }
 
 static unsigned wanted_of_target(const struct session *session)
 {
     if (session->state == SESSION_CONNECT)
-        return EDGE_WRITE;
+        return LOOP_WRITE;
     if (session->state == SESSION_RESET)
-        return EDGE_ERROR;
+        return LOOP_ERROR;
     if (session->state != SESSION_RELAY)
         return 0;
-    return EDGE_ERROR | (session->down.wait == PUMP_READ ? EDGE_READ : 0u) |
-           (session->up.wait == PUMP_WRITE ? EDGE_WRITE : 0u);
+    return LOOP_ERROR | (session->down.wait == PUMP_READ ? LOOP_READ : 0u) |
+           (session->up.wait == PUMP_WRITE ? LOOP_WRITE : 0u);
 }
 
 /* Reading meets an error behind what came before it. */
 static unsigned ready_of(unsigned events, unsigned read, unsigned write)
 {
-    unsigned ready = (events & EDGE_READ ? read : 0u) | (events & EDGE_WRITE ? write : 0u);
+    unsigned ready = (events & LOOP_READ ? read : 0u) | (events & LOOP_WRITE ? write : 0u);
 
-    return (events & EDGE_ERROR) && !(events & EDGE_READ) ? ready | READY_ERROR : ready;
+    return (events & LOOP_ERROR) && !(events & LOOP_READ) ? ready | READY_ERROR : ready;
 }
 
-void session_on_event(struct edge *edge, unsigned events)
+void session_on_event(struct loop_io *io, unsigned events)
 {
-    struct session *session = edge->owner;
+    struct session *session = io->owner;
     unsigned ready =
-        edge == &session->peer_edge
+        io == &session->peer_io
             ? ready_of(events & wanted_of_peer(session), READY_PEER_READ, READY_PEER_WRITE)
             : ready_of(events & wanted_of_target(session), READY_TARGET_READ, READY_TARGET_WRITE);
 
@@ -59,26 +59,24 @@ void session_on_event(struct edge *edge, unsigned events)
         session_drive(session, ready);
 }
 
-static void look_again(struct pump *pump, struct edge *from, struct edge *to)
+static void look_again(struct pump *pump, struct loop_io *from, struct loop_io *to)
 {
     if (!pump_take_more(pump))
         return;
-    edges_again(from, pump->wait == PUMP_READ ? EDGE_READ : 0u);
-    edges_again(to, pump->wait == PUMP_WRITE ? EDGE_WRITE : 0u);
+    loop_again(from, pump->wait == PUMP_READ ? LOOP_READ : 0u);
+    loop_again(to, pump->wait == PUMP_WRITE ? LOOP_WRITE : 0u);
 }
 
 /* returns: 0 or -errno: the kernel won't tell. */
 static int arm(struct session *session)
 {
-    struct edges *edges = &session->listener->worker->edges;
+    struct loop *loop = session->listener->worker->loop;
 
-    look_again(&session->up, &session->peer_edge, &session->target_edge);
-    look_again(&session->down, &session->target_edge, &session->peer_edge);
-    int err = edges_want(edges, &session->peer_edge, session->peer_fd, wanted_of_peer(session));
-    if (err == 0)
-        err =
-            edges_want(edges, &session->target_edge, session->target_fd, wanted_of_target(session));
-    return err;
+    look_again(&session->up, &session->peer_io, &session->target_io);
+    look_again(&session->down, &session->target_io, &session->peer_io);
+    session->target_io.fd = session->target_fd;
+    int err = loop_want(loop, &session->peer_io, wanted_of_peer(session));
+    return err < 0 ? err : loop_want(loop, &session->target_io, wanted_of_target(session));
 }
 
 static void set_deadline(struct session *session)
@@ -112,8 +110,8 @@ static void session_free(struct session *session)
 
     deadline_clear(&session->deadline);
     deadline_clear(&session->lasting_due);
-    edges_forget(&worker->edges, &session->peer_edge);
-    edges_forget(&worker->edges, &session->target_edge);
+    loop_forget(worker->loop, &session->peer_io);
+    loop_forget(worker->loop, &session->target_io);
     pump_close(&session->up, worker->pool);
     pump_close(&session->down, worker->pool);
     hang_up(session);
@@ -143,8 +141,8 @@ enum reason session_start(struct listener *listener, const struct addr *local, i
     session->peer = *peer;
     session->deadline.owner = session;
     session->lasting_due.owner = session;
-    session->peer_edge.owner = session;
-    session->target_edge.owner = session;
+    session->peer_io = (struct loop_io){ .on_event = session_on_event, .owner = session, .fd = fd };
+    session->target_io = (struct loop_io){ .on_event = session_on_event, .owner = session };
     roster_add(listener->worker, &session->entry, session);
 
     set_deadline(session);
@@ -184,7 +182,7 @@ static void drop_peer(struct session *session)
 {
     struct worker *worker = session->listener->worker;
 
-    edges_forget(&worker->edges, &session->peer_edge);
+    loop_forget(worker->loop, &session->peer_io);
     pump_close(&session->up, worker->pool);
     pump_close(&session->down, worker->pool);
     close(session->peer_fd); /* a reset: see sock_listen */
@@ -235,7 +233,7 @@ static bool run_states(struct session *session, unsigned ready)
 void session_drive(struct session *session, unsigned ready)
 {
     if (ready & READY_SOCKETS)
-        session->entry.active = ev_now(session->listener->worker->loop);
+        session->entry.active_us = loop_now_us(session->listener->worker->loop);
     if (run_states(session, ready) && arm(session) < 0)
         (void)run_states(session, READY_REFUSED);
 }

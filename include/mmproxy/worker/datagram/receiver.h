@@ -7,14 +7,11 @@
 #ifndef MMPROXY_WORKER_DATAGRAM_RECEIVER_H
 #define MMPROXY_WORKER_DATAGRAM_RECEIVER_H
 
-#include <ev.h>
-
 #include "mmproxy/worker/datagram/udp_session.h"
 #include "mmproxy/worker/listener.h"
 
 struct receiver_socket {
-    ev_io io;
-    int fd;
+    struct loop_io io;
     const struct addr *listen; /* the worker's spec's */
     struct receiver *receiver;
 };
@@ -27,8 +24,8 @@ struct receiver {
     struct udp_table *table;    /* the worker's */
     uint64_t peers_key;         /* for udp_header = "first": what stands for it in the peers */
     uint64_t waiting_since_ms;  /* for workers of earlier generations to stop reading */
-    ev_timer turn;              /* active: it waits, or epoll has refused a socket */
-    ev_timer limit_check;       /* active while there are sessions and a limit on them */
+    struct timer turn;          /* active: it waits, or epoll has refused a socket */
+    struct timer limit_check;   /* active while there are sessions and a limit on them */
     struct datagrams *room;     /* the worker's */
 };
 

@@ -16,7 +16,6 @@
 #ifndef MMPROXY_WORKER_DATAGRAM_UDP_SESSION_H
 #define MMPROXY_WORKER_DATAGRAM_UDP_SESSION_H
 
-#include <ev.h>
 #include <stdint.h>
 
 #include "mmproxy/net/datagram.h"
@@ -34,7 +33,7 @@ struct receiver_socket;
 struct udp_session {
     struct udp_table_entry place;   /* its receiver, and what it is found by */
     struct receiver_socket *socket; /* that the latest datagram came in by, and replies leave by */
-    ev_io io;                       /* towards the target */
+    struct loop_io io;              /* towards the target */
     struct roster_entry entry;
     struct deadline idle;     /* in the receiver's queue: the head is silent longest */
     struct admitted admitted; /* since when, too */

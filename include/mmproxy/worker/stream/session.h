@@ -14,7 +14,7 @@
 #include <sys/queue.h>
 
 #include "mmproxy/base/addr.h"
-#include "mmproxy/net/edges.h"
+#include "mmproxy/net/loop.h"
 #include "mmproxy/net/pump.h"
 #include "mmproxy/worker/deadline.h"
 #include "mmproxy/worker/listener.h"
@@ -50,8 +50,8 @@ struct session {
     enum session_state state;
     int peer_fd;   /* -1 in RESET */
     int target_fd; /* -1 before CONNECT */
-    struct edge peer_edge;
-    struct edge target_edge;
+    struct loop_io peer_io;
+    struct loop_io target_io;
     struct admitted admitted;
     struct deadline deadline;    /* of the state */
     struct deadline lasting_due; /* until session_lasts is called */
@@ -99,8 +99,8 @@ const struct addr *session_named_client(const struct session *session);
 /* The facts for its log lines. */
 struct report_session session_facts(const struct session *session);
 
-/* One of its sockets has become ready: what edges_open asks for. */
-void session_on_event(struct edge *edge, unsigned events);
+/* One of its sockets has become ready: on_event of both. */
+void session_on_event(struct loop_io *io, unsigned events);
 
 /* lasting_due is due: from now on the target's socket has keepalive. */
 void session_lasts(struct session *session);

@@ -17,6 +17,7 @@ WALL = 0x40000000
 # As an argument: where the call's data is in the process's memory.
 DATA = "data"
 _FAR_BELOW_THE_STACK = 8192
+_NO_CALL = ctypes.c_ulonglong(-1).value  # as the number of the call in which a process was stopped
 
 _NAMES = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags "
           "rsp ss fs_base gs_base ds es fs gs").split()
@@ -36,12 +37,17 @@ def _ptrace(request, pid, data=None):
 
 
 def _stop(pid):
-    _ptrace(PTRACE_SEIZE, pid)
-    _ptrace(PTRACE_INTERRUPT, pid)
-    os.waitpid(pid, WALL)
-    registers = _Registers()
-    _ptrace(PTRACE_GETREGS, pid, ctypes.byref(registers))
-    return registers
+    """In a system call, not between two: the call before may have given it something to do."""
+    while True:
+        wait_blocked(pid)
+        _ptrace(PTRACE_SEIZE, pid)
+        _ptrace(PTRACE_INTERRUPT, pid)
+        os.waitpid(pid, WALL)
+        registers = _Registers()
+        _ptrace(PTRACE_GETREGS, pid, ctypes.byref(registers))
+        if registers.orig_rax != _NO_CALL:
+            return registers
+        _ptrace(PTRACE_DETACH, pid)
 
 
 def _make_call(pid, stopped, number, arguments, data):
@@ -52,7 +58,7 @@ def _make_call(pid, stopped, number, arguments, data):
     registers = _Registers.from_buffer_copy(stopped)
     registers.rip -= 2  # back onto the instruction `syscall`
     registers.rax = number
-    registers.orig_rax = ctypes.c_ulonglong(-1).value  # nothing to take up again
+    registers.orig_rax = _NO_CALL  # nothing to take up again
     for name, value in zip(("rdi", "rsi", "rdx", "r10", "r8", "r9"), arguments):
         setattr(registers, name, ctypes.c_ulonglong(place if value is DATA else value).value)
     _ptrace(PTRACE_SETREGS, pid, ctypes.byref(registers))
@@ -60,8 +66,9 @@ def _make_call(pid, stopped, number, arguments, data):
 
 def call(pid, number, *arguments, data=b""):
     """
-    Has the process, which must wait in a system call, make this one instead. The kernel looks
-    at it as at any other; what follows is the process's own doing. data is in its memory, at DATA.
+    Has the process make this system call, as soon as it waits in one, instead of that. The kernel
+    looks at it as at any other; what follows is the process's own doing. data is in its memory, at
+    DATA.
     """
     _make_call(pid, _stop(pid), number, arguments, data)
     _ptrace(PTRACE_DETACH, pid)

@@ -180,6 +180,11 @@ class Clients:
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
 
+    def take_turns(self):
+        """Waits until each has asked anew and has had the answer."""
+        turns = self.sent + 2 * len(self.balancers)
+        until(lambda: self.sent >= turns, lambda: f"{turns} datagrams, {self.sent} were sent")
+
     def stop(self):
         self._is_over.set()
         self._thread.join()

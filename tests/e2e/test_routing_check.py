@@ -255,6 +255,7 @@ def _verify(origin, directory, listeners):
     return result, int((directory / "listings").read_text())
 
 
+@pytest.mark.release
 def test_500_listeners_are_verified_at_once(origin, directory):
     """With one look at all rules: one for each listener would be a million rules."""
     listeners = [conf.listener(name=f"l{i}", listen=f"0.0.0.0:{20000 + i}", return_path="connmark",

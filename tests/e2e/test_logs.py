@@ -87,13 +87,14 @@ def test_connections_says_which_lines_a_session_gets(connections, launch, target
     assert "is not allowed to connect" in text
 
 
-def test_every_refusal_has_a_reason_of_one_word(launch, net, directory, dial, target):
+def test_every_refusal_has_a_reason_of_one_word(launch, net, directory, dial, target, clock):
     """Besides its sentence: for scripts, and as the label of its counter."""
     path = conf.write(directory, [conf.listener(max_sessions_per_client=1, max_sessions=2,
-                                                header_timeout=1, target_v6=None)],
+                                                target_v6=None)],
                       workers=1, log={"target": "stderr", "format": "json"})
-    gateway = launch(net.origin, "-c", path)
+    gateway = launch(net.origin, "-c", path, env=clock.environment)
     gateway.settle()
+    clock.stop()
 
     def refused(data, **options):
         peer = dial(**options)
@@ -101,10 +102,16 @@ def test_every_refusal_has_a_reason_of_one_word(launch, net, directory, dial, ta
         peer.expect_end(RST)
         return peer.local
 
+    def timed_out(data):
+        peer = dial()
+        peer.send(data)
+        until(lambda: clock.forward(20) or not peer.is_quiet(), "the header timeout")
+        return peer.local
+
     expected = {refused(header.v1(CLIENT4, 1)): "target_refused",  # nothing listens yet
                 refused(b"", source=STRANGER4): "not_allowed",
                 refused(b"no header"): "bad_header",
-                refused(b"PROXY "): "timeout",
+                timed_out(b"PROXY "): "timeout",
                 refused(header.v1("127.0.0.1", 1)): "local_client",
                 refused(header.v1(CLIENT6, 1)): "no_target"}
     service = target()

@@ -300,16 +300,18 @@ def test_target_silent_ends_in_a_reset_after_the_connect_timeout(net, serve, dia
                                    cure="; to see why: mmproxy --check"))
 
 
-def test_client_that_leaves_while_the_target_is_silent(net, serve, dial, target, session):
+def test_client_that_leaves_while_the_target_is_silent(net, serve, dial, target, session, clock):
     """Its place is free again after the connect timeout at the latest."""
     net.origin.run("nft", "-f", "-", input="table inet silence { chain in { type filter hook "
                    "input priority 0; tcp dport 22 drop; }; }")
-    serve(connect_timeout=1, max_sessions=1)
+    serve(max_sessions=1, options={"env": clock.environment})
+    clock.stop()
     peer = dial()
     peer.send(HEAD)
     until(lambda: net.origin.ss("-tn", "state", "syn-sent"), "a connect under way")
     peer.reset()
-    until(lambda: not net.origin.ss("-tn", "state", "syn-sent"), "the connect to be given up")
+    until(lambda: clock.forward(20) or not net.origin.ss("-tn", "state", "syn-sent"),
+          "the connect to be given up")
     net.origin.run("nft", "delete", "table", "inet", "silence")
     left, conn = session(target(), header.v1(CLIENT4, 51235))
     left.trip(conn)

@@ -15,7 +15,7 @@ from lib.wait import DEADLINE
 from sessions import Cut, Session, WrongSource
 
 PORTS = dict(zip(udp.MODES, (2225, 2226, 2227)))
-IDLE_TIMEOUT = 5  # seconds: generations that drain end soon
+IDLE_TIMEOUT = 15  # seconds: no client is silent for so long, and generations that drain end soon
 PATIENCE = 1      # seconds, then whoever has lost it is looked for
 # Few, so that the table of peers has its full size early.
 _PEER_PORTS = itertools.cycle(range(50000, 50256))

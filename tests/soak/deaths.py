@@ -20,7 +20,7 @@ from lib.conn import connect
 from lib.header import v1
 from lib.target import EchoTarget
 from lib.topology import ORIGIN4, Topology
-from lib.wait import DEADLINE, until
+from lib.wait import until
 
 HELD = 12
 WORKERS = 2
@@ -29,6 +29,10 @@ A_SECOND = 1  # a start that takes longer is counted; a busy machine may be slow
 LONGEST_PAUSE = 0.06  # a reload or an upgrade is over by then
 SETTINGS = {"workers": WORKERS, "routing": "managed", "drain_timeout": 600,
             "log": {"level": "notice"}}
+
+
+def _is_readable(conn):
+    return bool(select.select([conn.sock], [], [], 0)[0])
 
 
 def _has_hung_up(fd):
@@ -147,21 +151,35 @@ class Run:
     # --- held sessions
 
     def _session(self):
-        """A session that has been served, or None."""
+        """
+        A session that is served, or None where it was refused or cut off. It may wait in the
+        queue of a port on which nobody accepts: meanwhile a start that failed is made again.
+        """
         try:
             conn = connect(self.net.lb, ORIGIN4, 2222)
         except OSError:
             return None
         try:
-            conn.sock.settimeout(1)
             conn.send(v1(*next_client()) + b"?")
+            until(lambda: self._start_again() or _is_readable(conn), "an answer")
             if conn.recv(1) == b"?":
-                conn.sock.settimeout(30)
                 return conn
         except (OSError, AssertionError):
             pass
         conn.close()
         return None
+
+    def _start_again(self):
+        """As a manager does, where the main process has ended by itself: that is a failure."""
+        if proc.is_alive(self.gateway.main):
+            return
+        self.gateway.hear()  # it may have named another in its place
+        if not proc.is_alive(self.gateway.main):
+            self.failures.append("a start failed\n" + self._last_lines())
+            self.gateway.start()
+
+    def _last_lines(self):
+        return "\n".join(self.gateway.daemons[-1].lines[-20:])
 
     def _hold_more(self):
         owners = None
@@ -239,10 +257,10 @@ class Run:
         if not proc.is_alive(self.gateway.main):
             self.gateway.start()
             began = time.monotonic()
-        problem = self._wait_served()
-        if problem:
-            self.failures.append(f"{number}: {problem} after {what}\n"
-                                 + "\n".join(self.gateway.daemons[-1].lines[-20:]))
+        try:
+            until(lambda: self._start_again() or self._is_served(), "somebody to serve")
+        except AssertionError as error:
+            self.failures.append(f"{number}: {error} after {what}\n{self._last_lines()}")
         self.waits.append((time.monotonic() - began, number, what))
         self._look_after_held(number, what)
         self._hold_more()
@@ -250,23 +268,6 @@ class Run:
             for conn, _ in self.held[:6]:
                 conn.close()
             del self.held[:6]
-
-    def _wait_served(self):
-        """
-        Waits for a session that is served, however busy the machine is. returns: what was wrong,
-        such as a start that failed, or None.
-        """
-        end = time.monotonic() + DEADLINE
-        problem = None
-        while not self._is_served():
-            if time.monotonic() > end:
-                return "nobody serves"
-            self.gateway.hear()
-            if not proc.is_alive(self.gateway.main):
-                problem = "a start failed"
-                self.gateway.start()
-            time.sleep(0.01)
-        return problem
 
     # --- the whole
 
@@ -297,14 +298,8 @@ class Run:
         if not self.gateway.has_store:
             for conn, _ in self.held:
                 conn.close()
-        time.sleep(1)  # an upgrade that is under way
-        self.gateway.hear()
-        for _ in range(3):
-            if proc.is_alive(self.gateway.main):
-                os.kill(self.gateway.main, signal.SIGTERM)
-            time.sleep(0.5)
         try:
-            until(lambda: not self.gateway.processes(), "all processes to end", 20)
+            until(self._is_stopped, "all processes to end")
             until(lambda: routing.snapshot(self.net.origin) == self.before, "a clean host")
             assert not self.net.origin.is_listening(2222), "the port is open"
             left = list(self.gateway.runtime.iterdir())
@@ -313,6 +308,14 @@ class Run:
             self.failures.append("\n".join([
                 f"left behind: {error}; processes {self.gateway.processes()}",
                 *self.net.origin.ss("-tnpo"), *routing.own(self.net.origin)]))
+
+    def _is_stopped(self):
+        """Asks again: the first time it drains, and an upgrade may be under way."""
+        self.gateway.hear()
+        if proc.is_alive(self.gateway.main):
+            proc.send(self.gateway.main, signal.SIGTERM)
+        time.sleep(0.5)
+        return not self.gateway.processes()
 
     def close(self):
         for conn, _ in self.held:

@@ -16,7 +16,7 @@ import datagrams
 import deaths
 import kills
 import sessions
-from changes import Changes, usual_listeners
+from changes import HEADER_TIMEOUT, Changes, usual_listeners
 from world import World
 
 # How many clients there are of each kind, and the seconds between two sessions of one of them:
@@ -36,7 +36,7 @@ LOAD = (
     (datagrams.Datagrams, 9, 0.2),
 )
 HOSTILE_RATE = 20       # a second
-HOSTILE_PATIENCE = 12   # seconds, twice the longest header_timeout
+HOSTILE_PATIENCE = 3 * HEADER_TIMEOUT
 ATTACK_RATE = 500       # a second
 PROGRESS_EVERY = 10     # seconds
 RELOAD_EVERY, KILL_EVERY, UPGRADE_EVERY = 15, 50, 60
@@ -85,7 +85,7 @@ class Soak:
                         [(RELOAD_EVERY, self.changes.reload), (KILL_EVERY, self.changes.kill)])
         self.changes.be_usual()
         self.world.figures_when_idle()
-        self._run_phase("warm-up", 0.1, [], factor=10)
+        self._run_phase("warm-up", 0.1, [], factor=4)
         before = self.world.figures_when_idle()
         self._run_phase("steady", 0.3, [])
         after = self.world.figures_when_idle()

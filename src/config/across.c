@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "own_addresses.h"
+
 struct endpoint {
     struct addr_range range;
     const struct draft *draft;
@@ -249,14 +251,12 @@ static const struct endpoint *find_endpoint(const struct endpoints *endpoints,
     return find_sharing(&items[low], count_with_host(&items[low], endpoints->n - low), range);
 }
 
-/* Which addresses besides loopback are this host's is not known here. */
-static struct addr_range wildcard_of(const struct addr_range *target)
+static struct addr_range wildcard_of(const struct addr_range *range)
 {
     static const uint8_t any[16];
-    struct addr_range wildcard = *target;
+    struct addr_range wildcard = *range;
 
-    if (addr_is_loopback(&target->addr))
-        addr_from_bytes(&wildcard.addr, addr_family(&target->addr), any, addr_port(&target->addr));
+    addr_from_bytes(&wildcard.addr, addr_family(&range->addr), any, addr_port(&range->addr));
     return wildcard;
 }
 
@@ -267,7 +267,8 @@ bool across_is_loop(const struct addr_range *listen, const struct addr_range *ta
     return addr_family(&listen->addr) == addr_family(&target->addr) &&
            share_ports(listen, target) &&
            (compare_host(&listen->addr, &target->addr) == 0 ||
-            compare_host(&listen->addr, &wildcard.addr) == 0);
+            (compare_host(&listen->addr, &wildcard.addr) == 0 &&
+             own_addresses_contain(&target->addr)));
 }
 
 static void report_loop(const struct endpoint *endpoint, const struct draft *draft,
@@ -297,7 +298,7 @@ static void check_loop(const struct endpoints *endpoints, const struct draft *dr
         const struct endpoint *endpoint = find_endpoint(endpoints, &range);
         if (!endpoint)
             endpoint = find_endpoint(endpoints, &wildcard);
-        if (!endpoint)
+        if (!endpoint || (is_wildcard(&endpoint->range.addr) && !own_addresses_contain(target)))
             continue;
         report_loop(endpoint, draft, &range, key, mistakes);
         return;

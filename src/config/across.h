@@ -26,7 +26,7 @@ bool across_overlaps(const struct addr_range *a, const struct addr_range *b);
 
 /*
  * Would a listener there take connections to the target? Its own address does, and the wildcard
- * address of its family where the target is on loopback.
+ * address of its family where the target is on loopback or an address of this host.
  */
 bool across_is_loop(const struct addr_range *listen, const struct addr_range *target);
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "keys.h"
-#include "maps.h"
+#include "map_key.h"
 #include "peer_subnets.h"
 
 /* Room for more CPUs than any kernel is built for today; a small mask would be refused. */
@@ -74,7 +74,7 @@ void build_listeners(struct config *config, struct draft *drafts, size_t n_draft
     peer_subnets_load(config, drafts, n_drafts, defaults, is_lenient, mistakes);
     for (size_t i = 0; i < n_drafts; i++) {
         check_direct(&drafts[i], mistakes);
-        maps_read_key(&drafts[i], mistakes);
+        map_key_read(&drafts[i], mistakes);
         config->listeners[i] = drafts[i].config;
         drafts[i].config.listen = NULL;
         drafts[i].config.endpoints = NULL;

@@ -394,6 +394,8 @@ PARSE(prefix_v6)
         return false;
     if (prefix.len != CLIENT_MAP_V4_LEN)
         return REASON("must be a prefix of 96 bits, not " QUOTED, value->string);
+    if (addr_bytes(&prefix.addr)[8] != 0)
+        return REASON("is " QUOTED ": its bits 64 to 71 must be 0 (RFC 6052)", value->string);
     memcpy(field, &prefix, sizeof prefix);
     return true;
 }

@@ -137,7 +137,8 @@ void load_prepare(struct supervisor *supervisor)
         fail_load(supervisor, EX_CONFIG);
         return;
     }
-    if (!config_create_map_keys(load->config, &sink)) {
+    if (!config_complete_map_keys(
+            load->config, supervisor->current ? supervisor->current->config : NULL, &sink)) {
         fail_load(supervisor, EX_CONFIG);
         return;
     }

@@ -284,6 +284,23 @@ static int start(struct supervisor *supervisor)
     return err;
 }
 
+static void report_key(void *context, bool is_error, const char *line)
+{
+    (void)context;
+    (void)is_error;
+    log_warning("config", "%s", line);
+}
+
+/* The new process knows no key but those in the files. */
+static void keep_map_keys(const struct supervisor *supervisor)
+{
+    const struct config_sink sink = { .report = report_key };
+
+    if (supervisor->current)
+        (void)config_complete_map_keys(supervisor->current->config, supervisor->current->config,
+                                       &sink);
+}
+
 void upgrade_start(struct supervisor *supervisor)
 {
     status_upgrade_begins(supervisor);
@@ -292,6 +309,7 @@ void upgrade_start(struct supervisor *supervisor)
         fail_upgrade(supervisor, NULL);
         return;
     }
+    keep_map_keys(supervisor);
     int err = start(supervisor);
     if (err < 0) {
         log_error("upgrade", "[!] upgrade failed: %s", strerror(-err));

@@ -7,8 +7,8 @@ import pytest
 
 from lib import conf, ctl, daemon, header, routing, udp
 from lib.conn import RST
-from lib.reloading import Reloader
-from lib.topology import CLIENT4, CLIENT_OF, LOOPBACK_OF, ORIGIN4, ORIGIN6
+from lib.reloading import FAILED, Reloader
+from lib.topology import CLIENT4, CLIENT6, CLIENT_OF, LOOPBACK_OF, ORIGIN4, ORIGIN6
 from lib.wait import until
 
 METADATA = "169.254.169.254"
@@ -57,7 +57,7 @@ def test_port_of_the_header_is_one_of_the_list(serve, target, session, build):
 
 @pytest.mark.parametrize("destination, port", (
     (METADATA, 80), ("127.0.0.1", 22), (ORIGIN4, 8010), (METADATA, 7999), ("10.0.0.1", 9001),
-    ("0.0.0.0", 1), (METADATA, 65535)))
+    ("0.0.0.0", 1), (METADATA, 65535), (METADATA, 0), ("127.0.0.1", 0)))
 def test_header_that_asks_for_another_port_goes_nowhere(serve, target, dial, destination, port):
     gateway = serve(target_v4="127.0.0.1:header", target_v6=None, header_ports="8000-8009,9000")
     services = [target(port=each) for each in (22, 80, 7999, 8000, 8010, 9001)]
@@ -66,6 +66,46 @@ def test_header_that_asks_for_another_port_goes_nowhere(serve, target, dial, des
     peer.expect_end(RST)
     gateway.wait_line(_refused(peer, CLIENT4, "the header names a port that is not in header_ports"))
     assert all(service.is_untouched() for service in services)
+
+
+@pytest.mark.parametrize("build", (header.v1, header.v2))
+@pytest.mark.parametrize("destination", ("::ffff:169.254.169.254", "::ffff:127.0.0.1", "::1", "fe80::1"))
+def test_address_of_an_ipv6_header_leads_nowhere_either(serve, target, dial, session, build, destination):
+    """Only the port counts, and only where it is in the list; a v4-mapped client is that IPv4 client."""
+    gateway = serve(target_v4="127.0.0.1:header", target_v6="[::1]:header", header_ports="8000-8009")
+    services = [target(version, port=22) for version in (4, 6)]
+    peer = dial()
+    peer.send(build(CLIENT6, 51234, destination, 22))
+    peer.expect_end(RST)
+    gateway.wait_line(_refused(peer, f"[{CLIENT6}]", "the header names a port that is not in header_ports"))
+    _, conn = session(target(6, port=8000), build(CLIENT6, 51234, destination, 8000))
+    assert conn.peer_address == CLIENT6
+    _, conn = session(target(4, port=8000), build(f"::ffff:{CLIENT4}", 51234, destination, 8000))
+    assert conn.peer_address == CLIENT4
+    assert all(service.is_untouched() for service in services)
+
+
+def _to_port(port):
+    """A datagram's header."""
+    head = bytearray(header.v2(CLIENT4, 51234, METADATA, port))
+    head[13] = header.INET << 4 | header.DGRAM
+    return bytes(head)
+
+
+@pytest.mark.parametrize("port", (0, 22, 7999, 8010, 65535))
+def test_datagram_that_asks_for_another_port_goes_nowhere(udp_listener, net, balancer, port):
+    gateway = udp_listener(target_v4="127.0.0.1:header", target_v6=None, header_ports="8000-8009")
+    services = [udp.Service(net.origin, "127.0.0.1", each) for each in (8000, port or 8001)]
+    try:
+        peer = balancer()
+        peer.send(_to_port(port) + b"attack")
+        gateway.wait_line(r".*the header names a port that is not in header_ports.*")
+        peer.send(_to_port(8000) + b"query")
+        assert services[0].recv() == (b"query", (CLIENT4, 51234))
+        assert services[1].is_silent()
+    finally:
+        for service in services:
+            service.close()
 
 
 @pytest.mark.parametrize("head", (header.v2_local(), b"PROXY UNKNOWN\r\n",
@@ -113,6 +153,27 @@ def test_limit_of_descriptors_is_a_mistake_when_the_file_is_read(net, launch, di
     gateway = launch(net.origin, "-c", path, prefix=limited)
     gateway.wait_line(told)
     assert gateway.wait_exit() == 78
+
+
+def test_reload_beyond_the_limit_of_descriptors_changes_nothing(net, launch, directory, target, session):
+    def ports(first, last):
+        return [conf.listener(listen=f"0.0.0.0:{first}-{last}", target_v4="127.0.0.1:22", target_v6=None)]
+    gateway = launch(net.origin, "-c", conf.write(directory, ports(2000, 2499), workers=1),
+                     prefix=("prlimit", "--nofile=1024:1024"))
+    gateway.wait_workers(1)
+    reloader = Reloader(gateway, directory)
+    reloader.write(ports(2000, 2999))
+    reloader.hup_only(FAILED)
+    gateway.wait_line(r".*mmproxy\.conf:[0-9]+: listener \"ssh\": all ports need 1032 descriptors, but a process "
+                      r"may have 1024: raise LimitNOFILE= of the unit, or \"ulimit -n\"")
+    # Each alone would fit; the old ones and the new ones together do not.
+    reloader.write(ports(3000, 3599))
+    reloader.hup_only(FAILED)
+    gateway.wait_line(r".*can't listen on 0\.0\.0\.0:3[0-9]{3} \(ssh\): Too many open files")
+    peer, conn = session(target(), header.v1(CLIENT4, 51234), port=2499)
+    peer.trip(conn)
+    reloader.write(ports(2000, 2509))
+    reloader.hup_only()
 
 
 def test_check_tries_a_few_ports_and_says_so(net, directory, target):

@@ -10,7 +10,7 @@ import pytest
 from lib import conf, preload, routing
 from lib.conn import Conn
 from lib.target import EchoTarget, Target
-from lib.topology import LB4
+from lib.topology import LB4, ORIGIN4
 from lib.wait import until
 
 
@@ -43,6 +43,18 @@ SPOOFED = "[+] OK. Target server 127.0.0.1:22 is up and reachable using spoofed 
 def test_a_good_target_has_three_lines_in_this_order(origin, directory):
     result = check(origin, directory)
     assert (result.status, result.lines) == (0, [LOCAL, PLAIN, SPOOFED])
+
+
+def test_a_port_where_mmproxy_listens_itself_is_not_advised(origin, directory):
+    """To point the target there would be a loop."""
+    own = Target(origin, ORIGIN4, conf.SERVICE_PORT)
+    result = check(origin, directory, listen=f"{ORIGIN4}:{conf.SERVICE_PORT}")
+    assert result.status == 1
+    assert "Nothing listens on port 22: start the service." in result.text and ORIGIN4 not in result.text
+    # A service there is advised.
+    result = check(origin, directory)
+    assert f'A service listens on {ORIGIN4}:22: set target_v4 = "{ORIGIN4}:22"' in result.text
+    own.close()
 
 
 def test_the_service_sees_the_test_client_and_no_byte(origin, directory):

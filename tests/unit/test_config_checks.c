@@ -356,50 +356,16 @@ static void mapped_clients_come_from_nowhere_else(void **state)
           "t.conf:2: \"map_v4\" is ::/96, which overlaps loopback (::/96)\n" },
         { "link-local", MAPS("target_v6 = \"[::1]:1\"; map_v4 = \"fe80::/96\";"),
           "t.conf:2: \"map_v4\" is fe80::/96, which overlaps link-local addresses (fe80::/10)\n" },
+        { "bits that RFC 6052 reserves",
+          MAPS("target_v6 = \"[::1]:1\"; map_v4 = \"2001:db8:1:2:100::/96\";"),
+          "t.conf:2: \"map_v4\" is \"2001:db8:1:2:100::/96\": its bits 64 to 71 must be 0 "
+          "(RFC 6052)\n" },
         { "no target at all", MAPS("map_v4 = \"64:ff9b::/96\"; map_v6 = \"240.0.0.0/4\";"),
           "t.conf:1: this listener needs a target: the key \"target_v4\" or \"target_v6\"\n" },
     };
 
     (void)state;
     CHECK_MISTAKES(cases);
-}
-
-static void a_map_needs_a_key_of_32_bytes(void **state)
-{
-    static struct reported reported;
-    char text[1024];
-    char expected[512];
-    char path[64];
-    struct stat status;
-    struct config *config;
-    struct config_sink sink = { .report = remember, .context = &reported };
-
-    (void)state;
-    snprintf(path, sizeof path, "%s/key/map.key", folder);
-    snprintf(text, sizeof text,
-             MAPS("target_v4 = \"127.0.0.1:1\"; map_v6 = \"240.0.0.0/4\";\nmap_key = \"%s\";"),
-             path);
-    /* Reading makes no key; a start does. */
-    config = load_good(text);
-    assert_false(config->listeners[0].has_map_secret);
-    assert_int_equal(access(path, F_OK), -1);
-    assert_true(config_create_map_keys(config, &sink));
-    assert_true(config->listeners[0].has_map_secret);
-    assert_int_equal(stat(path, &status), 0);
-    assert_int_equal(status.st_size, 32);
-    assert_int_equal(status.st_mode & 07777, 0600);
-    struct config *again = load_good(text);
-    assert_true(config_equal(config, again));
-    config_free(again);
-    config_free(config);
-
-    for (size_t len = 0; len <= 64; len += 31) {
-        write_bytes(path, "0123456789012345678901234567890123456789012345678901234567890123", len);
-        assert_null(load_text(text, &reported));
-        snprintf(expected, sizeof expected,
-                 "t.conf:3: \"map_key\" is \"%s\": it must be a file of 32 bytes\n", path);
-        assert_string_equal(reported.lines, expected);
-    }
 }
 
 int main(void)
@@ -416,7 +382,6 @@ int main(void)
         cmocka_unit_test(ranges_of_ports_fit_and_do_not_overlap),
         cmocka_unit_test(a_load_balancer_s_first_datagram_goes_to_one_port),
         cmocka_unit_test(mapped_clients_come_from_nowhere_else),
-        cmocka_unit_test(a_map_needs_a_key_of_32_bytes),
     };
 
     return cmocka_run_group_tests(tests, enter, leave_folder);

@@ -117,7 +117,7 @@ static const struct row rows[] = {
       "\"header_ports\" is \"8099-8000\": the range of ports ends before it begins" },
     { "listeners",
       "map_v4",
-      { "\"64:ff9b::/96\"", "\"2001:db8:ffff:ffff:ffff:ffff::/96\"" },
+      { "\"64:ff9b::/96\"", "\"2001:db8:ffff:ffff:ff:ffff::/96\"" },
       "\"64:ff9b::/64\"",
       "\"map_v4\" must be a prefix of 96 bits, not \"64:ff9b::/64\"" },
     { "listeners",

@@ -84,7 +84,7 @@ struct listener_config {
     struct prefix map_v6; /* IPv4 */
     bool map_v6_anyway;
     char map_key[CONFIG_MAP_KEY_MAX]; /* path of what follows */
-    bool has_map_secret;              /* not before map_keys_create where the file is missing */
+    bool has_map_secret;              /* not before config_complete_map_keys where it is missing */
     struct client_map_key map_secret;
     struct endpoints *endpoints; /* owned; NULL: none are asked for */
     uint32_t mark;
@@ -196,9 +196,12 @@ bool listener_config_maps(const struct listener_config *listener, sa_family_t fa
 
 /*
  * Makes the key files that are missing and needed, with the mode 0600, and reads what others have
- * made meanwhile. returns: false after mistakes were reported.
+ * made meanwhile. A key that in_use (or NULL; may be config itself) has is written back with a
+ * warning: a file that is lost changes no mapped address. returns: false after mistakes were
+ * reported.
  */
-bool config_create_map_keys(struct config *config, const struct config_sink *sink);
+bool config_complete_map_keys(struct config *config, const struct config *in_use,
+                              const struct config_sink *sink);
 
 /*
  * The ports that sessions may reach at this target, one range for each index from 0 on; two may

@@ -27,6 +27,17 @@ struct addr survey_client(sa_family_t family)
     return client;
 }
 
+struct addr survey_client_of(const struct listener_config *listener, sa_family_t family)
+{
+    const struct addr client_v4 = survey_client(AF_INET);
+
+    if (family == AF_INET && listener_config_maps(listener, AF_INET6))
+        return listener->map_v6.addr;
+    if (family == AF_INET6 && listener_config_maps(listener, AF_INET))
+        return client_map_v4(&listener->map_v4, &client_v4);
+    return survey_client(family);
+}
+
 static bool has_ipv6(void)
 {
     int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);

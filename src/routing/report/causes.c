@@ -76,12 +76,39 @@ static void read_listening(struct causes *causes)
     causes->has_listening = true;
 }
 
+static bool has_address(const struct listener_config *listener, const struct addr *addr)
+{
+    for (size_t i = 0; i < listener->n_listen; i++) {
+        const struct addr_range *range = &listener->listen[i];
+        if (addr_equal_host(&range->addr, addr) && addr_port(&range->addr) <= addr_port(addr) &&
+            addr_port(addr) <= range->last)
+            return true;
+    }
+    return false;
+}
+
+/* Is it a socket of mmproxy's own? These are not in the network namespaces of targets. */
+static bool is_ours(const struct causes *causes, const struct listener_config *listener,
+                    const struct addr *addr)
+{
+    const struct config *config = causes->config;
+
+    if (listener->netns[0] != '\0')
+        return false;
+    for (size_t i = 0; i < config->n_listeners; i++)
+        if (config->listeners[i].protocol == PROTOCOL_TCP &&
+            has_address(&config->listeners[i], addr))
+            return true;
+    return has_address(&config->exporter, addr);
+}
+
 /* Where the service listens on the target's port; NULL: nowhere. */
-static const struct listening *find_service(struct causes *causes, const struct addr *target)
+static const struct listening *find_service(struct causes *causes, const struct firewall_way *way)
 {
     read_listening(causes);
     for (size_t i = 0; i < causes->n_listening; i++) {
-        if (addr_port(&causes->listening[i].addr) == addr_port(target))
+        const struct addr *addr = &causes->listening[i].addr;
+        if (addr_port(addr) == addr_port(&way->target) && !is_ours(causes, way->listener, addr))
             return &causes->listening[i];
     }
     return NULL;
@@ -108,7 +135,7 @@ static struct firewall_way find_way(struct causes *causes, const struct listener
         way.is_local = false;
         (void)if_indextoname(route.oif, way.device);
     }
-    way.client = is_spoofed     ? survey_client(addr_family(target))
+    way.client = is_spoofed     ? survey_client_of(listener, addr_family(target))
                  : way.is_local ? *target
                                 : sock_source_for(target);
     addr_set_port(&way.client, CLIENT_PORT);
@@ -158,7 +185,7 @@ static void report_down(struct causes *causes, const struct firewall_way *way,
                         const struct report_sink *sink)
 {
     const struct addr *target = &way->target;
-    const struct listening *service = find_service(causes, target);
+    const struct listening *service = find_service(causes, way);
     char text[ADDR_STRLEN];
 
     if (is_taken(causes, target))
@@ -245,7 +272,7 @@ static void describe_reply(struct rtnl *rtnl, const struct listener_config *list
 {
     enum return_path path = listener_config_return_path(listener, addr_family(target));
     uint32_t mark = path == RETURN_PATH_LOOPBACK ? 0 : listener->mark;
-    struct addr client = survey_client(addr_family(target));
+    struct addr client = survey_client_of(listener, addr_family(target));
     struct rtnl_route route;
     char name[IF_NAMESIZE] = "?";
     int err = rtnl_lookup(rtnl, &client, target, mark, &route);

@@ -51,9 +51,18 @@ static bool is_udp(const struct target *target)
     return target->listener->protocol == PROTOCOL_UDP;
 }
 
+static bool is_tried_from(const struct listener_config *listener, const struct addr *client)
+{
+    const struct addr its = survey_client_of(listener, addr_family(client));
+
+    return addr_equal(&its, client);
+}
+
 static bool is_known(const struct targets *targets, const struct listener_config *listener,
                      const struct addr *addr)
 {
+    const struct addr client = survey_client_of(listener, addr_family(addr));
+
     for (size_t i = 0; i < targets->n_items; i++) {
         const struct listener_config *other = targets->items[i].listener;
 
@@ -61,7 +70,7 @@ static bool is_known(const struct targets *targets, const struct listener_config
             other->table == listener->table &&
             listener_config_return_path(other, addr_family(addr)) ==
                 listener_config_return_path(listener, addr_family(addr)) &&
-            addr_equal(&targets->items[i].addr, addr))
+            addr_equal(&targets->items[i].addr, addr) && is_tried_from(other, &client))
             return true;
     }
     return false;
@@ -136,7 +145,7 @@ static void start_plain(struct target *target)
 static void start_spoofed(struct target *target)
 {
     struct spoof spoof = {
-        .source = survey_client(addr_family(&target->addr)),
+        .source = survey_client_of(target->listener, addr_family(&target->addr)),
         .target = target->addr,
         .mark = listener_config_socket_mark(target->listener, addr_family(&target->addr)),
     };

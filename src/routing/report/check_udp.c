@@ -9,7 +9,7 @@ struct check_udp check_udp_look(const struct listener_config *listener, const st
                                 const struct listening *sockets, size_t n_sockets,
                                 struct rtnl *rtnl)
 {
-    const struct addr client = survey_client(addr_family(target));
+    const struct addr client = survey_client_of(listener, addr_family(target));
     enum return_path path = listener_config_return_path(listener, addr_family(target));
     const uint32_t mark = path == RETURN_PATH_FLOWS ? listener->mark : 0;
     struct check_udp check = { .has_socket = false };

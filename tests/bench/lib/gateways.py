@@ -30,9 +30,13 @@ class Setup:
     prefixes: tuple = (LOAD_BALANCERS,)
     env: dict = dataclasses.field(default_factory=dict)
     protocol: str = "tcp"
+    span: int = 1  # ports of each listener, of mmproxy alone
 
     def ports(self):
         return range(FIRST_PORT, FIRST_PORT + self.listeners)
+
+    def listen(self, port):
+        return f"127.0.0.1:{port}" + (f"-{port + self.span - 1}" if self.span > 1 else "")
 
     def is_served(self, port):
         return host.has_udp_socket(port) if self.protocol == "udp" else host.is_listening(port)
@@ -120,7 +124,7 @@ class Mmproxy(Gateway):
         """connect_timeout: something to be changed by a reload."""
         setup.write_prefixes()
         client_port = "preserve" if setup.protocol == "udp" else self.port
-        listeners = ",\n".join(f"""  {{ name = "bench-{port}"; listen = "127.0.0.1:{port}";
+        listeners = ",\n".join(f"""  {{ name = "bench-{port}"; listen = "{setup.listen(port)}";
     protocol = "{setup.protocol}";
     allowed_subnets = "allowed"; target_v4 = "{TARGET}";
     return_path = "loopback"; client_port = "{client_port}";

@@ -179,16 +179,21 @@ class Startup(Mode):
     gateways = ("mmproxy",)
     is_steady = True
 
-    def __init__(self, name, title, listeners=1, prefixes=1):
+    def __init__(self, name, title, prefixes=1, **setup):
         super().__init__(name, title, (Figure("start", "start, ms", 1),
                                        Figure("reload", "reload that changes all, ms", 1),
-                                       Figure("reload_same", "reload without a change, ms", 1)))
-        self.listeners = listeners
+                                       Figure("reload_same", "reload without a change, ms", 1),
+                                       Figure("supervisor", "supervisor, KiB", 0),
+                                       Figure("worker", "each worker, KiB", 0),
+                                       Figure("kernel", "kernel, MiB", 1)))
         self.prefixes = prefixes
+        self.setup = setup
 
     def measure(self, bench, gateway):
-        raw = startup.measure(gateway, self.listeners, startup.many_prefixes(self.prefixes))
-        return {key: value * 1e3 for key, value in raw.items()}
+        figures = startup.measure(gateway, prefixes=startup.many_prefixes(self.prefixes),
+                                  **self.setup)
+        scale = {"supervisor": 1 << 10, "worker": 1 << 10, "kernel": 1 << 20}
+        return {key: value / scale.get(key, 1) for key, value in figures.items()}
 
 
 SESSIONS = "Connect, request, close, 32 at a time"
@@ -213,5 +218,6 @@ MODES = [
     Idle(),
     Startup("startup", "Start and reload, 1 listener"),
     Startup("startup-listeners", "Start and reload, 1,000 listeners", listeners=1000),
+    Startup("startup-ports", "Start and reload, 1 listener with 10,000 ports", span=10_000),
     Startup("startup-prefixes", "Start and reload, 100,000 allowed prefixes", prefixes=100_000),
 ]

@@ -36,6 +36,8 @@ GOALS = (
     ("udp-idle", ANY, "user", OURS, None, 400),
     ("startup-listeners", ANY, "start", OURS, None, 500),
     ("startup-listeners", ANY, "reload", OURS, None, 500),
+    ("startup-ports", ANY, "start", OURS, None, 2000),
+    ("startup-ports", ANY, "reload", OURS, None, 2000),
 )
 
 

@@ -42,11 +42,13 @@ class Manager:
         self._socket.close()
 
 
-def measure(gateway, listeners, prefixes):
+def measure(gateway, **options):
     """
-    Returns seconds: start, a reload that changes every listener, one that changes nothing.
+    Returns milliseconds: start, a reload that changes every listener, one that changes nothing;
+    and bytes at the end: of the supervisor, of a worker, and in the kernel.
     """
-    with stage(listeners=listeners, prefixes=prefixes) as setup:
+    with stage(**options) as setup:
+        kernel = host.settled_slab_bytes()
         with contextlib.closing(Manager(setup.directory / "notify")) as manager:
             setup.env["NOTIFY_SOCKET"] = manager.path
             command = gateway.command(setup)
@@ -54,18 +56,27 @@ def measure(gateway, listeners, prefixes):
             process = host.Process(command, setup.directory / "mmproxy.log", setup.env)
             with running(process):
                 manager.wait_ready(process)
-                figures = {"start": time.monotonic() - began}
+                figures = {"start": (time.monotonic() - began) * 1e3}
                 gateway.configure(setup, connect_timeout=4)
                 figures["reload"] = _reload(process, manager)
                 figures["reload_same"] = _reload(process, manager)
                 host.wait(lambda: "nothing has changed" in process.said(), process.said)
                 if "reloaded: generation 2 serves" not in process.said():
                     raise host.Failure(process.said()[-500:])
-                return figures
+                return figures | _memory(gateway, process, kernel)
+
+
+def _memory(gateway, process, kernel):
+    """When the workers of the first generation have gone."""
+    host.wait(lambda: len(host.tree(process.pid)) == gateway.processes(), process.said)
+    supervisor, *workers = host.tree(process.pid)
+    return {"supervisor": host.pss_bytes([supervisor]),
+            "worker": host.pss_bytes(workers) / len(workers),
+            "kernel": host.settled_slab_bytes() - kernel}
 
 
 def _reload(process, manager):
     began = time.monotonic()
     process.popen.send_signal(signal.SIGHUP)
     manager.wait_ready(process)
-    return time.monotonic() - began
+    return (time.monotonic() - began) * 1e3

@@ -62,7 +62,7 @@ class Confined(Service):
         self._process.wait()
 
 
-def write_postfix(namespace, directory, mynetworks, interfaces="loopback-only"):
+def write_postfix(namespace, directory, mynetworks, interfaces="loopback-only", protocols="all"):
     """Its files; returns the mounts that it is to run with. Its log is mail.log."""
     home = directory / "postfix"
     # Debian's files that are no configuration, but looked for there.
@@ -76,7 +76,7 @@ compatibility_level = 3.6
 maillog_file = {directory}/mail.log
 maillog_file_prefixes = {directory}
 inet_interfaces = {interfaces}
-inet_protocols = all
+inet_protocols = {protocols}
 myhostname = mail.{DOMAIN}
 mydestination = {DOMAIN}
 mynetworks = {' '.join(mynetworks)}
@@ -94,9 +94,9 @@ biff = no
             home / "data": "/var/lib/postfix"}
 
 
-def postfix(namespace, directory, mynetworks):
-    """On ports 25 and 587 of both loopback addresses."""
-    mounts = write_postfix(namespace, directory, mynetworks)
+def postfix(namespace, directory, mynetworks, protocols="all"):
+    """On ports 25 and 587 of both loopback addresses, or of that of one protocol: "ipv4", "ipv6"."""
+    mounts = write_postfix(namespace, directory, mynetworks, protocols=protocols)
     return Confined(namespace, mounts, ["postfix", "start-fg"], [25, 587],
                     directory / "postfix.out")
 

@@ -100,18 +100,17 @@ http {{
 """, [80])
 
 
-def sshd(namespace, directory):
+def sshd(namespace, directory, addresses=("127.0.0.1", "[::1]")):
     """
-    An SSH server on loopback whose log is sshd.log; root may log in with the key client_key.
+    An SSH server on port 22 whose log is sshd.log; root may log in with the key client_key.
     """
     for name in ("host_key", "client_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
                         str(directory / name)], check=True)
     path = directory / "sshd_config"
+    listen = "".join(f"ListenAddress {each}:22\n" for each in addresses)
     path.write_text(f"""
-ListenAddress 127.0.0.1:22
-ListenAddress [::1]:22
-HostKey {directory}/host_key
+{listen}HostKey {directory}/host_key
 PidFile none
 LogLevel VERBOSE
 UsePAM no

@@ -9,8 +9,9 @@ origin over one link, IPv4 or IPv6, and takes clients of both families.
 
 import subprocess
 
-from lib import conf, mail, services
-from lib.topology import CLIENT4, CLIENT6, FRONT4, FRONT6, LB4, LB6, ORIGIN4, ORIGIN6, Topology
+from lib import conf, mail, mapped, services
+from lib.topology import (CLIENT4, CLIENT6, FRONT4, FRONT6, LB4, LB6, ORIGIN4, ORIGIN6, ORIGIN_OF,
+                          Topology)
 from lib.wait import DEADLINE
 
 OTHER4, OTHER6 = "198.51.100.8", "2001:db8::8"
@@ -36,6 +37,9 @@ LISTENERS = {
 }
 
 
+PROTOCOLS = {4: "ipv4", 6: "ipv6"}
+
+
 def listener(name):
     port = SERVICES[name][0]
     return LISTENERS[name] | {"name": name, "listen": [f"0.0.0.0:{port}", f"[::]:{port}"],
@@ -53,10 +57,15 @@ listen {service}_{link}
 
 
 class World:
-    """Everything but mmproxy is started here."""
+    """
+    Everything but mmproxy is started here.
 
-    def __init__(self, directory):
+    family: the services have that one alone, and clients of the other are mapped.
+    """
+
+    def __init__(self, directory, family=None):
         self.directory = directory
+        self.family = family
         self._started = []
         self.net = Topology(with_client=True)
         try:
@@ -69,10 +78,12 @@ class World:
         self.net.client.ip(f"address add {OTHER4}/24 dev eth0",
                            f"address add {OTHER6}/64 dev eth0 nodad")
         origin, directory, keep = self.net.origin, self.directory, self._started.append
-        keep(services.sshd(origin, directory))
+        families = [self.family] if self.family else [4, 6]
+        keep(services.sshd(origin, directory, [("127.0.0.1", "[::1]")[each == 6] for each in families]))
         # The load balancer is trusted to relay, as many configurations have it.
-        keep(mail.postfix(origin, directory, ["127.0.0.0/8", "[::1]/128", LB4, f"[{LB6}]/128"]))
-        keep(mail.dovecot(origin, directory, [ORIGIN4, ORIGIN6]))
+        keep(mail.postfix(origin, directory, ["127.0.0.0/8", "[::1]/128", LB4, f"[{LB6}]/128"],
+                          PROTOCOLS.get(self.family, "all")))
+        keep(mail.dovecot(origin, directory, [ORIGIN_OF[each] for each in families]))
         keep(services.haproxy(self.net.lb, directory, _frontends(), list(PORT.values())))
 
     def configure(self, *names, subnets=None):
@@ -81,9 +92,19 @@ class World:
             text = (subnets or {}).get(name, f"{LB4}\n{LB6}\n")
             (self.directory / f"{name}.subnets").write_text(text)
         path = self.directory / "mmproxy.conf"
-        path.write_text(conf.render([listener(name) for name in names], routing="managed",
+        path.write_text(conf.render([self._listener(name) for name in names], routing="managed",
                                     workers=2))
         return path
+
+    def _listener(self, name):
+        keys = listener(name)
+        if self.family == 4:
+            del keys["target_v6"]
+            return keys | {"map_v6": mapped.POOL, "map_key": str(mapped.write_key(self.directory))}
+        if self.family == 6:
+            del keys["target_v4"]
+            return keys | {"map_v4": mapped.PREFIX}
+        return keys
 
     def log(self, name):
         return (self.directory / name).read_text(errors="replace")

@@ -11,7 +11,7 @@ from lib.wait import DEADLINE, until
 
 
 # Whom the checks of targets impersonate.
-CHECKERS = ("192.0.2.1", "2001:db8::1")
+CHECKERS = ("192.0.2.1", "2001:db8::1", "240.0.0.0", "64:ff9b::c000:201")
 
 
 def _is_check(sock, source, address):

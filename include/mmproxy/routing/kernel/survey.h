@@ -68,4 +68,10 @@ int survey_routing(struct survey *survey, const struct wanted *wanted, struct rt
 /* An address that no client has: 192.0.2.1 or 2001:db8::1, port 0. */
 struct addr survey_client(sa_family_t family);
 
+/*
+ * The same for the listener's target of that family: where clients of the other family are mapped
+ * to it, an address of their pool, since firewalls may drop these alone.
+ */
+struct addr survey_client_of(const struct listener_config *listener, sa_family_t family);
+
 #endif

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A set of subnets: the input is one prefix a line. */
+/*
+ * A set of subnets: the input is one prefix a line. And two lists, as those of allowed and of
+ * direct peers: every other line is of the second one.
+ */
 #include <stdbool.h>
 #include <string.h>
 
 #include "fuzz.h"
+#include "mmproxy/base/nested.h"
 #include "mmproxy/base/subnets.h"
 
 /* The check walks every prefix for every edge of every other one. */
@@ -112,6 +116,63 @@ static void check_order(const struct subnets *set, const struct prefix *list, si
     subnets_free(other);
 }
 
+/* Every other line is of the second list, unless the first one has that prefix. */
+static size_t split(const struct prefix *list, size_t n, struct nested *out)
+{
+    size_t n_out = 0;
+
+    for (size_t i = 0; i < n; i += 2)
+        out[n_out++] = (struct nested){ .prefix = list[i] };
+    size_t n_first = n_out;
+    for (size_t i = 1; i < n; i += 2) {
+        const struct nested item = { .prefix = list[i], .is_second = true };
+        bool is_double = false;
+
+        for (size_t j = 0; j < n_first; j++)
+            is_double = is_double || nested_equal(&out[j], &item);
+        if (!is_double)
+            out[n_out++] = item;
+    }
+    return n_out;
+}
+
+/* The longest prefix that holds the address decides, and with it its list. */
+static void check_decision(const struct subnets *second, const struct nested *items, size_t n,
+                           const struct addr *addr)
+{
+    const struct nested *longest = NULL;
+    struct addr unmapped = *addr;
+
+    addr_unmap(&unmapped);
+    for (size_t i = 0; i < n; i++)
+        if (prefix_holds(&items[i].prefix, &unmapped) &&
+            (!longest || items[i].prefix.len > longest->prefix.len))
+            longest = &items[i];
+    PROPERTY(subnets_contain(second, addr) == (longest && longest->is_second));
+}
+
+static void check_two_lists(const struct prefix *list, size_t n)
+{
+    struct nested items[PREFIXES_MAX];
+    size_t n_items = split(list, n, items);
+    struct subnets *second;
+
+    nested_sort(items, n_items);
+    second = nested_second(items, n_items);
+    PROPERTY(second != NULL);
+    for (size_t i = 0; i < n_items; i++) {
+        const struct addr last = last_address(&items[i].prefix);
+        const struct addr before = neighbour(&items[i].prefix.addr, 255);
+        const struct addr behind = neighbour(&last, 1);
+
+        check_decision(second, items, n_items, &items[i].prefix.addr);
+        check_decision(second, items, n_items, &last);
+        check_decision(second, items, n_items, &before);
+        check_decision(second, items, n_items, &behind);
+    }
+    subnets_free(second);
+}
+
 static size_t parse_lines(char *text, struct prefix *list)
 {
     size_t n = 0;
@@ -161,6 +222,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         check_address(set, list, n, &behind);
     }
     check_order(set, list, n);
+    check_two_lists(list, n);
     subnets_free(set);
     return 0;
 }

@@ -180,7 +180,7 @@ class Startup(Mode):
     is_steady = True
 
     def __init__(self, name, title, prefixes=1, **setup):
-        super().__init__(name, title, (Figure("start", "start, ms", 1),
+        super().__init__(name, title, (Figure("start", "start, ms", 1), Figure("cpu", "CPU ms", 1),
                                        Figure("reload", "reload that changes all, ms", 1),
                                        Figure("reload_same", "reload without a change, ms", 1),
                                        Figure("supervisor", "supervisor, KiB", 0),

@@ -44,8 +44,8 @@ class Manager:
 
 def measure(gateway, **options):
     """
-    Returns milliseconds: start, a reload that changes every listener, one that changes nothing;
-    and bytes at the end: of the supervisor, of a worker, and in the kernel.
+    Returns milliseconds: start and its processor time, a reload that changes every listener, one
+    that changes nothing; and bytes at the end: of the supervisor, of a worker, and in the kernel.
     """
     with stage(**options) as setup:
         kernel = host.settled_slab_bytes()
@@ -56,7 +56,8 @@ def measure(gateway, **options):
             process = host.Process(command, setup.directory / "mmproxy.log", setup.env)
             with running(process):
                 manager.wait_ready(process)
-                figures = {"start": (time.monotonic() - began) * 1e3}
+                figures = {"start": (time.monotonic() - began) * 1e3,
+                           "cpu": host.cpu_seconds(host.tree(process.pid)) * 1e3}
                 gateway.configure(setup, connect_timeout=4)
                 figures["reload"] = _reload(process, manager)
                 figures["reload_same"] = _reload(process, manager)

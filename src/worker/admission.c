@@ -53,6 +53,16 @@ static uint64_t too_many_sessions(const struct admission *admission)
 }
 
 /*
+ * With those of processes before an upgrade. Over UDP these do not count: they wait for nothing but
+ * idle_timeout, and their clients' next datagrams begin new sessions here.
+ */
+static uint64_t all_sessions(const struct admission *admission)
+{
+    return counters_sessions(admission->counters, admission->listener) +
+           counters_earlier_sessions(admission->counters, admission->listener);
+}
+
+/*
  * A worker counts first and compares then, so a worker that looks later sees it: there are never
  * more than max. Two workers that want the last free place may both see one too many and step back;
  * the last of them to do so finds it free again.
@@ -69,30 +79,40 @@ static bool count_session(struct admission *admission)
         return true;
     }
     for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
-        if (counters_sessions(admission->counters, admission->listener) >= max)
+        if (all_sessions(admission) >= max)
             break;
         atomic_fetch_add(own, 1);
-        if (counters_sessions(admission->counters, admission->listener) <= max)
+        if (all_sessions(admission) <= max)
             return true;
         atomic_fetch_sub(own, 1);
     }
     return false;
 }
 
+static uint64_t client_sessions(const struct admission *admission, uint64_t hash,
+                                const struct addr *client)
+{
+    uint64_t earlier =
+        admission->config->protocol == PROTOCOL_UDP
+            ? 0
+            : counters_earlier_client_sessions(admission->counters, admission->listener, client);
+
+    return counters_client_sessions(admission->counters, hash) + earlier;
+}
+
 /* The same for one client. */
 static enum reason count_client(struct admission *admission, struct admitted *admitted,
                                 const struct addr *client)
 {
-    const struct counters *counters = admission->counters;
-    uint64_t hash = counters_client(counters, admission->listener, client);
+    uint64_t hash = counters_client(admission->counters, admission->listener, client);
     unsigned max = admission->config->max_sessions_per_client;
 
     for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
-        if (counters_client_sessions(counters, hash) >= max)
+        if (client_sessions(admission, hash, client) >= max)
             break;
         if (clients_begin(own_clients(admission), hash) < 0)
             return REASON_TOO_MANY_CLIENTS;
-        if (counters_client_sessions(counters, hash) <= max) {
+        if (client_sessions(admission, hash, client) <= max) {
             admitted->client = hash;
             return REASON_NONE;
         }

@@ -33,6 +33,8 @@ static void describe(struct counters *counters)
     head->listener_size = sizeof(struct counters_listener);
     head->counts_at = offsetof(struct counters_listener, counts);
     head->n_counts = COUNTS;
+    head->clients_at = offsetof(struct counters_worker, clients);
+    head->clients_form = CLIENTS_FORM;
     for (unsigned i = 0; i < COUNTS; i++)
         counters_name(i, head->names[i]);
 }
@@ -54,7 +56,7 @@ static int allocate(struct counters *counters)
         return -ENOMEM;
     describe(counters);
     int err = counters_view_open(&counters->own, counters->head, size_of(counters));
-    return err < 0 ? err : hash_secret_make(&counters->secret);
+    return err < 0 ? err : hash_secret_make(&counters->head->secret);
 }
 
 struct counters *counters_new(unsigned workers, unsigned listeners)
@@ -360,7 +362,7 @@ bool counters_has_oldest(const struct counters *counters, unsigned worker, unsig
 uint64_t counters_client(const struct counters *counters, unsigned listener,
                          const struct addr *client)
 {
-    return clients_hash(&counters->secret, listener, client);
+    return clients_hash(&counters->head->secret, listener, client);
 }
 
 uint64_t counters_client_sessions(const struct counters *counters, uint64_t client)

@@ -26,6 +26,9 @@ struct counters_head {
     uint32_t listener_size; /* sessions and pending are first in it, as uint32_t */
     uint32_t counts_at;     /* in a listener */
     uint32_t n_counts;
+    uint32_t clients_at;          /* in a worker's pages: struct clients */
+    uint32_t clients_form;        /* CLIENTS_FORM of that version */
+    struct hash_secret secret;    /* of the keys there */
     _Atomic uint32_t n_workers;   /* those in use have numbers below that */
     _Atomic uint32_t n_listeners; /* the same */
     _Atomic uint32_t changes;     /* odd: what workers counted is being moved to the totals */
@@ -63,7 +66,6 @@ struct counters {
     size_t head_size;
     size_t begins_size;
     size_t worker_size;
-    struct hash_secret secret;
     unsigned max_workers;
     unsigned max_listeners;
     int fd; /* of the mapping; -1 = none */

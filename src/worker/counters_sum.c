@@ -139,13 +139,20 @@ static void add_total(const struct counters_view *view, unsigned listener,
     add_counts(view, total(view, listener)->counts, SUM_MAX, sums);
 }
 
-static void add_view(const struct counters_view *view, unsigned listener,
-                     struct counters_sums *sums)
+static uint32_t workers_of(const struct counters_view *view)
 {
     uint32_t n = atomic_load(&view->head->n_workers);
 
+    return n < view->head->max_workers ? n : view->head->max_workers;
+}
+
+static void add_view(const struct counters_view *view, unsigned listener,
+                     struct counters_sums *sums)
+{
+    uint32_t n = workers_of(view);
+
     add_total(view, listener, sums);
-    for (uint32_t i = 0; i < n && i < view->head->max_workers; i++)
+    for (uint32_t i = 0; i < n; i++)
         add_worker(view, i, listener, sums);
 }
 
@@ -170,20 +177,80 @@ static int by_name(const void *a, const void *b)
     return strcmp(a, b); /* the name is first */
 }
 
-static void add_all(const struct counters *counters, unsigned listener, struct counters_sums *sums)
+/* An earlier process that still counts, and the listener's number there. */
+struct earlier {
+    unsigned next; /* 0 at first */
+    const struct counters_view *view;
+    unsigned number;
+};
+
+/* returns: false: there is none left that has the listener. */
+static bool next_earlier(const struct counters *counters, unsigned listener,
+                         struct earlier *earlier)
 {
     const char *name = total(&counters->own, listener)->name;
 
-    add_view_at_rest(&counters->own, listener, sums);
-    for (unsigned i = 0; i < counters->n_earlier; i++) {
+    while (earlier->next < counters->n_earlier) {
+        unsigned i = earlier->next++;
         const struct counters_view *view = &counters->earlier[i];
         const struct counters_view_name *found;
         if (!atomic_load(&counters->head->is_earlier[i]))
             continue;
         found = bsearch(name, view->names, view->n_names, sizeof *view->names, by_name);
-        if (found)
-            add_view_at_rest(view, found->number, sums);
+        if (!found)
+            continue;
+        earlier->view = view;
+        earlier->number = found->number;
+        return true;
     }
+    return false;
+}
+
+static void add_all(const struct counters *counters, unsigned listener, struct counters_sums *sums)
+{
+    struct earlier earlier = { .next = 0 };
+
+    add_view_at_rest(&counters->own, listener, sums);
+    while (next_earlier(counters, listener, &earlier))
+        add_view_at_rest(earlier.view, earlier.number, sums);
+}
+
+uint64_t counters_earlier_sessions(const struct counters *counters, unsigned listener)
+{
+    struct earlier earlier = { .next = 0 };
+    uint64_t sessions = 0;
+
+    while (next_earlier(counters, listener, &earlier)) {
+        for (uint32_t i = 0; i < workers_of(earlier.view); i++) {
+            const _Atomic uint32_t *now = (const void *)cell(earlier.view, i, earlier.number);
+            sessions += atomic_load(now);
+        }
+    }
+    return sessions;
+}
+
+static bool has_readable_clients(const struct counters_head *head)
+{
+    return head->clients_form == CLIENTS_FORM &&
+           head->clients_at + sizeof(struct clients) <= head->listeners_at;
+}
+
+uint64_t counters_earlier_client_sessions(const struct counters *counters, unsigned listener,
+                                          const struct addr *client)
+{
+    struct earlier earlier = { .next = 0 };
+    uint64_t sessions = 0;
+
+    while (next_earlier(counters, listener, &earlier)) {
+        const struct counters_head *head = earlier.view->head;
+        uint64_t key = clients_hash(&head->secret, earlier.number, client);
+        for (uint32_t i = 0; has_readable_clients(head) && i < workers_of(earlier.view); i++) {
+            const uint8_t *pages =
+                at(earlier.view, head->head_size + i * head->worker_size + head->clients_at);
+            sessions += clients_sessions((const void *)pages, key);
+        }
+    }
+    return sessions;
 }
 
 void counters_sum(const struct counters *counters, unsigned listener, struct counters_sums *out)

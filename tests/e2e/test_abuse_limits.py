@@ -10,6 +10,7 @@ from lib.chatter import Chatter
 from lib.conn import RST
 from lib.reloading import RELOADED, Reloader
 from lib.topology import CLIENT4, CLIENT6, ORIGIN4
+from lib.upgrading import Upgradable
 from lib.wait import until
 
 PORTS = itertools.count(20000)
@@ -102,6 +103,26 @@ def test_generations_count_together(serve, served, directory):
         peer.end()
     reloader.wait_settled(2)
     assert served() and served() and not served()
+
+
+def test_sessions_before_an_upgrade_count_in_both_limits(net, launch, directory, served, dial):
+    service = Upgradable(net, launch, directory, [
+        conf.listener(max_sessions=3, max_sessions_per_client=2)])
+    held = [served(), served()]
+    old = service.pid
+    service.upgrade()
+    assert all(held) and not served()
+    assert served(OTHER4)
+    dial().expect_end(RST)
+    service.gateway.wait_line(lines.told("?", r"refused: 3 sessions are the limit \(max_sessions\)"))
+
+    # The sessions of the old process end: they make room in the new one.
+    for peer in held:
+        peer.finish()
+        peer.end()
+    service.wait_gone(old)
+    assert served() and served()
+    service.close()
 
 
 def test_killed_worker_s_sessions_are_no_client_s(serve, served):

@@ -1,102 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* No sockets: a worker is a number in the counters, or a process that has nothing else. */
-#include "net_support.h"
+#include "admission_support.h"
 
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include "mmproxy/worker/admission.h"
-
-enum {
-    WORKERS = 4,
-    LISTENERS = 2,
-    PROCESSES = 4,
-    ROUNDS = 10 * 1000,
-    RACES = 300,
-    KILLS = 200,
-    SESSIONS = 32
-};
-
-static struct {
-    struct counters *counters;
-    struct subnets *allowed;
-    struct listener_config config;
-    struct admitted sessions[SESSIONS];
-    struct addr peer;
-    struct addr client;
-    struct addr listen;
-    uint64_t now_us;
-} world;
-
-static int set_up(void **state)
-{
-    struct prefix prefix;
-    const char *reason;
-
-    (void)state;
-    memset(&world, 0, sizeof world);
-    world.counters = counters_new(WORKERS, LISTENERS);
-    world.allowed = subnets_new();
-    assert_int_equal(prefix_parse(&prefix, "192.0.2.0/24", &reason), PREFIX_OK);
-    assert_int_equal(subnets_add(world.allowed, &prefix), 0);
-    subnets_seal(world.allowed);
-    world.config.allowed = world.allowed;
-    world.config.max_pending = 1024;
-    world.config.target_v4.addr = support_addr("127.0.0.1:22");
-    world.config.target_v6.addr = support_addr("[::1]:22");
-    world.peer = support_addr("192.0.2.10:1000");
-    world.listen = support_addr("192.0.2.2:2222");
-    world.client = support_addr("198.51.100.7:1000");
-    world.now_us = 1000;
-    return world.counters ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    subnets_free(world.allowed);
-    counters_free(world.counters);
-    return 0;
-}
-
-/* A worker of n, at the listener of that name. */
-static void be_worker_at(struct admission *admission, const char *name, unsigned n)
-{
-    int worker = counters_claim_worker(world.counters);
-    int listener = counters_claim_listener(world.counters, name);
-
-    assert_return_code(worker, -worker);
-    assert_return_code(listener, -listener);
-    *admission = (struct admission){ .config = &world.config,
-                                     .counters = world.counters,
-                                     .worker = (unsigned)worker,
-                                     .listener = (unsigned)listener,
-                                     .n_workers = n };
-    admission_open(admission);
-}
-
-static enum reason enter(struct admission *admission, struct admitted *session)
-{
-    if (session)
-        memset(session, 0, sizeof *session);
-    return admission_enter(admission, session, &world.peer, world.now_us++);
-}
-
-static enum reason identify_as(struct admission *admission, struct admitted *session,
-                               const struct addr *client, bool is_named)
-{
-    const struct target_facts facts = { .client = *client, .is_named = is_named };
-    struct target_choice choice;
-
-    return admission_identify(admission, session, &world.listen, &facts, &choice);
-}
-
-static enum reason identify(struct admission *admission, struct admitted *session)
-{
-    return identify_as(admission, session, &world.client, true);
-}
+enum { PROCESSES = 4, ROUNDS = 10 * 1000, RACES = 300, KILLS = 200 };
 
 static void assert_counts(const struct admission *admission, unsigned sessions, unsigned pending)
 {
@@ -564,8 +475,6 @@ static void a_worker_killed_at_any_moment_leaves_no_session_behind(void **state)
     assert_int_equal(enter(&worker, &world.sessions[0]), REASON_NONE);
     munmap(witness, sizeof *witness);
 }
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
 {

@@ -15,6 +15,7 @@
 enum {
     CLIENTS_BITS = 16,
     CLIENTS_MAX = 48 * 1024, /* different clients at once, counted at each listener */
+    CLIENTS_FORM = 1, /* another where keys or entries change: other versions can't read them */
 };
 
 struct clients {

@@ -145,7 +145,7 @@ int counters_own_none(struct counters *counters);
 
 struct counters_worker *counters_worker(const struct counters *counters, unsigned worker);
 
-/* The sums over all workers of all generations. */
+/* The sums over all workers of all generations of this process. */
 uint64_t counters_sessions(const struct counters *counters, unsigned listener);
 uint64_t counters_pending(const struct counters *counters, unsigned listener);
 
@@ -176,6 +176,14 @@ bool counters_has_silent_longest(const struct counters *counters, unsigned worke
 uint64_t counters_client(const struct counters *counters, unsigned listener,
                          const struct addr *client);
 uint64_t counters_client_sessions(const struct counters *counters, uint64_t client);
+
+/*
+ * The sessions of earlier processes at the listener of the same name, all of them and those of one
+ * client. An earlier process can't see ours.
+ */
+uint64_t counters_earlier_sessions(const struct counters *counters, unsigned listener);
+uint64_t counters_earlier_client_sessions(const struct counters *counters, unsigned listener,
+                                          const struct addr *client);
 
 /* In a worker: a session has got this descriptor. */
 void counters_note_descriptor(struct counters *counters, unsigned worker, int fd);

@@ -29,18 +29,23 @@ bool object_next(const char **next, char *key, size_t key_size, const char **val
 
 /* A connection to the socket, with the request sent. */
 struct answer {
-    FILE *stream;
-    char *line; /* the latest; owned */
+    int fd;
+    int patience_s;
+    bool waits_on; /* says that it waits, again and again, where it would give up otherwise */
+    int error;     /* errno that ended it early; 0 = none */
+    char *bytes;   /* what has come; owned */
     size_t size;
+    size_t used;
+    size_t start; /* of what is behind the latest line */
 };
 
-/* returns: 0 or -errno. */
-int answer_open(struct answer *answer, const char *path, const char *request);
+/* Waits for so many seconds at a time. returns: 0 or -errno. */
+int answer_open(struct answer *answer, const char *path, const char *request, int patience_s);
 
 /* Says on stderr why it could not be opened, and what to do. returns: an exit status. */
 int answer_complain(const char *path, int err);
 
-/* The next line. returns: false: there is none. */
+/* The next line. returns: false: there is none. It is valid until the next call. */
 bool answer_next(struct answer *answer, struct object *out);
 void answer_close(struct answer *answer);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* mmproxyctl: inspects and steers a running mmproxy. */
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
@@ -9,6 +10,8 @@
 #include "mmproxy/config/config.h"
 #include "mmproxy/control/request.h"
 #include "mmproxy/version.h"
+
+enum { PATIENCE_S = 10 };
 
 struct options {
     const char *socket;
@@ -85,16 +88,24 @@ static int finish(const struct object *line)
     return (int)(object_number(line, "code") & 0xff);
 }
 
+/* These wait for targets, or for generations: no bound on that would be right. */
+static bool takes_its_time(const struct options *options)
+{
+    return behind(options, "check") || behind(options, "reload") || behind(options, "drain ") ||
+           behind(options, "resume ");
+}
+
 static int ask(const struct options *options)
 {
     struct view view = { .out = stdout };
     struct answer answer;
     struct object line;
 
-    int err = answer_open(&answer, options->socket, options->request);
+    int err = answer_open(&answer, options->socket, options->request, PATIENCE_S);
     if (err < 0)
         return answer_complain(options->socket, err);
     int status = EX_UNAVAILABLE;
+    answer.waits_on = takes_its_time(options);
     while (answer_next(&answer, &line)) {
         if (options->is_json)
             puts(line.text);
@@ -109,7 +120,11 @@ static int ask(const struct options *options)
         if (!options->is_json)
             show(options, &view, &line);
     }
-    fprintf(stderr, "mmproxyctl: the answer ends too early: mmproxy is busy, or has ended\n");
+    (void)fflush(stdout);
+    if (answer.error == ETIMEDOUT)
+        status = answer_complain(options->socket, -ETIMEDOUT);
+    else
+        fprintf(stderr, "mmproxyctl: the answer ends too early: mmproxy is busy, or has ended\n");
     answer_close(&answer);
     return status;
 }

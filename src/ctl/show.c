@@ -152,7 +152,7 @@ static void show_closed(struct view *view, const struct object *line)
     char problem[160];
     char netns[280];
 
-    (void)object_text(line, "closed", word, sizeof word);
+    (void)object_text(line, "state", word, sizeof word);
     if (strcmp(word, "drained") == 0)
         fprintf(view->out, "    closed: drained, until mmproxyctl resume\n");
     else if (strcmp(word, "target_down") == 0)
@@ -161,7 +161,7 @@ static void show_closed(struct view *view, const struct object *line)
         fprintf(view->out, "    closed: %s (netns %s)\n",
                 object_text(line, "netns_problem", problem, sizeof problem),
                 object_text(line, "netns", netns, sizeof netns));
-    else if (word[0])
+    else if (word[0] && strcmp(word, "open") != 0)
         fprintf(view->out, "    closed: %s\n", word);
 }
 

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = 6, REFRESH_MS = 1000 };
+enum { HEAD_MAX = 6, REFRESH_MS = 1000, PATIENCE_S = 5 };
 
 /* A listener, or all of them. */
 struct row {
@@ -93,22 +93,22 @@ static struct row *add_row(struct screen *screen)
 static void take_listener(struct screen *screen, const struct object *line)
 {
     struct row *row = add_row(screen);
-    char closed[32];
+    char state[32];
 
     if (!row)
         return;
     (void)object_text(line, "name", row->name, sizeof row->name);
-    (void)object_text(line, "closed", closed, sizeof closed);
+    (void)object_text(line, "state", state, sizeof state);
     row->sessions = object_number(line, "sessions");
     row->served = object_number(line, "served");
     row->in = object_number(line, "bytes_in");
     row->out = object_number(line, "bytes_out");
     row->refused = sum_of(line, "refused");
     (void)snprintf(row->note, sizeof row->note, "%s",
-                   strcmp(closed, "drained") == 0 ? "drained"
-                   : has_failed_target(line)      ? "target down"
-                   : closed[0]                    ? "closed"
-                                                  : "");
+                   strcmp(state, "drained") == 0 ? "drained"
+                   : strcmp(state, "netns") == 0 ? "no netns"
+                   : has_failed_target(line)     ? "target down"
+                                                 : "");
     screen->all.sessions += row->sessions;
     screen->all.served += row->served;
     screen->all.in += row->in;
@@ -145,7 +145,7 @@ static int look(struct screen *screen, const char *socket)
     screen->n = screen->n_head = 0;
     screen->all = (struct row){ .sessions = 0 };
     screen->at_s = now_s();
-    int err = answer_open(&answer, socket, "status");
+    int err = answer_open(&answer, socket, "status", PATIENCE_S);
     if (err < 0)
         return err;
     err = -EPIPE;

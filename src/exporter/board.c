@@ -23,6 +23,19 @@ void board_free(struct board *board)
         shared_free(board, size_of(board->n_listeners));
 }
 
+const char *board_state_word(enum board_state state)
+{
+    static const char *const words[BOARD_STATES] = {
+        [BOARD_OPEN] = "open",
+        [BOARD_DRAINED] = "drained",
+        [BOARD_TARGET_DOWN] = "target_down",
+        [BOARD_NO_NETNS] = "netns",
+        [BOARD_REMOVED] = "removed",
+    };
+
+    return words[state];
+}
+
 int board_lock(struct board *board)
 {
     return shared_own(board, size_of(board->n_listeners), board, 0);

@@ -124,6 +124,13 @@ static void add_listener(struct piece *piece)
     add_labelled(piece, "protocol", piece->listener->protocol == PROTOCOL_UDP ? "udp" : "tcp", 1);
 }
 
+static void add_state(struct piece *piece)
+{
+    for (unsigned i = 0; i < BOARD_STATES; i++)
+        add_labelled(piece, "state", board_state_word((enum board_state)i),
+                     atomic_load(&piece->listener->state) == i);
+}
+
 static void add_sessions(struct piece *piece)
 {
     add_sample(piece, "", piece->sums.sessions);
@@ -240,6 +247,9 @@ static const struct family families[] = {
     { "descriptors_limit", GAUGE, add_descriptors_limit,
       "File descriptors that each worker may have.", false },
     { "listener", INFO, add_listener, "The protocol of each listener.", true },
+    { "listener_state", GAUGE, add_state,
+      "Whether the listener's ports are open, or why not: 1 for the state that holds, else 0.",
+      true },
     { "sessions_active", GAUGE, add_sessions, "Sessions at the moment.", true },
     { "sessions_pending", GAUGE, add_pending,
       "Those of the sessions whose PROXY header is not complete yet.", true },

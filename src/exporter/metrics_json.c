@@ -61,8 +61,9 @@ static void add_listener(struct text *text, const struct metrics_source *source,
     struct counters_sums sums;
 
     source->sum(source->context, listener->number, &sums);
-    text_add(text, "%s{\"name\":\"%s\",\"protocol\":\"%s\",\"draining\":%s", i > 0 ? "," : "",
-             listener->name, listener->protocol == PROTOCOL_UDP ? "udp" : "tcp",
+    text_add(text, "%s{\"name\":\"%s\",\"protocol\":\"%s\",\"state\":\"%s\",\"draining\":%s",
+             i > 0 ? "," : "", listener->name, listener->protocol == PROTOCOL_UDP ? "udp" : "tcp",
+             board_state_word((enum board_state)atomic_load(&listener->state)),
              boolean(i >= source->board->n_serving));
     text_add(text, ",\"sessions\":%" PRIu64 ",\"pending\":%" PRIu64, sums.sessions, sums.pending);
     text_add(text, ",\"connections\":%" PRIu64 ",\"served\":%" PRIu64 ",\"health_checks\":%" PRIu64,

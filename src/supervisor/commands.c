@@ -149,7 +149,8 @@ static void end_sessions(struct control_client *client)
         control_client_add(client, json);
     }
     if (client->n_silent > 0)
-        (void)snprintf(text, sizeof text, "%u workers did not answer", client->n_silent);
+        (void)snprintf(text, sizeof text, "%u worker%s did not answer", client->n_silent,
+                       client->n_silent == 1 ? "" : "s");
     else
         (void)snprintf(text, sizeof text,
                        "sessions of a process before an upgrade are not among them");
@@ -351,6 +352,26 @@ static void write_line(void *context, enum log_level level, const char *text)
     (void)!write(*(int *)context, line.text, len);
 }
 
+/* To close these ports was the operator's will, so it is no failure; the targets are checked. */
+static void add_drained(struct control_client *client, const struct config *config)
+{
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        const char *name = config->listeners[i].name;
+        char text[2 * LISTENER_NAME_MAX + 80];
+        struct control_line line;
+        struct json *json;
+        if (!control_is_drained(client->supervisor, name))
+            continue;
+        json = control_line_begin(&line, "report");
+        (void)snprintf(text, sizeof text,
+                       "[ ] %s is drained: its ports are closed until mmproxyctl resume %s", name,
+                       name);
+        json_text(json, "level", "notice");
+        json_text(json, "text", text);
+        control_client_add(client, json);
+    }
+}
+
 static void run_check(struct control_client *client)
 {
     struct supervisor *supervisor = client->supervisor;
@@ -384,6 +405,7 @@ static void run_check(struct control_client *client)
         control_client_end(client, EX_OSERR, "the checks can't be started");
         return;
     }
+    add_drained(client, &part);
     client->checker = pid;
     client->check_fd = ends[0];
     (void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
@@ -442,16 +464,32 @@ void command_run(struct control_client *client)
     }
 }
 
+/* Its answer may still come. */
+static void forget_question(struct control_client *client)
+{
+    struct process *process = NULL;
+
+    if (client->is_inspecting && client->pids && client->next < client->n_pids)
+        process = find_process(client->supervisor, client->pids[client->next]);
+    if (process)
+        process_forget_question(process);
+    client->is_inspecting = false;
+}
+
+void command_give_up_worker(struct control_client *client)
+{
+    forget_question(client);
+    client->n_silent++;
+    next_worker(client);
+    command_run(client);
+}
+
 void command_abandon(struct control_client *client)
 {
     struct supervisor *supervisor = client->supervisor;
     bool had_turn = client->pids && !client->is_answered;
 
-    if (client->is_inspecting && client->pids && client->next < client->n_pids) {
-        struct process *process = find_process(supervisor, client->pids[client->next]);
-        if (process)
-            process_forget_question(process);
-    }
+    forget_question(client);
     if (client->checker > 0)
         (void)kill(client->checker, SIGTERM);
     if (client->check_fd >= 0) {

@@ -29,6 +29,9 @@ void command_load_ended(struct control_client *client, bool is_good);
 /* Its checker has ended. */
 void command_checked(struct control_client *client, bool holds);
 
+/* The worker that was asked does not answer: goes on with the next. */
+void command_give_up_worker(struct control_client *client);
+
 /* The client goes: nothing of its command may refer to it any more. */
 void command_abandon(struct control_client *client);
 

@@ -7,7 +7,7 @@
 
 #include "commands.h"
 #include "earlier.h"
-#include "mmproxy/supervisor/preflight.h"
+#include "mmproxy/supervisor/listener_state.h"
 #include "mmproxy/supervisor/targets.h"
 #include "mmproxy/version.h"
 
@@ -145,19 +145,6 @@ static const char *path_state_word(const struct control_client *client,
     return word;
 }
 
-/* returns: why its ports are closed, or NULL. */
-static const char *closed_word(const struct control_client *client,
-                               const struct listener_config *listener)
-{
-    const struct supervisor *supervisor = client->supervisor;
-
-    if (control_is_drained(supervisor, listener->name))
-        return "drained";
-    if (listener->closed_because)
-        return "netns";
-    return preflight_closes(supervisor, listener) ? "target_down" : NULL;
-}
-
 static void add_sums(struct json *json, const struct counters_sums *sums)
 {
     json_number(json, "sessions", sums->sessions);
@@ -180,7 +167,7 @@ static void add_listener(struct control_client *client, size_t i)
     const struct supervisor *supervisor = client->supervisor;
     const struct generation *current = supervisor->current;
     const struct listener_config *listener = &current->config->listeners[i];
-    const char *closed = closed_word(client, listener);
+    enum board_state state = listener_state(supervisor, listener);
     struct counters_sums sums;
     struct control_line line;
     struct json *json = control_line_begin(&line, "listener");
@@ -188,9 +175,7 @@ static void add_listener(struct control_client *client, size_t i)
     counters_sum(supervisor->counters, current->listener_ids[i], &sums);
     json_text(json, "name", listener->name);
     json_text(json, "protocol", listener->protocol == PROTOCOL_UDP ? "udp" : "tcp");
-    json_boolean(json, "drained", control_is_drained(supervisor, listener->name));
-    if (closed)
-        json_text(json, "closed", closed);
+    json_text(json, "state", board_state_word(state));
     if (listener->netns[0])
         json_text(json, "netns", listener->netns);
     if (listener->closed_because)

@@ -21,7 +21,6 @@
 enum {
     CONNECTIONS_MAX = 16,
     BACKLOG = 16,
-    PATIENCE_S = 10, /* for a request, and for a client that reads nothing */
 };
 
 /* ---- one client ----------------------------------------------------------------------- */
@@ -119,10 +118,15 @@ static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
 
     (void)loop;
     (void)revents;
-    if (client->out_len == client->out_start && earlier_is_asked(client))
+    if (client->out_len > client->out_start || !client->is_asked) {
+        client_free(client);
+        return;
+    }
+    if (earlier_is_asked(client))
         earlier_give_up(client);
     else
-        client_free(client);
+        command_give_up_worker(client);
+    control_client_watch(client);
 }
 
 /* ---- the socket ----------------------------------------------------------------------- */
@@ -136,11 +140,30 @@ static bool may_change(int fd)
            (peer.uid == 0 || peer.uid == geteuid());
 }
 
+/*
+ * Where all places are taken: the oldest client that has not asked yet, or that may change nothing
+ * while the new one may. No user keeps out another who may do more.
+ */
+static struct control_client *least_wanted(const struct control *control, bool may_change)
+{
+    struct control_client *found = NULL;
+    struct control_client *each;
+
+    LIST_FOREACH (each, &control->clients, link)
+        if (each->may_change <= may_change && (!each->is_asked || each->may_change < may_change))
+            found = each;
+    return found;
+}
+
 static void take_client(struct supervisor *supervisor, int fd, bool may_change)
 {
+    struct control *control = &supervisor->control;
     struct control_client *client =
-        supervisor->control.n_clients < CONNECTIONS_MAX ? calloc(1, sizeof *client) : NULL;
+        control->n_clients < CONNECTIONS_MAX ? NULL : least_wanted(control, may_change);
 
+    if (client)
+        client_free(client);
+    client = control->n_clients < CONNECTIONS_MAX ? calloc(1, sizeof *client) : NULL;
     if (!client) {
         close(fd);
         return;
@@ -151,10 +174,9 @@ static void take_client(struct supervisor *supervisor, int fd, bool may_change)
     client->may_change = may_change;
     ev_io_init(&client->io, on_client, fd, EV_READ);
     ev_init(&client->timeout, on_timeout);
-    client->timeout.repeat = PATIENCE_S;
     client->io.data = client->timeout.data = client;
-    LIST_INSERT_HEAD(&supervisor->control.clients, client, link);
-    supervisor->control.n_clients++;
+    LIST_INSERT_HEAD(&control->clients, client, link);
+    control->n_clients++;
     control_client_watch(client);
 }
 

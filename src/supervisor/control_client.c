@@ -4,6 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    CLIENT_PATIENCE_S = 10, /* for a request, and for a client that reads nothing */
+    /* For a worker, or the process before an upgrade; mmproxyctl waits for longer than both. */
+    ANSWER_PATIENCE_S = 4,
+    NEXT_PATIENCE_S = 1, /* when one has not answered */
+};
+
+static double patience_s(const struct control_client *client, bool has_more)
+{
+    if (has_more || !client->is_asked)
+        return CLIENT_PATIENCE_S;
+    return client->n_silent > 0 ? NEXT_PATIENCE_S : ANSWER_PATIENCE_S;
+}
+
 void control_client_watch(struct control_client *client)
 {
     bool has_more = client->out_len > client->out_start;
@@ -16,10 +30,12 @@ void control_client_watch(struct control_client *client)
     }
     /* A load or a check takes the time that it takes. */
     if (!client->is_asked || has_more || client->is_inspecting ||
-        client->earlier.state == EARLIER_ASKED)
+        client->earlier.state == EARLIER_ASKED) {
+        client->timeout.repeat = patience_s(client, has_more);
         ev_timer_again(client->supervisor->loop, &client->timeout);
-    else
+    } else {
         ev_timer_stop(client->supervisor->loop, &client->timeout);
+    }
 }
 
 bool control_client_is_behind(const struct control_client *client)

@@ -16,6 +16,7 @@
 #include "mmproxy/base/shared.h"
 #include "mmproxy/exporter/exporter.h"
 #include "mmproxy/jail/trap.h"
+#include "mmproxy/supervisor/listener_state.h"
 #include "mmproxy/supervisor/process.h"
 #include "mmproxy/supervisor/return_path.h"
 #include "mmproxy/supervisor/targets.h"
@@ -115,6 +116,15 @@ static void show_target(struct board_listener *listener, enum board_family famil
     atomic_store(&listener->return_path[family], (uint8_t)return_path);
 }
 
+static void show_states(struct board *board, const struct supervisor *supervisor)
+{
+    const struct config *config = supervisor->current->config;
+
+    for (size_t i = 0; i < config->n_listeners; i++)
+        atomic_store(&board->listeners[i].state,
+                     (uint8_t)listener_state(supervisor, &config->listeners[i]));
+}
+
 static void show_targets(struct board *board, const struct config *config,
                          const struct targets *sorted)
 {
@@ -141,6 +151,7 @@ void exports_take_checks(struct supervisor *supervisor)
         sorted.items[i] = known->items[i];
     qsort(sorted.items, sorted.n, sizeof *sorted.items, by_target);
     show_targets(supervisor->exports.board, supervisor->current->config, &sorted);
+    show_states(supervisor->exports.board, supervisor);
     free(sorted.items);
 }
 
@@ -170,6 +181,7 @@ static void add_generation(struct board *board, bool *seen, const struct generat
         memcpy(listener->name, config->name, sizeof listener->name);
         listener->number = number;
         listener->protocol = config->protocol;
+        atomic_store(&listener->state, (uint8_t)BOARD_REMOVED);
         board->n_listeners++;
     }
 }

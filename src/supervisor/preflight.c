@@ -246,8 +246,7 @@ static bool begin_target(void *context, const struct report_verdict *verdict)
     return !verdict->holds && known->holds;
 }
 
-static _Noreturn void be_checker(struct supervisor *supervisor, const struct config *config,
-                                 bool is_verifying, const struct report_sink *sink)
+static void become_checker(struct supervisor *supervisor)
 {
     sigset_t none;
 
@@ -264,8 +263,6 @@ static _Noreturn void be_checker(struct supervisor *supervisor, const struct con
     sigprocmask(SIG_SETMASK, &none, NULL);
     alarm(LIFETIME_S);
     confine_begin_routing(); /* iptables, nftables; SO_MARK before Linux 5.17 */
-    exit(preflight_run(&supervisor->namespaces, config, is_verifying, sink) ? EXIT_SUCCESS
-                                                                            : EXIT_FAILURE);
 }
 
 static _Noreturn void be_preflight(struct supervisor *supervisor)
@@ -277,7 +274,10 @@ static _Noreturn void be_preflight(struct supervisor *supervisor)
     const struct config *config = supervisor->current->config;
     bool is_verifying = config->routing == ROUTING_MANUAL && !config->quiet;
 
-    be_checker(supervisor, config, is_verifying && !child.preflight->is_repeat, &sink);
+    become_checker(supervisor);
+    bool holds = preflight_run(&supervisor->namespaces, config,
+                               is_verifying && !child.preflight->is_repeat, &sink);
+    exit(holds ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
 pid_t preflight_fork(struct supervisor *supervisor, const struct config *config,
@@ -285,8 +285,12 @@ pid_t preflight_fork(struct supervisor *supervisor, const struct config *config,
 {
     pid_t pid = process_fork();
 
-    if (pid == 0)
-        be_checker(supervisor, config, config->routing == ROUTING_MANUAL, sink);
+    if (pid == 0) {
+        bool is_manual = config->routing == ROUTING_MANUAL;
+        become_checker(supervisor);
+        bool holds = preflight_run(&supervisor->namespaces, config, is_manual, sink);
+        exit((is_manual || report_closed(config, sink)) && holds ? EXIT_SUCCESS : EXIT_FAILURE);
+    }
     return pid < 0 ? -errno : pid;
 }
 

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """mmproxyctl and its socket: what an operator sees and does, and what nobody else may."""
 
+import json
 import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -175,7 +178,9 @@ def test_drained_listener_stays_closed_over_a_reload(net, echo, serve, ctl, dire
     ctl.ask("reload")
     with pytest.raises(ConnectionRefusedError):
         connect(net.lb, ORIGIN4, 2222)
-    assert ctl.listener()["drained"] is True
+    assert ctl.listener()["state"] == "drained"
+    done = ctl.run("check")
+    assert "ssh is drained: its ports are closed until mmproxyctl resume ssh" in done.stdout
     lasting.sock.sendall(b"on")
     assert lasting.sock.recv(2, socket.MSG_WAITALL) == b"on"
     ctl.ask("resume", "ssh")
@@ -247,6 +252,23 @@ def client_of(ctl):
     return sock
 
 
+# All places and more, with a request that is whole or not; nothing is read.
+_TAKER = """
+import socket, sys, time
+held = []
+for _ in range(24):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(sys.argv[1])
+    try:
+        sock.sendall(sys.argv[2].encode())
+    except OSError:
+        pass
+    held.append(sock)
+print("taken", flush=True)
+time.sleep(600)
+"""
+
+
 def test_hostile_clients_of_the_socket_hold_up_no_request(net, echo, serve, ctl):
     echo()
     serve()
@@ -270,6 +292,50 @@ def test_hostile_clients_of_the_socket_hold_up_no_request(net, echo, serve, ctl)
         sock.close()
     until(lambda: ctl.run("status").returncode == 0, "an answer")
     begin_session(net).sock.close()
+
+
+def test_group_member_who_takes_all_places_keeps_root_not_out(net, serve, directory, ctl):
+    serve(settings={"control_group": "adm"})
+    for request in (b"", b"sta", b"status\n"):
+        taker = subprocess.Popen(
+            ["setpriv", "--reuid=nobody", "--regid=adm", "--clear-groups", sys.executable, "-c",
+             _TAKER, str(ctl.socket), request.decode()], stdout=subprocess.PIPE)
+        assert taker.stdout.readline() == b"taken\n"
+        assert ctl.run("status").returncode == 0
+        taker.kill()
+        taker.wait()
+
+
+def test_stopped_mmproxy_does_not_make_mmproxyctl_wait_for_ever(serve, ctl):
+    gateway = serve()
+    proc.stop(gateway.pid)
+    done = ctl.run("status")
+    assert (done.returncode, done.stdout) == (UNAVAILABLE, "")
+    assert "mmproxy does not answer" in done.stderr
+    os.kill(gateway.pid, signal.SIGCONT)
+    assert ctl.run("status").returncode == 0
+
+
+def test_stuck_worker_hides_its_own_sessions_alone(net, echo, serve, ctl):
+    echo()
+    gateway = serve(settings={"workers": 2})
+    conns = [begin_session(net) for _ in range(20)]
+    by_worker = {}
+    for each in ctl.sessions():
+        by_worker.setdefault(int(each["id"].split("-")[0]), set()).add(each["peer"])
+    assert len(by_worker) == 2
+    stuck, free = sorted(by_worker)
+    proc.stop(stuck)
+    for _ in range(2):
+        done = ctl.run("--json", "sessions")
+        assert done.returncode == 0 and "1 worker did not answer" in done.stderr
+        found = {json.loads(line).get("peer") for line in done.stdout.splitlines()}
+        assert by_worker[free] <= found and not by_worker[stuck] & found
+    os.kill(stuck, signal.SIGCONT)
+    until(lambda: len(ctl.sessions()) == 20, "all sessions")
+    for conn in conns:
+        conn.sock.close()
+    assert gateway.is_running()
 
 
 def test_metrics_are_those_of_the_page_without_the_page(net, echo, serve, ctl):
@@ -347,8 +413,8 @@ def test_drained_listener_stays_closed_over_an_upgrade(net, echo, launch, direct
         until(lambda: ctl.run("status").returncode == 0, "the new process to answer")
         with pytest.raises(ConnectionRefusedError):
             connect(net.lb, ORIGIN4, 2323)
-        assert ctl.listener("second")["closed"] == "drained"
-        assert "closed" not in ctl.listener("ssh")
+        assert ctl.listener("second")["state"] == "drained"
+        assert ctl.listener("ssh")["state"] == "open"
         ctl.ask("resume", "second")
         connect(net.lb, ORIGIN4, 2323).close()
         service.upgrade()
@@ -360,11 +426,11 @@ def test_drained_listener_stays_closed_over_an_upgrade(net, echo, launch, direct
 
 def test_status_says_why_a_listener_is_closed_and_how_replies_come_back(net, echo, serve, ctl):
     serve(target_v6=None, close_when_down=True, return_path="loopback")
-    until(lambda: ctl.listener().get("closed") == "target_down", "the port to be closed")
+    until(lambda: ctl.listener()["state"] == "target_down", "the port to be closed")
     assert "closed: no target" in ctl.run("status").stdout
     assert ctl.listener()["return_path_state"] == "unknown"
     echo()
-    until(lambda: "closed" not in ctl.listener(), "the port to be open")
+    until(lambda: ctl.listener()["state"] == "open", "the port to be open")
     assert (ctl.listener()["return_path"], ctl.listener()["return_path_state"]) == ("loopback", "ok")
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from lib import conf, daemon, exporter, footprint, header, proc
 from lib.conn import RST, connect
+from lib.ctl import Ctl
 from lib.exporter import Figures, get
 from lib.reloading import FAILED, RELOADED, Reloader
 from lib.target import Target
@@ -156,6 +157,31 @@ def test_targets_and_return_path_are_reported(net, launch, directory, target):
     service.close()
     Reloader(gateway, directory).hup_only(r".*nothing has changed.*")
     until(lambda: health() == [0, 0, None, None], lambda: f"the targets to be down: {health()}")
+
+
+def test_each_listener_has_one_state_everywhere(net, launch, directory, echo):
+    echo()
+    gateway = launch(net.origin, "-c", conf.write(directory, [
+        conf.listener(), conf.listener(name="quiet", listen="0.0.0.0:2323"),
+        conf.listener(name="dead", listen="0.0.0.0:2424", target_v4="127.0.0.1:9", target_v6=None,
+                      close_when_down=True),
+        conf.listener(name="boxed", listen="0.0.0.0:2525", netns="no-such", target_v6=None,
+                      return_path="routed")], **SETTINGS))
+    gateway.wait_listening("0.0.0.0:2323", name="quiet")
+    ctl = Ctl(directory)
+    ctl.ask("drain", "quiet")
+    wanted = {"ssh": "open", "quiet": "drained", "dead": "target_down", "boxed": "netns"}
+
+    def states():
+        figures = Figures(net.origin)
+        of_metrics = {dict(labels)["listener"]: dict(labels)["state"]
+                      for (name, labels), value in figures.samples.items()
+                      if name == "mmproxy_listener_state" and value == 1}
+        of_page = {each["name"]: each["state"] for each in exporter.status(net.origin)["listeners"]}
+        of_ctl = {each["name"]: each["state"] for each in ctl.of_type("listener", "status")}
+        return of_metrics, of_page, of_ctl
+
+    until(lambda: states() == (wanted,) * 3, states)
 
 
 def test_broken_return_path_is_reported(plain_net, launch, directory):

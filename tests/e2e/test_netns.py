@@ -207,7 +207,7 @@ def test_a_namespace_appears_vanishes_and_is_another_one(new_box, link, origin, 
     gateway.wait_line(MISSING)
     assert not origin.is_listening(conf.PORT)
     status = ctl.Ctl(directory).listener("mail")
-    assert status["closed"] == "netns"
+    assert status["state"] == "netns"
     assert status["netns_problem"] == "its network namespace does not exist"
     assert "closed: its network namespace does not exist" in ctl.Ctl(directory).run("status").stdout
 
@@ -215,7 +215,7 @@ def test_a_namespace_appears_vanishes_and_is_another_one(new_box, link, origin, 
     link(first)
     gateway.wait_listening(*conf.LISTEN, name="mail")
     old = session(net, first, 4)
-    assert "closed" not in ctl.Ctl(directory).listener("mail")
+    assert ctl.Ctl(directory).listener("mail")["state"] == "open"
 
     link(None)
     gateway.wait_line(MISSING, 2)

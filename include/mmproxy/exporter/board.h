@@ -16,12 +16,26 @@
 
 enum board_health { BOARD_UNKNOWN, BOARD_DOWN, BOARD_UP };
 
+/* Do a listener's ports take connections? If not, why? */
+enum board_state {
+    BOARD_OPEN,
+    BOARD_DRAINED,     /* mmproxyctl drain */
+    BOARD_TARGET_DOWN, /* close_when_down */
+    BOARD_NO_NETNS,    /* the network namespace of its targets can't be used */
+    BOARD_REMOVED,     /* the configuration has it no more; its last sessions are open */
+    BOARD_STATES
+};
+
+/* The word for it in every answer and metric. */
+const char *board_state_word(enum board_state state);
+
 enum board_family { BOARD_V4, BOARD_V6, BOARD_FAMILIES };
 
 struct board_listener {
     char name[LISTENER_NAME_MAX + 1];
     unsigned number; /* in the counters */
     enum protocol protocol;
+    _Atomic uint8_t state; /* enum board_state */
     /* By family. Unknown: there is no such target, or no check of it has come to its end. */
     _Atomic uint8_t target[BOARD_FAMILIES];
     _Atomic uint8_t return_path[BOARD_FAMILIES];

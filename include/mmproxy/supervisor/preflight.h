@@ -21,7 +21,8 @@
 bool preflight_run(struct namespaces *namespaces, const struct config *config, bool is_verifying,
                    const struct report_sink *sink);
 
-/* The same in a forked process, which only the caller waits for. returns: its pid or -errno. */
+/* The same, listeners without their namespace included, in a forked process, which only the caller
+ * waits for. returns: its pid or -errno. */
 pid_t preflight_fork(struct supervisor *supervisor, const struct config *config,
                      const struct report_sink *sink);
 

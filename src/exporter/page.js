@@ -3,11 +3,18 @@
 (() => {
   const EVERY_MS = 2000;
   const SHOWN_MAX = 200;
+  const STATES = {
+    drained: ["closed: drained", ""],
+    target_down: ["closed: target down", "bad"],
+    netns: ["closed: no namespace", "bad"],
+    removed: ["removed, its last sessions are open", ""],
+  };
   const by = (id) => document.getElementById(id);
   let paused = false;
   let timer = 0;
   let before = null;
   let latest = null;
+  let earlier = null; /* the document before the latest */
 
   const count = (n) => Math.round(n).toLocaleString("en");
   const rate = (n) => n >= 100 ? count(n) : n.toFixed(1);
@@ -18,7 +25,7 @@
       n /= 1000;
       i++;
     }
-    return `${i === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)} ${units[i]}`;
+    return `${i === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)}\u00a0${units[i]}`;
   }
   function span(seconds) {
     const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
@@ -76,7 +83,13 @@
       if (i > 0) line.setAttribute("class", "second");
       return line;
     });
-    by(id).replaceChildren(base, ...lines);
+    const areas = lines.map((line) => {
+      const area = document.createElementNS(name, "polygon");
+      area.setAttribute("points", line.getAttribute("points") && `0,78 ${line.getAttribute("points")} 300,78`);
+      area.setAttribute("class", line.getAttribute("class") || "");
+      return area;
+    });
+    by(id).replaceChildren(base, ...areas, ...lines);
     by(`${id}-top`).textContent = `at most ${say(Math.max(0, ...all.map(([, value]) => value)))}`;
   }
 
@@ -102,6 +115,8 @@
       const seconds = before ? now[0] - before[0] : 0;
       return seconds > 0 ? Math.max(0, now[column] - before[column]) / seconds : 0;
     };
+    for (const each of document.querySelectorAll(".ago"))
+      each.textContent = `${Math.round((now[0] - history[0][0]) / 60)} min ago`;
     draw("chart-sessions", [history.map((point) => [point[0], point[1]])], count);
     draw("chart-rates", [rates(history, 2), rates(history, 3)], rate);
     draw("chart-bytes", [rates(history, 4), rates(history, 5)], bytes);
@@ -120,37 +135,60 @@
     return data;
   }
 
+  /* [words, is it bad?] of each target that has been checked. */
   function targets(listener) {
-    const words = [];
-    let isBad = false;
-    for (const [family, name] of [["ipv4", "IPv4"], ["ipv6", "IPv6"]]) {
-      const state = listener.targets[family];
-      const back = listener.return_path[family];
-      if (!state) continue;
-      words.push(`${name} ${state}` + (back === "down" ? ", replies do not come back" : ""));
-      isBad ||= state === "down" || back === "down";
-    }
-    return [words.join("; ") || "not checked", isBad ? "bad" : words.length ? "good" : ""];
+    return [["ipv4", "IPv4"], ["ipv6", "IPv6"]].filter(([family]) => listener.targets[family])
+      .map(([family, name]) => {
+        const state = listener.targets[family];
+        const isLost = listener.return_path[family] === "down";
+        return [`${name} ${state}` + (isLost ? ", replies do not come back" : ""),
+          state === "down" || isLost];
+      });
+  }
+
+  const needsHelp = (listener) => ["target_down", "netns"].includes(listener.state) ||
+    targets(listener).some(([, isBad]) => isBad);
+
+  function targetsCell(listener) {
+    const all = targets(listener);
+    const data = cell("Targets", all.length ? "" : "not checked", "", "none");
+    if (all.length)
+      data.firstChild.replaceChildren(...all.map(([words, isBad]) =>
+        make("span", words, isBad ? "dot bad" : "dot good")));
+    return data;
+  }
+
+  /* Connections a second since the document before; "" where that is not known. */
+  function pace(listener) {
+    const old = earlier && earlier.listeners.find((each) => each.name === listener.name);
+    const seconds = old ? latest.now - earlier.now : 0;
+    const more = seconds > 0 ? listener.connections - old.connections : 0;
+    return more > 0 ? `${rate(more / seconds)} a second` : "";
   }
 
   function row(listener) {
     const line = document.createElement("tr");
     const name = make("th", listener.name);
     const refused = Object.entries(listener.refused).sort((a, b) => b[1] - a[1]);
-    const [words, look] = targets(listener);
+    const checks = listener.health_checks ? `${count(listener.health_checks)} health checks` : "";
+    const connections = cell("Connections", count(listener.connections), pace(listener));
+    if (checks) connections.firstChild.append(make("small", checks));
     name.scope = "row";
     if (listener.protocol === "udp") name.append(make("small", "UDP"));
-    if (listener.draining) name.append(make("small", "draining"));
+    if (listener.state !== "open") {
+      const [words, look] = STATES[listener.state] || [listener.state, ""];
+      name.append(make("small", words, look));
+    }
     line.append(name,
       cell("Sessions", count(listener.sessions),
         listener.pending ? `${count(listener.pending)} without a header` : ""),
-      cell("Connections", count(listener.connections),
-        listener.health_checks ? `${count(listener.health_checks)} health checks` : ""),
+      connections,
       cell("In", bytes(listener.bytes_in)),
       cell("Out", bytes(listener.bytes_out)),
-      cell("Targets", words, "", look),
+      targetsCell(listener),
       cell("Refused", count(sum(listener.refused)),
-        refused.map(([reason, n]) => `${reason} ${count(n)}`).join(", ")));
+        refused.map(([reason, n]) => `${reason} ${count(n)}`).join(", "),
+        refused.length ? "" : "none"));
     return line;
   }
 
@@ -158,6 +196,10 @@
     const wanted = by("filter").value.toLowerCase();
     const found = status.listeners.filter((each) => each.name.toLowerCase().includes(wanted));
     by("listeners").replaceChildren(...found.slice(0, SHOWN_MAX).map(row));
+    document.querySelector("table").hidden = found.length === 0;
+    by("none").hidden = found.length > 0;
+    by("none").textContent = status.listeners.length ? "No listener has such a name."
+      : "The configuration has no listener.";
     by("shown").textContent = found.length > SHOWN_MAX
       ? `the first ${SHOWN_MAX} of ${count(found.length)}` : "";
   }
@@ -167,18 +209,26 @@
     by("state").className = look;
   }
 
+  function sayState(status) {
+    const n = status.listeners.filter(needsHelp).length;
+    const help = n ? `, ${n === 1 ? "1 listener needs" : `${count(n)} listeners need`} attention` : "";
+    if (paused) say("paused", "none");
+    else say((status.serving ? "serving" : "no generation serves") + help,
+      status.serving && !n ? "good" : "bad");
+  }
+
   async function refresh() {
     clearTimeout(timer);
     try {
       const answer = await fetch("/status.json", { cache: "no-store" });
       if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+      earlier = latest;
       latest = await answer.json();
       showFacts(latest);
       showCharts(latest);
       showListeners(latest);
       document.body.dataset.updated = latest.now;
-      say(paused ? "paused" : latest.serving ? "serving" : "no generation serves",
-        latest.serving ? "good" : "bad");
+      sayState(latest);
     } catch (error) {
       say("no answer; trying again", "bad");
     }
@@ -191,7 +241,7 @@
     by("pause").textContent = paused ? "Resume" : "Pause";
     if (paused) {
       clearTimeout(timer);
-      say("paused", "");
+      say("paused", "none");
     } else {
       refresh();
     }

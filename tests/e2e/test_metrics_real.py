@@ -20,7 +20,7 @@ pytestmark = pytest.mark.real
 SETTINGS = {"metrics": exporter.ADDRESS}
 PAGE = f"http://{exporter.ADDRESS}/"
 PROMETHEUS = 9090
-WIDTHS = {"desktop": (1280, 900), "phone": (360, 740)}
+WIDTHS = {"desktop": (1280, 900), "phone": (360, 740), "small phone": (320, 640)}
 # For somebody who wants to look at the page: a folder for the pictures.
 PICTURES = os.environ.get("MMPROXY_E2E_PICTURES")
 
@@ -118,8 +118,14 @@ def state_of(page):
 
 
 def wait_shown(page):
-    until(lambda: state_of(page) == "serving" and page.run("document.body.dataset.updated"),
+    until(lambda: state_of(page).startswith("serving") and page.run("document.body.dataset.updated"),
           lambda: f"the page to be filled: {state_of(page)} {page.complaints()}")
+
+
+def expect_nothing_sticks_out(page, width):
+    assert page.run("document.documentElement.scrollWidth") <= width
+    assert page.run("[...document.querySelectorAll('td, td *, th, dd, figure, button, input')].filter("
+                    "e => e.getBoundingClientRect().right > innerWidth + 1).length") == 0
 
 
 def cell(page, label):
@@ -138,10 +144,8 @@ def test_page_shows_everything_at_every_width(net, gateway, browse, session, siz
     facts = page.run("document.getElementById('facts').innerText")
     assert "Generation" in facts and "Descriptors" in facts
     # Nothing sticks out sideways, and nothing is cut off.
-    assert page.run("document.documentElement.scrollWidth") <= WIDTHS[size][0]
-    assert page.run("[...document.querySelectorAll('td, th, dd, figure, button, input')].filter("
-                    "e => e.getBoundingClientRect().right > innerWidth + 1).length") == 0
-    wanted = "rgb(20, 23, 26)" if dark else "rgb(251, 251, 250)"
+    expect_nothing_sticks_out(page, WIDTHS[size][0])
+    wanted = "rgb(20, 23, 26)" if dark else "rgb(247, 247, 245)"
     assert page.run("getComputedStyle(document.body).backgroundColor") == wanted
     assert not page.complaints()
     assert {urllib.parse.urlsplit(each).netloc for each in page.requested()
@@ -150,6 +154,24 @@ def test_page_shows_everything_at_every_width(net, gateway, browse, session, siz
         until(lambda: len(exporter.status(net.origin)["history"]) > 3, "something to draw")
         page.picture(pathlib.Path(PICTURES) / f"page-{size}-{'dark' if dark else 'light'}.png")
     kept.close()
+
+
+@pytest.mark.parametrize("size", WIDTHS)
+def test_sixty_long_names_stick_out_nowhere_and_none_is_said(net, launch, directory, browse, size):
+    names = [f"{number:02}-{'x' * 60}" for number in range(60)]
+    gateway = launch(net.origin, "-c", conf.write(directory, [
+        conf.listener(name=name, listen=f"0.0.0.0:{3000 + number}", target_v6=None)
+        for number, name in enumerate(names)], **SETTINGS))
+    gateway.wait_listening("0.0.0.0:3000", name=names[0])
+    page = browse(*WIDTHS[size])
+    assert page.run("document.querySelectorAll('tbody tr').length") == 60
+    expect_nothing_sticks_out(page, WIDTHS[size][0])
+    until(lambda: state_of(page) == "serving, 60 listeners need attention", lambda: state_of(page))
+    conf.write(directory, [], **SETTINGS)
+    gateway.signal(signal.SIGHUP)
+    until(lambda: "has no listener" in page.run("document.getElementById('none').innerText"),
+          "the page to say that there is none")
+    assert state_of(page) == "serving"
 
 
 def test_page_refreshes_itself(gateway, browse, session, net, directory):

@@ -12,6 +12,7 @@ import time
 from lib import attack_waves, conf, daemon, footprint, hostile
 from lib.topology import ORIGIN4, ORIGIN6, Topology
 
+import besieged
 import datagrams
 import deaths
 import kills
@@ -235,6 +236,14 @@ def run_attack(count, directory):
     return not failures
 
 
+def run_siege(count, directory):
+    failures = besieged.run(count, directory)
+    show("failures and growth", failures)
+    print(f"soak: {count} hostile clients of the sockets for operators, {len(failures)} failures "
+          "and growth")
+    return not failures
+
+
 def run_kills(count, directory):
     failures = kills.run(count, directory)
     show("failures", failures)
@@ -255,13 +264,16 @@ def main():
                         help="how long sessions are made (%(default)g)")
     parser.add_argument("--hostile", metavar="N", type=int,
                         help="only N hostile connections, and good clients among them")
+    parser.add_argument("--besieged", metavar="N", type=int,
+                        help="only N hostile clients of metrics and control socket, and good "
+                        "sessions meanwhile")
     parser.add_argument("--kills", metavar="N", type=int,
                         help="only N kills of workers while they count sessions")
     parser.add_argument("--deaths", metavar="N", type=int,
                         help="only N kills of supervisors and workers, in reloads and upgrades")
     args = parser.parse_args()
     if args.minutes <= 0 or any(
-            number is not None and number < 1 for number in (args.kills, args.deaths)) or (args.hostile is not None and args.hostile < 100):
+            number is not None and number < 1 for number in (args.besieged, args.kills, args.deaths)) or (args.hostile is not None and args.hostile < 100):
         parser.error("minutes are more than none, hostile connections 100 at least, kills 1")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -269,6 +281,7 @@ def main():
         directory = pathlib.Path(name)
         directory.chmod(0o1777)
         is_well = (run_attack(args.hostile, directory) if args.hostile is not None
+                   else run_siege(args.besieged, directory) if args.besieged is not None
                    else run_kills(args.kills, directory) if args.kills is not None
                    else run_deaths(args.deaths, directory) if args.deaths is not None
                    else run_soak(args.minutes, directory))

@@ -9,6 +9,8 @@ Debian package has it.
 import dataclasses
 import http.client
 import pathlib
+import subprocess
+import sys
 import threading
 import time
 
@@ -19,6 +21,7 @@ FIRST_PORT = 10000
 WORKERS = 2
 METRICS_PORT = 9109
 SCRAPE_EVERY_S = 1
+BESIEGE_RATE = 200
 LOAD_BALANCERS = "127.0.0.0/8"  # those of the load generator are 127.1.0.1 to 127.1.0.251
 
 
@@ -116,7 +119,7 @@ class Mmproxy(Gateway):
     def command(self, setup):
         return [self.binary, "-c", self.configure(setup)]
 
-    def settings(self):
+    def settings(self, setup):
         """More lines of the configuration."""
         return ""
 
@@ -131,7 +134,7 @@ class Mmproxy(Gateway):
     connect_timeout = {connect_timeout}; }}""" for port in setup.ports())
         return setup.write("mmproxy.conf", f"""\
 workers = {WORKERS};
-{self.settings()}
+{self.settings(setup)}
 log: {{ target = "stderr"; level = "notice"; }};
 listeners = (
 {listeners}
@@ -139,36 +142,93 @@ listeners = (
 """)
 
 
-class Scraped(Mmproxy):
-    """It is asked for its metrics every second, as Prometheus would, only more often."""
+class Asked(Mmproxy):
+    """It is asked for something, again and again, while it works."""
+
+    def start(self, setup):
+        process = super().start(setup)
+        threading.Thread(target=self._ask_on, args=(process, setup), daemon=True).start()
+        return process
+
+    def _ask_on(self, process, setup):
+        while process.is_running():
+            try:
+                self.ask(setup)
+            except OSError:
+                pass  # the run is over
+
+    def ask(self, setup):
+        raise NotImplementedError
+
+
+class Scraped(Asked):
+    """Its metrics, every second, as Prometheus would, only more often."""
 
     def __init__(self, name, binary):
         super().__init__(name, binary)
         self.what += f", its metrics read every {SCRAPE_EVERY_S} s"
 
-    def settings(self):
+    def settings(self, setup):
         return f'metrics = "127.0.0.1:{METRICS_PORT}";'
+
+    def processes(self):
+        return super().processes() + 1
+
+    def ask(self, setup):
+        connection = http.client.HTTPConnection("127.0.0.1", METRICS_PORT, timeout=5)
+        try:
+            connection.request("GET", "/metrics")
+            connection.getresponse().read()
+        finally:
+            connection.close()
+            time.sleep(SCRAPE_EVERY_S)
+
+
+class Listed(Asked):
+    """All its sessions, one list after the other."""
+
+    def __init__(self, name, binary):
+        super().__init__(name, binary)
+        self.what += ", `mmproxyctl sessions` in a loop"
+
+    def settings(self, setup):
+        return f'control = "{setup.directory}/control.sock";'
+
+    def ask(self, setup):
+        subprocess.run([self.binary.with_name("mmproxyctl"), "-s", setup.directory / "control.sock",
+                        "sessions"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       check=False)
+
+
+class Besieged(Mmproxy):
+    """Hostile clients come to its metrics and to its control socket."""
+    PROGRAM = pathlib.Path(__file__).resolve().parents[2] / "e2e/lib/besiege.py"
+
+    def __init__(self, name, binary):
+        super().__init__(name, binary)
+        self.what += f", {BESIEGE_RATE} hostile clients a second at its metrics and control socket"
+
+    def settings(self, setup):
+        return (f'metrics = "127.0.0.1:{METRICS_PORT}"; '
+                f'control = "{setup.directory}/control.sock";')
 
     def processes(self):
         return super().processes() + 1
 
     def start(self, setup):
         process = super().start(setup)
-        threading.Thread(target=self._scrape, args=(process,), daemon=True).start()
+        siege = host.Process([sys.executable, "-B", self.PROGRAM, f"--rate={BESIEGE_RATE}",
+                              f"--http=127.0.0.1:{METRICS_PORT}",
+                              f"--control={setup.directory}/control.sock"],
+                             setup.directory / "siege.log")
+        threading.Thread(target=self._end_with, args=(process, siege), daemon=True).start()
         return process
 
     @staticmethod
-    def _scrape(process):
+    def _end_with(process, siege):
         while process.is_running():
-            connection = http.client.HTTPConnection("127.0.0.1", METRICS_PORT, timeout=5)
-            try:
-                connection.request("GET", "/metrics")
-                connection.getresponse().read()
-            except OSError:
-                pass  # the run is over
-            finally:
-                connection.close()
-            time.sleep(SCRAPE_EVERY_S)
+            time.sleep(0.05)
+        siege.stop()
 
 
 class Managed(Mmproxy):
@@ -179,7 +239,7 @@ class Managed(Mmproxy):
         super().__init__(name, binary)
         self.what += ", routing = \"managed\""
 
-    def settings(self):
+    def settings(self, setup):
         return 'routing = "managed";'
 
     def start(self, setup):
@@ -273,6 +333,8 @@ def all_gateways(binary, others):
         Mmproxy("mmproxy", binary),
         Mmproxy("mmproxy-port", binary, preserve_port=True),
         Scraped("mmproxy-scraped", binary),
+        Listed("mmproxy-listed", binary),
+        Besieged("mmproxy-besieged", binary),
         Managed("mmproxy-managed", binary),
         Haproxy("haproxy", ()),
         Haproxy("haproxy-splice", ("splice-request", "splice-response")),

@@ -92,11 +92,11 @@ class Bulk(Timed):
 
 
 class Echo(Timed):
-    def __init__(self, connections, name="", title="", gateways=ALL + ("go-mmproxy",)):
+    def __init__(self, connections, name="", title="", gateways=ALL + ("go-mmproxy",), beside=0):
         super().__init__(f"echo-{connections}{name}", f"Ping-pong of 64 bytes, {connections} "
                          f"connection{'s' if connections > 1 else ''}{title}",
                          (Figure("rate", "k trips/s", 1, True), CPU_TRIP, ALL_TRIP, *LATENCIES),
-                         "echo", connections, gateways)
+                         "echo", connections, gateways, beside)
 
     def per_unit(self, raw):
         return {"rate": raw["operations"] / raw["seconds"] / 1e3,
@@ -215,6 +215,10 @@ MODES = [
          beside=IDLE_SESSIONS),
     Echo(32, "-scraped", ", with and without a scrape every second", SCRAPED),
     Once("once-scraped", f"{SESSIONS}, with and without a scrape every second", SCRAPED),
+    Echo(32, "-listed", f", beside {IDLE_SESSIONS:,} idle sessions that are listed or not",
+         ("mmproxy", "mmproxy-listed"), IDLE_SESSIONS),
+    Echo(32, "-besieged", ", with and without hostile clients of its other sockets",
+         ("mmproxy", "mmproxy-besieged")),
     Idle(),
     Startup("startup", "Start and reload, 1 listener"),
     Startup("startup-listeners", "Start and reload, 1,000 listeners", listeners=1000),

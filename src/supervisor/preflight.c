@@ -67,6 +67,14 @@ static bool begin_elsewhere(void *context, const struct report_verdict *verdict)
     return !sink->begin_target || sink->begin_target(sink->context, verdict);
 }
 
+static void end_elsewhere(void *context)
+{
+    const struct report_sink *sink = ((const struct elsewhere *)context)->sink;
+
+    if (sink->end_target)
+        sink->end_target(sink->context);
+}
+
 static bool run_here(const struct config *config, bool is_verifying, const struct report_sink *sink)
 {
     struct report_told told = { 0 }; /* by both */
@@ -87,6 +95,7 @@ static bool run_elsewhere(const struct config *config, bool is_verifying,
     const struct report_sink there = { .line = prefix_line,
                                        .is_wanted = is_wanted_elsewhere,
                                        .begin_target = begin_elsewhere,
+                                       .end_target = end_elsewhere,
                                        .context = &elsewhere };
 
     if (is_verifying)
@@ -246,6 +255,14 @@ static bool begin_target(void *context, const struct report_verdict *verdict)
     return !verdict->holds && known->holds;
 }
 
+static void end_target(void *context)
+{
+    struct child *child = context;
+
+    child->listener = NULL;
+    child->target = NULL;
+}
+
 static void become_checker(struct supervisor *supervisor)
 {
     sigset_t none;
@@ -268,9 +285,11 @@ static void become_checker(struct supervisor *supervisor)
 static _Noreturn void be_preflight(struct supervisor *supervisor)
 {
     struct child child = { .supervisor = supervisor, .preflight = &supervisor->preflight };
-    const struct report_sink sink = {
-        .line = report, .is_wanted = is_wanted, .begin_target = begin_target, .context = &child
-    };
+    const struct report_sink sink = { .line = report,
+                                      .is_wanted = is_wanted,
+                                      .begin_target = begin_target,
+                                      .end_target = end_target,
+                                      .context = &child };
     const struct config *config = supervisor->current->config;
     bool is_verifying = config->routing == ROUTING_MANUAL && !config->quiet;
 

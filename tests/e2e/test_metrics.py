@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The exporter: figures, health, and that nobody can get in its or the sessions' way."""
 
+import json
 import os
 import pathlib
 import re
@@ -182,6 +183,15 @@ def test_each_listener_has_one_state_everywhere(net, launch, directory, echo):
         return of_metrics, of_page, of_ctl
 
     until(lambda: states() == (wanted,) * 3, states)
+
+
+def test_check_of_the_targets_survives_a_namespace_that_is_missing(launch, net, directory):
+    gateway = launch(net.origin, "-c", conf.write(directory, [
+        conf.listener(target_v6=None),
+        conf.listener(name="boxed", listen="0.0.0.0:2525", netns="no-such", target_v6=None,
+                      return_path="routed")]))
+    gateway.wait_line(r"\[!\] FAILED: Target server 127\.0\.0\.1:22 .*")
+    gateway.wait_line(r"\[!\] FAILED: boxed is closed: its network namespace does not exist .*")
 
 
 def test_broken_return_path_is_reported(plain_net, launch, directory):
@@ -407,6 +417,31 @@ def _throw(namespace, data):
     conn.close()
 
 
+def _say(namespace, request):
+    """Everything that is answered to these bytes."""
+    conn = connect(namespace, "127.0.0.1", exporter.PORT)
+    conn.sock.sendall(request)
+    answer = b""
+    while piece := conn.sock.recv(65536):
+        answer += piece
+    conn.close()
+    return answer
+
+
+def test_a_connection_has_one_answer_and_no_way_out_of_the_page(net, gateway):
+    host = b"Host: x\r\n"
+    head = _say(net.origin, b"HEAD /metrics HTTP/1.1\r\n" + host + b"\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ") and head.endswith(b"\r\n\r\n")
+    for path in (b"/../etc/passwd", b"/%2e%2e/etc/passwd", b"//etc/passwd", b"/metrics/",
+                 b"/metrics%00"):
+        answer = _say(net.origin, b"GET " + path + b" HTTP/1.1\r\n" + host + b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 404 ") and b"root:" not in answer, path
+    part = _say(net.origin, b"GET /healthz HTTP/1.1\r\nRange: bytes=0-0\r\n" + host + b"\r\n")
+    assert part.startswith(b"HTTP/1.1 200 ") and part.endswith(b"\r\n\r\nok\n")
+    many = _say(net.origin, (b"GET /healthz HTTP/1.1\r\n" + host + b"\r\n") * 20)
+    assert many.count(b"HTTP/1.1 200 ") == 1
+
+
 def test_garbage_and_huge_requests_are_survived(net, gateway):
     pid, = gateway.exporters()
     for data in [*GARBAGE, b"GET /" + b"a" * MIB + b" HTTP/1.1\r\n\r\n",
@@ -483,6 +518,29 @@ def test_promtool_has_nothing_to_say(net, gateway, session):
     done = subprocess.run(["promtool", "check", "metrics"], input=text, text=True,
                           capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    done = subprocess.run(["promtool", "check", "rules", ETC / "prometheus" / "alerts.yml"],
-                          text=True, capture_output=True, check=False)
+    _promtool("check", "rules", ETC / "prometheus" / "alerts.yml")
+
+
+def _promtool(*arguments):
+    done = subprocess.run(["promtool", *arguments], text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.real
+def test_each_alert_fires_where_it_should_and_only_there():
+    cases = pathlib.Path(__file__).with_name("alerts_test.yml")
+    _promtool("test", "rules", cases)
+    tested = set(re.findall(r"alertname: (\w+)", cases.read_text()))
+    assert tested == set(re.findall(r"alert: (\w+)", (ETC / "prometheus/alerts.yml").read_text()))
+
+
+@pytest.mark.real
+def test_prometheus_understands_every_question_of_the_dashboard(directory):
+    dashboard = json.loads((ETC / "grafana" / "mmproxy.json").read_text())
+    questions = [each["expr"] for panel in dashboard["panels"] for each in panel.get("targets", [])]
+    assert len(questions) > 10
+    rules = [{"record": f"question:{number}", "expr": re.sub(r"\$__\w+", "5m", question)}
+             for number, question in enumerate(questions)]
+    path = directory / "rules.yml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    _promtool("check", "rules", path)

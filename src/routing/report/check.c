@@ -496,6 +496,8 @@ static bool report_one(const struct target *target, struct causes *causes,
 
     if (!sink->begin_target || sink->begin_target(sink->context, &verdict))
         report_target(target, causes, published, sink);
+    if (sink->end_target)
+        sink->end_target(sink->context);
     return verdict.holds;
 }
 

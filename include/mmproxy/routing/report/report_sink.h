@@ -34,6 +34,8 @@ struct report_sink {
                       const struct addr *target);
     /* When it has been checked: the lines that follow are about it. returns: are they wanted? */
     bool (*begin_target)(void *context, const struct report_verdict *verdict);
+    /* The lines that follow are about none, and the verdict's pointers are not valid any more. */
+    void (*end_target)(void *context);
     void *context;
     /*
      * NULL: nothing is remembered. Else a command is there once in all reports that share it, so

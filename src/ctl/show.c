@@ -6,7 +6,10 @@
 #include <string.h>
 #include <time.h>
 
-enum { COLUMNS = 80 };
+enum {
+    COLUMNS = 80,
+    ADDRESS_MAX = 32, /* characters of a target's that leave room for the rest of its line */
+};
 
 char *show_bytes(uint64_t bytes, char out[16])
 {
@@ -137,8 +140,9 @@ static void show_targets(struct view *view, const struct object *line)
 
     while (next && object_next(&next, NULL, 0, &value)) {
         struct object target = { .text = value };
-        fprintf(view->out, "    target %s: check %s, return path %s\n",
-                object_text(&target, "address", address, sizeof address),
+        (void)object_text(&target, "address", address, sizeof address);
+        fprintf(view->out, "    target %s:%scheck %s, return path %s\n", address,
+                strlen(address) > ADDRESS_MAX ? "\n        " : " ",
                 object_text(&target, "check", check, sizeof check),
                 object_text(&target, "return_path", path, sizeof path));
     }

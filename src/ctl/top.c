@@ -11,7 +11,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = 6, REFRESH_MS = 1000, PATIENCE_S = 5 };
+enum {
+    HEAD_MAX = 6,
+    REFRESH_MS = 1000,
+    PATIENCE_S = 5,
+    WIDTH = 80, /* columns that a whole row takes */
+    NAME_WIDTH = 20,
+    SESSIONS_WIDTH = 8,
+    NOTE_WIDTH = 11,
+};
 
 /* A listener, or all of them. */
 struct row {
@@ -168,6 +176,28 @@ static double rate(uint64_t now, uint64_t before, double seconds)
     return now > before && seconds > 0 ? (double)(now - before) / seconds : 0;
 }
 
+/* Where there is no room for rates: what matters at night. */
+static bool is_narrow(void)
+{
+    return COLS < WIDTH;
+}
+
+static int name_width(void)
+{
+    int width = COLS - (1 + SESSIONS_WIDTH) - (2 + NOTE_WIDTH);
+
+    return width < 4 ? 4 : width > NAME_WIDTH ? NAME_WIDTH : width;
+}
+
+static void draw_narrow_row(int y, const char *name, const char *sessions, const char *note)
+{
+    char text[160];
+
+    (void)snprintf(text, sizeof text, "%-*.*s %*s  %-*s", name_width(), name_width(), name,
+                   SESSIONS_WIDTH, sessions, NOTE_WIDTH, note);
+    (void)mvaddnstr(y, 0, text, COLS);
+}
+
 /* before: NULL where there is nothing to compare with. */
 static void draw_row(int y, const struct row *row, const struct row *before, double seconds)
 {
@@ -179,10 +209,18 @@ static void draw_row(int y, const struct row *row, const struct row *before, dou
     double bytes_in = before ? rate(row->in, before->in, seconds) : 0;
     double bytes_out = before ? rate(row->out, before->out, seconds) : 0;
 
-    (void)snprintf(text, sizeof text, "%-20.20s %8" PRIu64 " %7.1f %9s %9s %9.1f  %s", row->name,
-                   row->sessions, new, show_bytes((uint64_t)bytes_in, in),
-                   show_bytes((uint64_t)bytes_out, out), refused, row->note);
-    (void)mvaddnstr(y, 0, text, COLS);
+    if (row->note[0])
+        attron(A_BOLD);
+    if (is_narrow()) {
+        (void)snprintf(text, sizeof text, "%" PRIu64, row->sessions);
+        draw_narrow_row(y, row->name, text, row->note);
+    } else {
+        (void)snprintf(text, sizeof text, "%-20.20s %8" PRIu64 " %7.1f %9s %9s %9.1f  %s",
+                       row->name, row->sessions, new, show_bytes((uint64_t)bytes_in, in),
+                       show_bytes((uint64_t)bytes_out, out), refused, row->note);
+        (void)mvaddnstr(y, 0, text, COLS);
+    }
+    attroff(A_BOLD);
 }
 
 static int draw_heading(int y)
@@ -192,7 +230,10 @@ static int draw_heading(int y)
     (void)snprintf(text, sizeof text, "%-20s %8s %7s %9s %9s %9s  %-12s", "LISTENER", "SESSIONS",
                    "NEW/s", "IN/s", "OUT/s", "REFUSED/s", "STATE");
     attron(A_REVERSE);
-    (void)mvaddnstr(y, 0, text, COLS);
+    if (is_narrow())
+        draw_narrow_row(y, "LISTENER", "SESSIONS", "STATE");
+    else
+        (void)mvaddnstr(y, 0, text, COLS);
     attroff(A_REVERSE);
     return y + 1;
 }

@@ -3,6 +3,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import socket
 import stat
@@ -235,6 +236,23 @@ def test_socket_is_replaced_when_stale_and_never_stolen(net, serve, launch, ctl,
     assert ctl.of_type("program", "status")[0]["pid"] == third.pid
     third.stop()
     assert not ctl.socket.exists()
+
+
+def make_link(path):
+    (path.parent / "precious").write_text("kept")
+    path.symlink_to(path.parent / "precious")
+
+
+@pytest.mark.parametrize("make", (make_link, pathlib.Path.mkdir, pathlib.Path.touch, os.mkfifo),
+                         ids=("link", "folder", "file", "fifo"))
+def test_what_is_no_socket_is_left_alone(serve, ctl, directory, make):
+    make(ctl.socket)
+    before = ctl.socket.lstat()
+    gateway = serve()
+    gateway.wait_line(r"\[!\] there is no control socket .*: there is a file that is no socket")
+    gateway.stop()
+    assert (ctl.socket.lstat().st_ino, ctl.socket.lstat().st_mode) == (before.st_ino, before.st_mode)
+    assert make is not make_link or (directory / "precious").read_text() == "kept"
 
 
 def test_no_socket_where_none_is_wanted(net, serve, ctl, directory):

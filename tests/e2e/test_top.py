@@ -1,80 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """mmproxyctl top in a terminal: it draws, scrolls, resizes, and leaves the terminal as it was."""
 
-import fcntl
-import os
-import pty
-import re
 import signal
-import struct
-import subprocess
-import termios
 
 import pytest
 
 from lib import conf
 from lib.ctl import Ctl
-from lib.wait import DEADLINE, until
-
-RESTORED = b"\x1b[?1049l"  # back to the screen before
-
-
-class Terminal:
-    """
-    One with a program in it. Of a line that changes, curses writes what is different: a pattern is to
-    be of a line that is new as a whole.
-    """
-
-    def __init__(self, argv, rows=24, columns=80):
-        self._leader, self._follower = pty.openpty()
-        self._resize(rows, columns)
-        self.before = termios.tcgetattr(self._follower)
-        self.text = b""
-        os.set_blocking(self._leader, False)
-        self.process = subprocess.Popen(
-            argv, stdin=self._follower, stdout=self._follower, stderr=self._follower,
-            env={"TERM": "xterm", "PATH": "/usr/bin:/bin"}, start_new_session=True,
-            # A shell that runs the tests in the background has it ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-
-    def _resize(self, rows, columns):
-        fcntl.ioctl(self._leader, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def resize(self, rows, columns):
-        self._resize(rows, columns)
-        self.process.send_signal(signal.SIGWINCH)
-
-    def _read(self):
-        try:
-            self.text += os.read(self._leader, 65536)
-        except (BlockingIOError, OSError):
-            pass
-
-    def wait(self, pattern):
-        """Until it has written that; forgets what came before."""
-        def found():
-            self._read()
-            return re.search(pattern, self.text)
-        match = until(found, lambda: f"{pattern} on the screen: {self.text[-2000:]}")
-        self.text = self.text[match.end():]
-
-    def type(self, keys):
-        os.write(self._leader, keys)
-
-    def wait_exit(self):
-        status = self.process.wait(DEADLINE)
-        self._read()
-        return status
-
-    def is_as_before(self):
-        return termios.tcgetattr(self._follower) == self.before and RESTORED in self.text
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        os.close(self._leader)
-        os.close(self._follower)
-
+from lib.terminal import Terminal
 
 @pytest.fixture
 def top(net, launch, directory):
@@ -113,6 +46,23 @@ def test_top_draws_scrolls_and_resizes(top):
     screen.type(b"q")
     assert screen.wait_exit() == 0
     assert screen.is_as_before()
+
+
+def test_narrow_terminal_shows_states_instead_of_rates(net, launch, directory):
+    launch(net.origin, "-c", conf.write(directory, [
+        conf.listener(name="x" * 63), conf.listener(name="quiet", listen="0.0.0.0:2323")],
+        workers=1)).settle()
+    ctl = Ctl(directory)
+    ctl.ask("drain", "quiet")
+    screen = Terminal([ctl.program, "-s", ctl.socket, "top"], rows=10, columns=40)
+    screen.wait(rb"STATE")
+    screen.wait(rb"quiet")
+    screen.wait(rb"drained")
+    screen.resize(24, 80)
+    screen.wait(rb"REFUSED/s")
+    screen.type(b"q")
+    assert screen.wait_exit() == 0
+    screen.close()
 
 
 @pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))

@@ -130,6 +130,8 @@ static void ask(struct control_client *client, struct process *process, uint64_t
     int err = process ? process_inspect(process, &question, on_inspected, client) : -ESRCH;
     if (err == 0) {
         client->is_inspecting = true;
+        control_client_watch(
+            client); /* each worker has its time, also of a client that had to wait */
         return;
     }
     client->n_silent += err != -ESRCH;

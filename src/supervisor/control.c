@@ -124,7 +124,7 @@ static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
     }
     if (earlier_is_asked(client))
         earlier_give_up(client);
-    else
+    else if (client->is_inspecting)
         command_give_up_worker(client);
     control_client_watch(client);
 }

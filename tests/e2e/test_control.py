@@ -18,7 +18,7 @@ from lib.conn import connect
 from lib.ctl import Ctl
 from lib.topology import ORIGIN4
 from lib.upgrading import Upgradable
-from lib.wait import until
+from lib.wait import together, until
 
 USAGE, UNAVAILABLE, NOPERM, CONFIG = 64, 69, 77, 78
 
@@ -344,11 +344,14 @@ def test_stuck_worker_hides_its_own_sessions_alone(net, echo, serve, ctl):
     assert len(by_worker) == 2
     stuck, free = sorted(by_worker)
     proc.stop(stuck)
-    for _ in range(2):
+
+    def look(_):
         done = ctl.run("--json", "sessions")
         assert done.returncode == 0 and "1 worker did not answer" in done.stderr
         found = {json.loads(line).get("peer") for line in done.stdout.splitlines()}
         assert by_worker[free] <= found and not by_worker[stuck] & found
+
+    together(look, range(3))  # one list after the other
     os.kill(stuck, signal.SIGCONT)
     until(lambda: len(ctl.sessions()) == 20, "all sessions")
     for conn in conns:

@@ -142,7 +142,30 @@ listeners = (
 """)
 
 
-class Asked(Mmproxy):
+class Exporting(Mmproxy):
+    """With metrics, which nobody reads."""
+
+    def __init__(self, name, binary):
+        super().__init__(name, binary)
+        self.what += ", with metrics"
+
+    def settings(self, setup):
+        return f'metrics = "127.0.0.1:{METRICS_PORT}";'
+
+    def processes(self):
+        return super().processes() + 1
+
+
+def scrape():
+    connection = http.client.HTTPConnection("127.0.0.1", METRICS_PORT, timeout=host.DEADLINE)
+    try:
+        connection.request("GET", "/metrics")
+        return len(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+class Asked(Exporting):
     """It is asked for something, again and again, while it works."""
 
     def start(self, setup):
@@ -166,21 +189,12 @@ class Scraped(Asked):
 
     def __init__(self, name, binary):
         super().__init__(name, binary)
-        self.what += f", its metrics read every {SCRAPE_EVERY_S} s"
-
-    def settings(self, setup):
-        return f'metrics = "127.0.0.1:{METRICS_PORT}";'
-
-    def processes(self):
-        return super().processes() + 1
+        self.what += f" that are read every {SCRAPE_EVERY_S} s"
 
     def ask(self, setup):
-        connection = http.client.HTTPConnection("127.0.0.1", METRICS_PORT, timeout=5)
         try:
-            connection.request("GET", "/metrics")
-            connection.getresponse().read()
+            scrape()
         finally:
-            connection.close()
             time.sleep(SCRAPE_EVERY_S)
 
 
@@ -192,7 +206,7 @@ class Listed(Asked):
         self.what += ", `mmproxyctl sessions` in a loop"
 
     def settings(self, setup):
-        return f'control = "{setup.directory}/control.sock";'
+        return super().settings(setup) + f' control = "{setup.directory}/control.sock";'
 
     def ask(self, setup):
         subprocess.run([self.binary.with_name("mmproxyctl"), "-s", setup.directory / "control.sock",
@@ -200,20 +214,16 @@ class Listed(Asked):
                        check=False)
 
 
-class Besieged(Mmproxy):
+class Besieged(Exporting):
     """Hostile clients come to its metrics and to its control socket."""
     PROGRAM = pathlib.Path(__file__).resolve().parents[2] / "e2e/lib/besiege.py"
 
     def __init__(self, name, binary):
         super().__init__(name, binary)
-        self.what += f", {BESIEGE_RATE} hostile clients a second at its metrics and control socket"
+        self.what += f" and {BESIEGE_RATE} hostile clients a second at these and the control socket"
 
     def settings(self, setup):
-        return (f'metrics = "127.0.0.1:{METRICS_PORT}"; '
-                f'control = "{setup.directory}/control.sock";')
-
-    def processes(self):
-        return super().processes() + 1
+        return super().settings(setup) + f' control = "{setup.directory}/control.sock";'
 
     def start(self, setup):
         process = super().start(setup)
@@ -332,6 +342,7 @@ def all_gateways(binary, others):
         Direct(),
         Mmproxy("mmproxy", binary),
         Mmproxy("mmproxy-port", binary, preserve_port=True),
+        Exporting("mmproxy-exporting", binary),
         Scraped("mmproxy-scraped", binary),
         Listed("mmproxy-listed", binary),
         Besieged("mmproxy-besieged", binary),

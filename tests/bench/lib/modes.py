@@ -175,6 +175,25 @@ class Idle(Mode):
                     del figures[key]
 
 
+class Scrape(Mode):
+    """What a read of /metrics costs the gateway; hardly any noise, whatever else runs."""
+    gateways = ("mmproxy-exporting",)
+    is_steady = True
+    SIZES, TIMES = (1, 100, 1000), 50
+
+    def __init__(self):
+        super().__init__("scrape", "A read of `/metrics`", tuple(
+            Figure(f"{what}{n}", f"{title}, {n:,} listener{'s' if n > 1 else ''}", digits)
+            for n in self.SIZES for what, title, digits in (("cpu", "CPU ms", 2), ("size", "KiB", 0))))
+
+    def measure(self, bench, gateway):
+        figures = {}
+        for n in self.SIZES:
+            cpu, size = run.scraped(gateway, n, self.TIMES)
+            figures |= {f"cpu{n}": cpu * 1e3 / self.TIMES, f"size{n}": size / 1024}
+        return figures
+
+
 class Startup(Mode):
     gateways = ("mmproxy",)
     is_steady = True
@@ -215,6 +234,7 @@ MODES = [
          beside=IDLE_SESSIONS),
     Echo(32, "-scraped", ", with and without a scrape every second", SCRAPED),
     Once("once-scraped", f"{SESSIONS}, with and without a scrape every second", SCRAPED),
+    Scrape(),
     Echo(32, "-listed", f", beside {IDLE_SESSIONS:,} idle sessions that are listed or not",
          ("mmproxy", "mmproxy-listed"), IDLE_SESSIONS),
     Echo(32, "-besieged", ", with and without hostile clients of its other sockets",

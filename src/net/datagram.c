@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <netinet/udp.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -11,6 +10,7 @@
 enum {
     ROOM = 65536,          /* of one message: more than any datagram has */
     SEGMENTED_MAX = 65000, /* bytes of a message that the kernel cuts into datagrams */
+    SEGMENTS_OUT_MAX = 64, /* datagrams in it: older kernels cut no more */
     PARTS = DATAGRAM_BATCH * 4,
 };
 
@@ -31,7 +31,7 @@ struct datagrams {
     struct iovec out_parts[PARTS];
     struct control out_controls[DATAGRAM_BATCH];
     unsigned out_counts[DATAGRAM_BATCH]; /* datagrams of each message */
-    size_t segment_max;                  /* the kernel cuts no message into larger ones */
+    size_t segment_max;                  /* on this way the kernel cuts into no larger ones */
     uint8_t rooms[DATAGRAM_BATCH][ROOM];
 };
 
@@ -51,7 +51,6 @@ struct datagrams *datagrams_new(void)
         return NULL;
 
     struct datagrams *datagrams = memory;
-    datagrams->segment_max = SEGMENTED_MAX;
     for (unsigned i = 0; i < DATAGRAM_BATCH; i++) {
         datagrams->in_parts[i] = (struct iovec){ datagrams->rooms[i], ROOM };
         datagrams->in[i].msg_hdr = (struct msghdr){
@@ -71,16 +70,28 @@ void datagrams_free(struct datagrams *datagrams)
         (void)munmap(datagrams, sizeof *datagrams);
 }
 
-/* Of a link-local address the interface belongs to it. */
-static void read_local_v6(const struct in6_pktinfo *info, struct addr *out)
+/* An answer can't leave from a broadcast address: ipi_spec_dst is one of this host instead. */
+static void read_local_v4(const struct in_pktinfo *info, struct datagram *out)
 {
-    addr_from_bytes(out, AF_INET6, info->ipi6_addr.s6_addr, 0);
+    struct in_addr local = info->ipi_spec_dst.s_addr != 0 ? info->ipi_spec_dst : info->ipi_addr;
+
+    addr_from_bytes(&out->local, AF_INET, (const uint8_t *)&local, 0);
+    out->is_to_many = local.s_addr != info->ipi_addr.s_addr;
+}
+
+/* Of a link-local address the interface belongs to it. */
+static void read_local_v6(const struct in6_pktinfo *info, struct datagram *out)
+{
+    out->is_to_many = IN6_IS_ADDR_MULTICAST(&info->ipi6_addr);
+    if (out->is_to_many)
+        return;
+    addr_from_bytes(&out->local, AF_INET6, info->ipi6_addr.s6_addr, 0);
     if (IN6_IS_ADDR_LINKLOCAL(&info->ipi6_addr))
-        out->in6.sin6_scope_id = info->ipi6_ifindex;
+        out->local.in6.sin6_scope_id = info->ipi6_ifindex;
 }
 
 /* *segment: the size of each datagram in a message that has several; else it is left alone. */
-static void read_control(struct msghdr *message, struct addr *local, size_t *segment)
+static void read_control(struct msghdr *message, struct datagram *out, size_t *segment)
 {
     struct cmsghdr *each;
 
@@ -93,10 +104,10 @@ static void read_control(struct msghdr *message, struct addr *local, size_t *seg
 
         if (each->cmsg_level == IPPROTO_IP && each->cmsg_type == IP_PKTINFO) {
             memcpy(&value.v4, CMSG_DATA(each), sizeof value.v4);
-            addr_from_bytes(local, AF_INET, (const uint8_t *)&value.v4.ipi_addr, 0);
+            read_local_v4(&value.v4, out);
         } else if (each->cmsg_level == IPPROTO_IPV6 && each->cmsg_type == IPV6_PKTINFO) {
             memcpy(&value.v6, CMSG_DATA(each), sizeof value.v6);
-            read_local_v6(&value.v6, local);
+            read_local_v6(&value.v6, out);
         } else if (each->cmsg_level == SOL_UDP && each->cmsg_type == UDP_GRO) {
             memcpy(&value.size, CMSG_DATA(each), sizeof value.size);
             if (value.size > 0)
@@ -105,22 +116,26 @@ static void read_control(struct msghdr *message, struct addr *local, size_t *seg
     }
 }
 
-/* An empty datagram is one too. */
+/*
+ * An empty datagram is one too. No message may have more datagrams than there is room for: a
+ * virtual machine makes messages itself.
+ */
 static void add_message(struct datagrams *datagrams, unsigned i)
 {
     struct datagram common = { .peer = datagrams->in_peers[i] };
     size_t len = datagrams->in[i].msg_len;
+    unsigned end = datagrams->n + DATAGRAM_SEGMENTS_MAX;
     size_t segment = ROOM;
     size_t at = 0;
 
-    read_control(&datagrams->in[i].msg_hdr, &common.local, &segment);
+    read_control(&datagrams->in[i].msg_hdr, &common, &segment);
     do {
         struct datagram *datagram = &datagrams->all[datagrams->n++];
         *datagram = common;
         datagram->bytes = datagrams->rooms[i] + at;
         datagram->len = len - at < segment ? len - at : segment;
         at += datagram->len;
-    } while (at < len && datagrams->n < sizeof datagrams->all / sizeof *datagrams->all);
+    } while (at < len && datagrams->n < end);
 }
 
 int datagrams_receive(struct datagrams *datagrams, int fd, bool *is_all)
@@ -195,7 +210,7 @@ static unsigned fit_together(const struct datagrams *datagrams, unsigned first, 
 
     if (size == 0 || size > datagrams->segment_max)
         return 1;
-    while (count < n && count < DATAGRAM_SEGMENTS_MAX && prefix + all[count - 1].len == size) {
+    while (count < n && count < SEGMENTS_OUT_MAX && prefix + all[count - 1].len == size) {
         size_t next = prefix + all[count].len;
         if (next == 0 || next > size || sum + next > SEGMENTED_MAX)
             break;
@@ -320,6 +335,7 @@ struct datagram_sent datagrams_send(struct datagrams *datagrams, int fd, unsigne
         common.msg_name = (void *)(uintptr_t)&way->to->sa;
         common.msg_namelen = addr_len(way->to);
     }
+    datagrams->segment_max = SEGMENTED_MAX;
     if (way->from)
         common.msg_controllen = write_source(&control, way->from);
     while (n > 0) {

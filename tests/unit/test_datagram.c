@@ -236,6 +236,60 @@ static void a_message_of_several_datagrams_is_received_as_these(void **state)
     close_pair();
 }
 
+/* As many messages as a call takes, each with as many datagrams as the kernel puts into one. */
+static void as_many_datagrams_as_there_can_be_have_room(void **state)
+{
+    enum { LEN = 8, OLDER_MAX = 64 };
+    static const int room_wanted = 1 << 24;
+    int segments = DATAGRAM_SEGMENTS_MAX;
+    bool is_all;
+
+    (void)state;
+    if (!support_has_own_network)
+        skip();
+    open_pair(0);
+    support_set_option(receiver, IPPROTO_UDP, UDP_GRO, 1);
+    support_set_option(receiver, SOL_SOCKET, SO_RCVBUFFORCE, room_wanted);
+    support_set_option(sender, SOL_SOCKET, SO_SNDBUFFORCE, room_wanted);
+    support_set_option(sender, IPPROTO_UDP, UDP_SEGMENT, LEN);
+    if (send(sender, bytes_of(0), (size_t)segments * LEN, 0) < 0)
+        segments = OLDER_MAX;
+    else
+        assert_int_equal(receive(&is_all), segments);
+    for (unsigned i = 0; i < DATAGRAM_BATCH; i++)
+        assert_return_code(send(sender, bytes_of(i), (size_t)segments * LEN, 0), errno);
+    assert_int_equal(receive(&is_all), DATAGRAM_BATCH * segments);
+    assert_memory_equal(datagrams_at(room, DATAGRAM_BATCH * (unsigned)segments - 1)->bytes,
+                        bytes_of(DATAGRAM_BATCH - 1), LEN);
+    close_pair();
+}
+
+/* Such as one with port 0. */
+static void a_peer_that_gets_nothing_costs_others_no_calls(void **state)
+{
+    enum { N = 4, LEN = 100 };
+    bool is_all;
+
+    (void)state;
+    open_pair(0);
+    struct addr peer = support_name(sender);
+    struct addr nowhere = peer;
+    addr_set_port(&nowhere, 0);
+    for (unsigned i = 0; i < N; i++)
+        assert_return_code(send(sender, bytes_of(i), LEN, 0), errno);
+    assert_int_equal(receive(&is_all), N);
+    struct datagram_way way = { .to = &nowhere };
+    struct datagram_sent sent = datagrams_send(room, receiver, 0, N, &way);
+    assert_int_equal(sent.n, 0);
+    assert_int_equal(sent.error, EINVAL);
+    support_set_option(sender, IPPROTO_UDP, UDP_GRO, 1);
+    way.to = &peer;
+    assert_int_equal(datagrams_send(room, receiver, 0, N, &way).n, N);
+    uint8_t got[N * LEN];
+    assert_int_equal(recv(sender, got, sizeof got, 0), N * LEN); /* one message still */
+    close_pair();
+}
+
 /* A closed port at the target, told by a socket that is connected and by one that is not. */
 static void an_error_of_an_earlier_datagram_costs_no_later_one(void **state)
 {
@@ -309,6 +363,8 @@ int main(void)
         cmocka_unit_test(datagrams_that_are_sent_as_one_message_arrive_as_they_were),
         cmocka_unit_test(datagrams_larger_than_the_way_allows_are_sent_one_by_one),
         cmocka_unit_test(a_message_of_several_datagrams_is_received_as_these),
+        cmocka_unit_test(as_many_datagrams_as_there_can_be_have_room),
+        cmocka_unit_test(a_peer_that_gets_nothing_costs_others_no_calls),
         cmocka_unit_test(an_error_of_an_earlier_datagram_costs_no_later_one),
         cmocka_unit_test(a_clients_port_is_kept_where_it_is_free),
     };

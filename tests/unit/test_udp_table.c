@@ -46,6 +46,28 @@ static void an_entry_is_found_by_address_port_and_receiver(void **state)
     udp_table_free(table);
 }
 
+static void entries_of_one_key_are_found_one_after_the_other(void **state)
+{
+    struct udp_table *table = udp_table_new(FEW);
+    struct udp_table_entry entries[] = { make(0, "198.51.100.1:1"), make(1, "198.51.100.1:1"),
+                                         make(2, "198.51.100.1:2") };
+    const struct addr key = support_addr("198.51.100.1:1");
+
+    (void)state;
+    entries[1].receiver = &other;
+    for (unsigned i = 0; i < 3; i++)
+        udp_table_add(table, &entries[i]);
+    struct udp_table_entry *first = udp_table_next(table, NULL, &key, 0);
+    assert_ptr_equal(first, &entries[1]);
+    assert_ptr_equal(udp_table_next(table, first, &key, 0), &entries[0]);
+    assert_null(udp_table_next(table, &entries[0], &key, 0));
+    assert_null(udp_table_next(table, NULL, &key, 1));
+    assert_ptr_equal(udp_table_find(table, &receiver, &key, 0), &entries[0]);
+    for (unsigned i = 0; i < 3; i++)
+        udp_table_remove(table, &entries[i]);
+    udp_table_free(table);
+}
+
 /* More than it was made for, too. */
 static void of_many_each_is_found(void **state)
 {
@@ -75,6 +97,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_entry_is_found_by_address_port_and_receiver),
+        cmocka_unit_test(entries_of_one_key_are_found_one_after_the_other),
         cmocka_unit_test(of_many_each_is_found),
     };
 

@@ -6,22 +6,25 @@
 #ifndef MMPROXY_NET_DATAGRAM_H
 #define MMPROXY_NET_DATAGRAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "mmproxy/base/addr.h"
 
 enum {
-    DATAGRAM_BATCH = 32,       /* messages a call */
-    DATAGRAM_PREFIX_MAX = 64,  /* bytes in front of a payload */
-    DATAGRAM_SEGMENTS_MAX = 64 /* datagrams that the kernel may put into one message (UDP_GRO) */
+    DATAGRAM_BATCH = 32,        /* messages a call */
+    DATAGRAM_PREFIX_MAX = 64,   /* bytes in front of a payload */
+    DATAGRAM_SEGMENTS_MAX = 128 /* datagrams that the kernel may put into one message (UDP_GRO) */
 };
 
 struct datagram {
     uint8_t *bytes; /* in the room of the datagrams that received it */
     size_t len;
-    struct addr peer;  /* where it came from; v4-mapped is not unmapped */
-    struct addr local; /* the address that it was sent to, without a port; not set: unknown */
+    struct addr peer; /* where it came from; v4-mapped is not unmapped */
+    struct addr
+        local;       /* the address to answer from, without a port; not set: the kernel's choice */
+    bool is_to_many; /* sent to a broadcast or multicast address: each socket there has a copy */
 };
 
 /* The datagrams that were received last. */

@@ -286,6 +286,8 @@ static void take(struct receiver_socket *socket, unsigned i, struct run *run)
     struct datagram *datagram = datagrams_at(receiver->room, i);
     struct udp_origin origin;
 
+    if (datagram->is_to_many && !socket->takes_to_many)
+        return;
     addr_unmap(&datagram->peer);
     if (!find_origin(receiver, datagram, &origin, run))
         return;
@@ -433,6 +435,7 @@ int receiver_open(struct receiver *receiver, struct listener *listener, unsigned
                                        .owner = socket,
                                        .fd = spec->sockets[i].fd };
         socket->listen = &spec->sockets[i].addr;
+        socket->takes_to_many = spec->sockets[i].member == 0;
         socket->receiver = receiver;
     }
     return 0;

@@ -16,19 +16,24 @@
 /* So many sessions end for a new one without a descriptor; others may take the freed ones. */
 enum { TRIES_MAX = 4 };
 
+enum { ERRORS_MAX = 64 /* a wake-up; then other sessions have their turn */ };
+
 static enum udp_header mode_of(const struct udp_session *session)
 {
     return session->place.receiver->listener->config->udp_header;
 }
 
+static struct udp_session *session_of(struct udp_table_entry *place)
+{
+    return (struct udp_session *)(void *)((char *)place - offsetof(struct udp_session, place));
+}
+
 struct udp_session *udp_session_find(const struct receiver *receiver, const struct addr *key,
                                      uint16_t port)
 {
-    struct udp_table_entry *entry = udp_table_find(receiver->table, receiver, key, port);
+    struct udp_table_entry *place = udp_table_find(receiver->table, receiver, key, port);
 
-    return entry
-               ? (struct udp_session *)(void *)((char *)entry - offsetof(struct udp_session, place))
-               : NULL;
+    return place ? session_of(place) : NULL;
 }
 
 struct target_facts udp_origin_facts(const struct udp_origin *origin)
@@ -169,16 +174,20 @@ static void send_replies(struct udp_session *session, unsigned first, unsigned n
 
 /*
  * Of sockets with one source the latest gets what comes for it: the client may have a session for
- * another port of the service, too.
+ * another port of the service, or at another listener, too.
  */
 static void pass_to_sibling(const struct udp_session *session, unsigned i)
 {
     const struct receiver *receiver = session->place.receiver;
     const struct addr *from = &datagrams_at(receiver->room, i)->peer;
-    struct udp_session *sibling = udp_session_find(receiver, session->place.key, addr_port(from));
+    struct udp_table_entry *each = NULL;
 
-    if (sibling && is_from_target(sibling, from))
-        send_replies(sibling, i, 1);
+    while ((each = udp_table_next(receiver->table, each, &session->client, addr_port(from)))) {
+        if (!is_from_target(session_of(each), from))
+            continue;
+        send_replies(session_of(each), i, 1);
+        return;
+    }
 }
 
 static void pass_on(struct udp_session *session, unsigned n)
@@ -198,7 +207,7 @@ static void pass_on(struct udp_session *session, unsigned n)
 /* The socket has reported the errors; their details would wake us for ever. */
 static void drain_errors(int fd)
 {
-    while (spoof_datagram_error(fd) != 0)
+    for (unsigned i = 0; i < ERRORS_MAX && spoof_datagram_error(fd) != 0; i++)
         ;
 }
 
@@ -214,8 +223,8 @@ static void on_reply(struct loop_io *io, unsigned events)
         report_error(session, -n);
     else
         pass_on(session, (unsigned)n);
-    if (!session->is_connected)
-        drain_errors(session->io.fd);
+    if (n <= 0 && !session->is_connected)
+        drain_errors(session->io.fd); /* where there is no datagram, they woke us */
 }
 
 /* Is the system short of what ending another session would free? */

@@ -45,11 +45,9 @@ void udp_table_free(struct udp_table *table)
     free(table);
 }
 
-static size_t place_of(const struct udp_table *table, const struct receiver *receiver,
-                       const struct addr *key, uint16_t port)
+static size_t place_of(const struct udp_table *table, const struct addr *key, uint16_t port)
 {
-    uint64_t number =
-        (uint64_t)(uintptr_t)receiver ^ ((uint64_t)addr_port(key) << 48 | (uint64_t)port << 32);
+    uint64_t number = (uint64_t)addr_port(key) << 48 | (uint64_t)port << 32;
 
     return hash_host(&table->secret, key, number) % table->n_buckets;
 }
@@ -58,17 +56,30 @@ struct udp_table_entry *udp_table_find(const struct udp_table *table,
                                        const struct receiver *receiver, const struct addr *key,
                                        uint16_t port)
 {
-    struct udp_table_entry *each;
+    struct udp_table_entry *each = NULL;
 
-    SLIST_FOREACH(each, &table->buckets[place_of(table, receiver, key, port)], next)
-    if (each->receiver == receiver && each->port == port && addr_equal(each->key, key))
-        return each;
+    while ((each = udp_table_next(table, each, key, port)))
+        if (each->receiver == receiver)
+            return each;
     return NULL;
+}
+
+struct udp_table_entry *udp_table_next(const struct udp_table *table,
+                                       const struct udp_table_entry *before, const struct addr *key,
+                                       uint16_t port)
+{
+    struct udp_table_entry *each = before
+                                       ? SLIST_NEXT(before, next)
+                                       : SLIST_FIRST(&table->buckets[place_of(table, key, port)]);
+
+    while (each && (each->port != port || !addr_equal(each->key, key)))
+        each = SLIST_NEXT(each, next);
+    return each;
 }
 
 static struct bucket *bucket_of(struct udp_table *table, const struct udp_table_entry *entry)
 {
-    return &table->buckets[place_of(table, entry->receiver, entry->key, entry->port)];
+    return &table->buckets[place_of(table, entry->key, entry->port)];
 }
 
 void udp_table_add(struct udp_table *table, struct udp_table_entry *entry)

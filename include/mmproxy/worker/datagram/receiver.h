@@ -13,6 +13,7 @@
 struct receiver_socket {
     struct loop_io io;
     const struct addr *listen; /* the worker's spec's */
+    bool takes_to_many;        /* one socket of the group takes what was sent to all */
     struct receiver *receiver;
 };
 

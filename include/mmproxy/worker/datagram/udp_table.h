@@ -32,6 +32,12 @@ struct udp_table_entry *udp_table_find(const struct udp_table *table,
                                        const struct receiver *receiver, const struct addr *key,
                                        uint16_t port);
 
+/* Whichever receiver's: the entry behind the one before, or the first (NULL). returns: NULL: none.
+ */
+struct udp_table_entry *udp_table_next(const struct udp_table *table,
+                                       const struct udp_table_entry *before, const struct addr *key,
+                                       uint16_t port);
+
 /* An entry is in the table once. */
 void udp_table_add(struct udp_table *table, struct udp_table_entry *entry);
 void udp_table_remove(struct udp_table *table, struct udp_table_entry *entry);

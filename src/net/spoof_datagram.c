@@ -10,21 +10,38 @@
 
 #include "mmproxy/net/sock.h"
 
-static int bind_datagram(int fd, const struct spoof *spoof)
+/*
+ * Of sockets with one address and port the latest gets the answers. So only sockets of one client
+ * may have the same (SO_REUSEADDR): its sessions with other targets, or of other workers.
+ */
+static int bind_to_port_of_client(int fd, const struct spoof *spoof)
 {
-    struct addr source = spoof->source;
+    int err = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, !spoof->is_shared);
 
-    int err = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (err < 0)
         return err;
-    if (!spoof->preserve_port)
-        addr_set_port(&source, 0);
-    if (bind(fd, &source.sa, addr_len(&source)) == 0)
-        return 0;
-    if (addr_port(&source) == 0 || (errno != EADDRINUSE && errno != EACCES))
-        return -errno;
+    return bind(fd, &spoof->source.sa, addr_len(&spoof->source)) < 0 ? -errno : 0;
+}
+
+/* One that no other socket with this address has. */
+static int bind_to_any_port(int fd, const struct spoof *spoof)
+{
+    struct addr source = spoof->source;
+    int err = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+
+    if (err < 0)
+        return err;
     addr_set_port(&source, 0);
     return bind(fd, &source.sa, addr_len(&source)) < 0 ? -errno : 0;
+}
+
+static int bind_datagram(int fd, const struct spoof *spoof)
+{
+    int err = -EADDRINUSE;
+
+    if (spoof->preserve_port && addr_port(&spoof->source) != 0)
+        err = bind_to_port_of_client(fd, spoof);
+    return err == -EADDRINUSE || err == -EACCES ? bind_to_any_port(fd, spoof) : err;
 }
 
 static int set_up_datagram(int fd, const struct spoof *spoof, bool is_connected)

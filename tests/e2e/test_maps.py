@@ -104,6 +104,25 @@ def test_udp_clients_are_mapped_too(udp_listener, net, balancer, key):
         service.close()
 
 
+def test_udp_clients_with_one_mapped_address_get_their_own_answers(udp_listener, net, balancer, key):
+    """They are in one /64, and have one port too: the service has to see two."""
+    udp_listener(workers=4, target_v6=None, map_v6=POOL, map_key=str(key))
+    service = udp.Service(net.origin, "127.0.0.1", udp.SERVICE_PORT)
+    try:
+        peers = {b"%d" % number: balancer() for number in range(8)}
+        sources = {}
+        for name, peer in peers.items():
+            peer.send(udp.v2(CLIENT6 + name.decode(), 51234) + name)
+            data, sources[name] = service.recv()
+            assert (data, sources[name][0]) == (name, _mapped(CLIENT6))
+        assert len(set(sources.values())) == len(peers)
+        for name, peer in peers.items():
+            service.send(name, sources[name])
+            assert peer.recv() == name
+    finally:
+        service.close()
+
+
 @pytest.mark.parametrize("pool, own", (("10.99.0.0/29", "10.99.0.2"), ("10.99.0.128/25", "10.99.0.255")))
 def test_pool_that_has_an_address_of_this_host_is_a_mistake(net, directory, pool, own):
     config = conf.write(directory, [conf.listener(target_v6=None, map_v6=pool, map_v6_anyway=True)])

@@ -353,6 +353,33 @@ static void a_clients_port_is_kept_where_it_is_free(void **state)
     close(other);
 }
 
+/* The answers for one of them would reach the other. */
+static void two_clients_with_one_address_have_not_one_port(void **state)
+{
+    struct spoof spoof = { .source = support_addr("198.51.100.7:5000"),
+                           .target = support_addr("127.0.0.1:9"),
+                           .mark = 1 };
+
+    (void)state;
+    if (!support_has_own_network)
+        skip();
+    for (unsigned i = 0; i < 3; i++) {
+        spoof.preserve_port = i < 2;
+        spoof.is_shared = i == 1;
+        int first = spoof_datagram(&spoof, false);
+        int second = spoof_datagram(&spoof, false);
+        assert_return_code(first, -first);
+        assert_return_code(second, -second);
+        struct addr one = support_name(first);
+        struct addr other = support_name(second);
+        bool has_own = addr_port(&one) == 5000;
+        assert_int_equal(has_own, spoof.preserve_port);
+        assert_int_equal(addr_equal(&one, &other), i == 0);
+        close(first);
+        close(second);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +394,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_gets_nothing_costs_others_no_calls),
         cmocka_unit_test(an_error_of_an_earlier_datagram_costs_no_later_one),
         cmocka_unit_test(a_clients_port_is_kept_where_it_is_free),
+        cmocka_unit_test(two_clients_with_one_address_have_not_one_port),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

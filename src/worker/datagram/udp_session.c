@@ -262,6 +262,9 @@ static int open_socket(struct udp_session *session, const struct target_choice *
         .target = choice->target,
         .mark = listener_config_socket_mark(config, addr_family(&choice->target)),
         .preserve_port = config->preserve_client_port,
+        /* Many IPv6 clients are mapped to one IPv4 address. */
+        .is_shared = addr_family(&session->client) != addr_family(&choice->source) &&
+                     addr_family(&choice->source) == AF_INET,
     };
     struct worker *worker = session->place.receiver->listener->worker;
     unsigned tries = 0;

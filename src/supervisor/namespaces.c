@@ -156,7 +156,8 @@ static int open_path(struct network *network, const char *path)
     struct stat info = { .st_ino = 0 };
 
     (void)caps_raise(needed);
-    network->fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Meanwhile it may have become a FIFO. */
+    network->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int err = network->fd < 0 || fstat(network->fd, &info) < 0 ? -errno : 0;
     (void)caps_lower(needed);
     if (err == 0 && ioctl(network->fd, NS_GET_NSTYPE) != CLONE_NEWNET)
@@ -166,7 +167,13 @@ static int open_path(struct network *network, const char *path)
     return err;
 }
 
-/* returns: 0 with *out, or -errno. */
+static struct network *get_known(struct namespaces *namespaces, uint64_t inode)
+{
+    return inode == namespaces->own_inode ? &namespaces->own : namespaces_get(namespaces, inode);
+}
+
+/* The path may lead to a known one by now. returns: 1 if it is new, else 0, with *out; or -errno.
+ */
 static int add(struct namespaces *namespaces, const char *path, struct network **out)
 {
     struct network *network = calloc(1, sizeof *network);
@@ -175,16 +182,17 @@ static int add(struct namespaces *namespaces, const char *path, struct network *
         return -ENOMEM;
     network->fd = network->probe = -1;
     int err = open_path(network, path);
-    if (err == 0)
+    *out = err == 0 ? get_known(namespaces, network->id) : NULL;
+    if (err == 0 && !*out)
         err = look_inside(namespaces, network);
-    if (err < 0) {
+    if (err < 0 || *out) {
         close_one(network);
         free(network);
         return err;
     }
     LIST_INSERT_AFTER(&namespaces->own, network, link);
     *out = network;
-    return 0;
+    return 1;
 }
 
 static bool has_loopback(const struct network *network)
@@ -216,15 +224,17 @@ static const char *find_namespace(struct namespaces *namespaces,
     if (listener->netns[0] == '\0')
         return NULL;
     int err = look_up(namespaces, path_of(listener, path), &inode);
-    if (err == 0 && inode == namespaces->own_inode)
-        return NULL;
     if (err == 0)
-        *out = namespaces_get(namespaces, inode);
+        *out = get_known(namespaces, inode);
     if (err == 0 && !*out)
         err = add(namespaces, path, out);
     if (err < 0)
         return reason_of(err);
-    return has_loopback(*out) ? NULL : "the loopback of its network namespace is down";
+    if (*out == &namespaces->own || has_loopback(*out))
+        return NULL;
+    if (err == 1) /* kept only for use: else each one that comes and goes would stay */
+        namespaces_drop(*out);
+    return "the loopback of its network namespace is down";
 }
 
 /* What depends on the network of a listener's targets. */

@@ -29,27 +29,26 @@ enum {
     DOUBT_FORGOTTEN_S = 60, /* without any, it begins anew */
 };
 
-/* Commands in a report on another namespace are to be run there. */
+/* A report on another namespace: its lines name it, and its commands are to be run there. */
 struct elsewhere {
     const struct report_sink *sink;
     const char *netns;
 };
 
-static void prefix_line(void *context, enum log_level level, const char *line)
+static void tell_place(void *context, enum log_level level, const char *line)
 {
     const struct elsewhere *elsewhere = context;
     const struct report_sink *sink = elsewhere->sink;
     bool is_comment = strncmp(line, "# ", 2) == 0;
-    char prefixed[1536];
+    char whole[1536];
 
-    if (line[0] == '[') {
-        sink->line(sink->context, level, line);
-        return;
-    }
-    (void)snprintf(prefixed, sizeof prefixed, "%snsenter --net=%s%s %s", is_comment ? "# " : "",
-                   elsewhere->netns[0] == '/' ? "" : NAMESPACES_NAMES, elsewhere->netns,
-                   is_comment ? line + 2 : line);
-    sink->line(sink->context, level, prefixed);
+    if (line[0] == '[')
+        (void)snprintf(whole, sizeof whole, "%s (netns \"%s\")", line, elsewhere->netns);
+    else
+        (void)snprintf(whole, sizeof whole, "%snsenter --net=%s%s %s", is_comment ? "# " : "",
+                       elsewhere->netns[0] == '/' ? "" : NAMESPACES_NAMES, elsewhere->netns,
+                       is_comment ? line + 2 : line);
+    sink->line(sink->context, level, whole);
 }
 
 static bool is_wanted_elsewhere(void *context, const struct listener_config *listener,
@@ -92,7 +91,7 @@ static bool run_elsewhere(const struct config *config, bool is_verifying,
                           const struct report_sink *sink)
 {
     struct elsewhere elsewhere = { .sink = sink, .netns = config->listeners[0].netns };
-    const struct report_sink there = { .line = prefix_line,
+    const struct report_sink there = { .line = tell_place,
                                        .is_wanted = is_wanted_elsewhere,
                                        .begin_target = begin_elsewhere,
                                        .end_target = end_elsewhere,
@@ -240,7 +239,8 @@ static bool begin_target(void *context, const struct report_verdict *verdict)
     const struct target_state *known =
         targets_find(&child->preflight->known, verdict->listener, verdict->target);
     char text[ADDR_STRLEN];
-    char line[ADDR_STRLEN + 64];
+    const char *netns = verdict->listener->netns;
+    char line[ADDR_STRLEN + LISTENER_NETNS_MAX + 80];
 
     child->listener = verdict->listener;
     child->target = verdict->target;
@@ -248,8 +248,10 @@ static bool begin_target(void *context, const struct report_verdict *verdict)
     if (!child->preflight->is_repeat || !known)
         return true;
     if (verdict->holds && !known->holds) {
-        (void)snprintf(line, sizeof line, "[+] OK. Target server %s is back: it can be reached.",
-                       addr_format(verdict->target, text));
+        (void)snprintf(line, sizeof line,
+                       "[+] OK. Target server %s is back: it can be reached.%s%s%s",
+                       addr_format(verdict->target, text), netns[0] ? " (netns \"" : "", netns,
+                       netns[0] ? "\")" : "");
         report(child, LOG_LEVEL_NOTICE, line);
     }
     return !verdict->holds && known->holds;

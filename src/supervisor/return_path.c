@@ -9,6 +9,7 @@
 #include "mmproxy/base/log.h"
 #include "mmproxy/routing/managed/managed.h"
 #include "mmproxy/supervisor/confine.h"
+#include "mmproxy/supervisor/vanished.h"
 
 static void on_change(void *context)
 {
@@ -51,6 +52,7 @@ static void close_managed(struct supervisor *supervisor, struct network *network
 
 int return_path_open(struct supervisor *supervisor)
 {
+    vanished_clean();
     return open_managed(supervisor, &supervisor->namespaces.own);
 }
 

@@ -4,8 +4,11 @@ The key netns: targets in another network namespace. Its path is a link here, so
 have it appear, vanish, and become another one.
 """
 
+import itertools
 import os
 import signal
+import socket
+import threading
 
 import pytest
 
@@ -327,3 +330,209 @@ def test_a_target_may_have_the_port_that_is_listened_on(box, net, directory, sta
     peer.send(header.v2(CLIENT_OF[4], 51234) + b"hello")
     assert peer.recv(5) == b"hello"
     peer.close()
+
+
+def test_lines_of_two_namespaces_with_one_target_say_which(new_box, origin, directory, start):
+    listeners, paths = [], [directory / "first", directory / "second"]
+    for number, path in enumerate(paths):
+        box = new_box()
+        path.symlink_to(box.namespace.path)
+        listeners.append(mail(directory, name=path.name, listen=[f"0.0.0.0:{9000 + number}"],
+                              netns=str(path), target_v6=None))
+    box.services[4].close()
+    config = write(directory, *listeners)
+    target = f"Target server 127.0.0.1:{PORT}"
+    done = daemon.run(("--check", "-c", config), directory, origin)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    for how in ("conventional", "spoofed"):
+        assert (f"[+] OK. {target} is up and reachable using {how} connection. "
+                f'(netns "{paths[0]}")') in lines
+    down = rf'\[!\] FAILED: {target} seems to be down: .* \(netns "{paths[1]}"\)'
+    gateway = start(config, wait=False)
+    gateway.wait_line(down)
+    box.services[4] = EchoTarget(box.namespace, "0.0.0.0", PORT)
+    gateway.wait_line(rf'\[\+\] OK\. {target} is back: it can be reached\. '
+                      rf'\(netns "{paths[1]}"\)')
+    assert not gateway.find(rf'.*FAILED.*"{paths[0]}"\)')
+
+
+def crash(gateway):
+    """Every process of it."""
+    gateway.may_lose_workers = True
+    processes = [gateway.pid, *proc.children(gateway.pid)]
+    for pid in processes:
+        proc.kill(pid)
+    gateway.wait_exit()
+    until(lambda: not any(map(proc.is_alive, processes)), "its processes to end")
+
+
+def test_what_a_crash_left_of_a_namespace_that_is_gone_goes(new_box, link, origin, directory, start):
+    """The namespace that is still there keeps its own: only a start with it can clean it."""
+    stays, goes = new_box(), Box()
+    before = routing.snapshot(stays.namespace)
+    link(goes)
+    (directory / "stays").symlink_to(stays.namespace.path)
+    other = mail(directory, name="other", listen=["0.0.0.0:9000"], netns=str(directory / "stays"))
+    gateway = start(write(directory, mail(directory), other))
+    gateway.wait_listening("0.0.0.0:9000", name="other")
+    crash(gateway)
+    goes.close()
+    folders = set((directory / "run").iterdir())
+    assert len(folders) == 2
+    here = EchoTarget(origin, "127.0.0.1", conf.SERVICE_PORT)
+    start(write(directory, plain()), wait=False).wait_listening("0.0.0.0:8080", name="plain")
+    left = folders & set((directory / "run").iterdir())
+    assert len(left) == 1
+    here.close()
+    link(None)
+    gateway = start(write(directory, other), wait=False)
+    gateway.wait_listening("0.0.0.0:9000", name="other")
+    assert left < set((directory / "run").iterdir()) | {None}
+    gateway.stop()
+    assert routing.snapshot(stays.namespace) == before
+
+
+@pytest.fixture
+def place(directory):
+    """Where the path of netns leads to, in one step."""
+    path = directory / "netns"
+    numbers = itertools.count()
+
+    def make(target):
+        new = directory / f"new-{next(numbers)}"
+        new.symlink_to(target)
+        new.rename(path)
+    return make
+
+
+def not_namespaces(directory):
+    """What else may be at that path, and what is said of it."""
+    (directory / "folder").mkdir()
+    (directory / "file").write_text("")
+    os.mkfifo(directory / "fifo")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(directory / "socket"))
+    absent = "its network namespace does not exist"
+    for name in ("folder", "file", "fifo", "socket", "nothing", "netns"):
+        yield directory / name, absent
+    yield "/dev/zero", absent
+    yield "/proc/self/ns/user", "its netns is no network namespace"
+
+
+def test_a_path_to_something_else_closes_the_listener(box, origin, directory, place, start):
+    """And no FIFO and no link to itself stops the supervisor."""
+    gateway = start(write(directory))
+    for path, reason in not_namespaces(directory):
+        count = len(gateway.find(CLOSED.format(reason)))
+        place(path)
+        gateway.wait_line(CLOSED.format(reason), count + 1)
+        until(lambda: not origin.is_listening(conf.PORT), "the port to be closed")
+        place(box.namespace.path)
+        until(lambda: origin.is_listening(conf.PORT), "the port to be opened")
+
+
+class Swapper:
+    """What is at the path of netns is one thing and then another, as fast as can be."""
+
+    def __init__(self, place, targets):
+        self._place, self._targets = place, targets
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        for target in itertools.cycle(self._targets):
+            if self._is_over.is_set():
+                return
+            self._place(target)
+
+    def stop(self):
+        self._is_over.set()
+        self._thread.join()
+
+
+# Reloads while the namespace changes; more for a thorough look.
+RELOADS = int(os.environ.get("MMPROXY_E2E_NAMESPACES", "20"))
+OUTCOME = r".*\[[+!]\] reload(ed: .*| failed: .*)"
+
+
+def reload_often(gateway):
+    for number in range(1, RELOADS + 1):
+        gateway.signal(signal.SIGHUP)
+        gateway.wait_line(OUTCOME, number)
+
+
+def test_a_fifo_that_takes_the_place_of_a_namespace_does_not_stop_the_supervisor(box, directory, net,
+                                                                               place, start):
+    """Between two looks at the path: opening a FIFO waits for somebody to write to it."""
+    gateway = start(write(directory))
+    os.mkfifo(directory / "fifo")
+    swapper = Swapper(place, (box.namespace.path, directory / "fifo"))
+    try:
+        reload_often(gateway)
+    finally:
+        swapper.stop()
+    settle(gateway, place, box, net)
+
+
+def test_a_namespace_that_is_replaced_between_two_looks_has_one_set_of_workers(new_box, directory,
+                                                                             net, place, start):
+    boxes = [new_box(), new_box()]
+    place(boxes[0].namespace.path)
+    gateway = start(write(directory))
+    swapper = Swapper(place, [each.namespace.path for each in boxes])
+    try:
+        reload_often(gateway)
+    finally:
+        swapper.stop()
+    settle(gateway, place, boxes[0], net)
+
+
+def settle(gateway, place, box, net, workers=1):
+    """It serves that box, and nothing of others is left."""
+    place(box.namespace.path)
+    gateway.wait_workers(workers)
+
+    def serves():
+        peer = connect(net.lb, ORIGIN_OF[4], conf.PORT)
+        peer.send(header.v2(CLIENT_OF[4], 51234) + b"hello")
+        return (CLIENT_OF[4], 51234) in box.services[4].sources
+    until(lambda: gateway.namespace.is_listening(conf.PORT), "the port to be opened")
+    until(serves, "the box to be served")
+
+
+def test_namespaces_that_come_and_go_leave_no_descriptor(box, directory, net, place, start):
+    """With a loopback that is up or down: the latter are looked at, and never used."""
+    gateway = start(write(directory))
+    session(net, box, 4).close()
+    before = len(proc.resting_descriptors(gateway.pid))
+    for number in range(RELOADS):
+        passing = netns.Namespace()
+        if number % 2:
+            passing.ip("link set lo up")
+        count = len(gateway.find(OUTCOME))
+        place(passing.path)
+        gateway.signal(signal.SIGHUP)
+        gateway.wait_line(OUTCOME, count + 1)
+        passing.close()
+    settle(gateway, place, box, net)
+    until(lambda: len(proc.resting_descriptors(gateway.pid)) <= before,
+          lambda: "\n".join(proc.resting_descriptors(gateway.pid)))
+    assert not proc.zombies(gateway.pid)
+
+
+def test_without_the_privilege_to_enter_all_others_serve(box, origin, net, launch, directory):
+    here = EchoTarget(origin, "127.0.0.1", conf.SERVICE_PORT)
+    config = write(directory, mail(directory), plain(), routing="manual")
+    lowered = ("setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin")
+    gateway = launch(origin, "-c", config, prefix=lowered)
+    gateway.wait_listening("0.0.0.0:8080", name="plain")
+    gateway.wait_line(CLOSED.format("its network namespace can't be entered: .*CAP_SYS_ADMIN.*"))
+    assert box and not origin.is_listening(conf.PORT)
+    peer = connect(net.lb, ORIGIN_OF[4], 8080)
+    peer.send(header.v2(CLIENT_OF[4], 51234) + b"hello")
+    assert peer.recv(5) == b"hello"
+    peer.close()
+    gateway.stop()
+    here.close()

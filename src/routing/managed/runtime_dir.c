@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmproxy/routing/managed/runtime_dir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -44,20 +45,21 @@ static int open_parent(bool create)
     return open_folder(AT_FDCWD, path, create, 0755);
 }
 
-/* Inode numbers are used again after a network namespace is gone, cookies are not. */
+/*
+ * The inode's number says whether the namespace is still there. It is used again when the
+ * namespace is gone; the cookie, 0 before Linux 5.14, is not.
+ */
 void runtime_dir_name(char out[RUNTIME_DIR_NAME_LEN])
 {
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     unsigned long long cookie = 0;
     socklen_t len = sizeof cookie;
-    struct stat info;
+    struct stat info = { .st_ino = 0 };
 
-    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0) {
-        cookie = stat("/proc/self/ns/net", &info) == 0 ? info.st_ino : 0;
-        snprintf(out, RUNTIME_DIR_NAME_LEN, "netns-inode-%llu", cookie);
-    } else {
-        snprintf(out, RUNTIME_DIR_NAME_LEN, "netns-%llu", cookie);
-    }
+    if (fd >= 0)
+        (void)getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len);
+    (void)stat("/proc/self/ns/net", &info);
+    snprintf(out, RUNTIME_DIR_NAME_LEN, "netns-%llu-%llu", cookie, (unsigned long long)info.st_ino);
     if (fd >= 0)
         close(fd);
 }
@@ -86,4 +88,38 @@ void runtime_dir_remove(void)
         return;
     (void)unlinkat(parent, name, AT_REMOVEDIR);
     close(parent);
+}
+
+static void remove_folder(int parent, const char *name)
+{
+    const struct dirent *entry;
+    int fd = open_folder(parent, name, false, 0);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+
+    while (folder && (entry = readdir(folder)))
+        (void)unlinkat(fd, entry->d_name, 0);
+    if (folder)
+        closedir(folder);
+    else if (fd >= 0)
+        close(fd);
+    (void)unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+void runtime_dir_sweep(bool (*is_there)(unsigned long long inode))
+{
+    const struct dirent *entry;
+    int parent = open_parent(false);
+    DIR *dir = parent < 0 ? NULL : fdopendir(parent);
+
+    while (dir && (entry = readdir(dir))) {
+        unsigned long long cookie;
+        unsigned long long inode;
+
+        if (sscanf(entry->d_name, "netns-%llu-%llu", &cookie, &inode) == 2 && !is_there(inode))
+            remove_folder(parent, entry->d_name);
+    }
+    if (dir)
+        closedir(dir);
+    else if (parent >= 0)
+        close(parent);
 }

@@ -19,4 +19,7 @@ void runtime_dir_remove(void);
 /* A file name for this network namespace, unlike that of any other since boot. */
 void runtime_dir_name(char out[RUNTIME_DIR_NAME_LEN]);
 
+/* Removes what is kept for network namespaces that are gone, as is_there says. */
+void runtime_dir_sweep(bool (*is_there)(unsigned long long inode));
+
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "routing_support.h"
 
+#include <stdio.h>
+
 #include "mmproxy/routing/wanted/ruleset.h"
 
 /* As `nft -a list ruleset` writes it. */
@@ -114,6 +116,48 @@ static void conntrack_that_is_switched_off_is_found(void **state)
     assert_false(find("prerouting", "192.0.2.1:40000", "127.0.0.1:22", true, 0, RULESET_REFUSES));
 }
 
+/* The kernel decides on what starts here in output and postrouting, and in no later hook. */
+static void docker_s_rule_for_packets_from_outside_is_not_blamed(void **state)
+{
+    static const struct {
+        const char *hook;
+        unsigned effect; /* 0: none */
+    } cases[] = {
+        { "output", RULESET_DNAT },
+        { "postrouting", RULESET_SNAT },
+        { "prerouting", 0 },
+        { "input", 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ruleset_list list = { .n_items = 0 };
+        struct ruleset_packet packet = { .hook = cases[i].hook,
+                                         .device = "lo",
+                                         .src = support_addr("192.0.2.1:40000"),
+                                         .dst = support_addr("127.0.0.1:8025"),
+                                         .is_new = true,
+                                         .is_dst_local = true };
+        char rules[512];
+
+        snprintf(rules, sizeof rules,
+                 "table ip nat { # handle 1\n"
+                 "\tchain DOCKER { # handle 3\n"
+                 "\t\ttcp dport 8025 counter packets 0 bytes 0 dnat to 10.77.0.2:25 # handle 13\n"
+                 "\t}\n"
+                 "\tchain NAT { # handle 2\n"
+                 "\t\ttype nat hook %s priority 0; policy accept;\n"
+                 "\t\tfib daddr type local counter packets 0 bytes 0 jump DOCKER # handle 4\n"
+                 "\t}\n"
+                 "}\n",
+                 cases[i].hook);
+        ruleset_find(rules, &packet, RULESET_DNAT | RULESET_SNAT, &list);
+        assert_int_equal(list.n_items, cases[i].effect != 0);
+        if (cases[i].effect != 0)
+            assert_int_equal(list.items[0].effect, cases[i].effect);
+    }
+}
+
 static void every_rule_in_the_way_is_found_once(void **state)
 {
     static const char walls[] = "table inet wall { # handle 3\n"
@@ -168,6 +212,7 @@ int main(void)
         cmocka_unit_test(a_policy_counts_for_its_family),
         cmocka_unit_test(a_change_of_the_mark_is_found_and_the_same_mark_is_none),
         cmocka_unit_test(conntrack_that_is_switched_off_is_found),
+        cmocka_unit_test(docker_s_rule_for_packets_from_outside_is_not_blamed),
         cmocka_unit_test(every_rule_in_the_way_is_found_once),
         cmocka_unit_test(text_that_ends_anywhere_is_no_harm),
     };

@@ -20,8 +20,11 @@ static _Noreturn void be_child(apart_work *work, const void *context, int fd)
 {
     FILE *out;
     int err;
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (null >= 0) /* libnftables writes to stderr what it does not know of a container's rules */
+        (void)dup2(null, STDERR_FILENO);
     out = fdopen(fd, "w");
     if (out) {
         err = work(context, out);

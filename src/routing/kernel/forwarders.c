@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { COMMAND_LINE_MAX = 1024 };
@@ -89,6 +90,74 @@ static struct addr container_of(const char *pid)
     return container;
 }
 
+static bool is_child_of(const char *pid, const char *parent)
+{
+    char stat[512] = "";
+    long number = 0;
+
+    (void)read_file(pid, "stat", stat, sizeof stat - 1);
+    const char *name_end = strrchr(stat, ')');
+    return name_end && sscanf(name_end, ") %*c %ld", &number) == 1 && number == atol(parent);
+}
+
+/* Is it a process of that namespace, but none that the forwarder has put there? */
+static bool is_inhabitant(const char *pid, const char *forwarder, const struct stat *namespace)
+{
+    char path[64];
+    struct stat info;
+
+    snprintf(path, sizeof path, "/proc/%.20s/ns/net", pid);
+    return stat(path, &info) == 0 && info.st_dev == namespace->st_dev &&
+           info.st_ino == namespace->st_ino && !name_of(pid) && !is_child_of(pid, forwarder);
+}
+
+/* The path by the process that has the lowest number there: the container's first one, mostly. */
+static void find_inhabitant(const char *forwarder, const struct stat *namespace,
+                            char out[FORWARDER_NETNS_LEN])
+{
+    const struct dirent *entry;
+    DIR *folder = opendir("/proc");
+    long lowest = 0;
+
+    while (folder && (entry = readdir(folder))) {
+        long pid = isdigit((unsigned char)entry->d_name[0]) ? atol(entry->d_name) : 0;
+
+        if (pid > 0 && (lowest == 0 || pid < lowest) &&
+            is_inhabitant(entry->d_name, forwarder, namespace))
+            lowest = pid;
+    }
+    if (folder)
+        closedir(folder);
+    if (lowest > 0)
+        snprintf(out, FORWARDER_NETNS_LEN, "/proc/%ld/ns/net", lowest);
+}
+
+/* rootlessport and pasta keep the container's network namespace open. */
+static bool is_other_namespace(int folder, const char *fd, struct stat *info)
+{
+    struct stat own;
+
+    return stat("/proc/self/ns/net", &own) == 0 && fstatat(folder, fd, info, 0) == 0 &&
+           info->st_dev == own.st_dev && info->st_ino != own.st_ino;
+}
+
+static void find_netns(struct forwarder *item, const char *pid)
+{
+    char path[64];
+    const struct dirent *entry;
+    struct stat info;
+    DIR *folder;
+
+    snprintf(path, sizeof path, "/proc/%.20s/fd", pid);
+    folder = opendir(path);
+    while (folder && item->netns[0] == '\0' && (entry = readdir(folder)))
+        if (isdigit((unsigned char)entry->d_name[0]) &&
+            is_other_namespace(dirfd(folder), entry->d_name, &info))
+            find_inhabitant(pid, &info, item->netns);
+    if (folder)
+        closedir(folder);
+}
+
 static void add_sockets(struct forwarders *forwarders, const char *pid, const char *name)
 {
     struct forwarder item = { .name = name, .container = container_of(pid) };
@@ -96,6 +165,8 @@ static void add_sockets(struct forwarders *forwarders, const char *pid, const ch
     const struct dirent *entry;
     DIR *folder;
 
+    if (!addr_is_set(&item.container))
+        find_netns(&item, pid);
     snprintf(path, sizeof path, "/proc/%.20s/fd", pid);
     folder = opendir(path);
     while (folder && (entry = readdir(folder))) {

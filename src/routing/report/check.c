@@ -417,13 +417,21 @@ static void report_forwarder(const struct target *target, const struct forwarder
                          text, forwarder->name, is_v6 ? "target_v6" : "target_v4",
                          addr_format(&forwarder->container, inner), name[0] ? " in listener " : "",
                          name);
+    else if (forwarder->netns[0])
+        report_sink_line(sink, LOG_LEVEL_WARNING,
+                         "[!] FAILED: Target server %s is %s, which replaces the client's address "
+                         "by its own. Connect inside the container: set netns = \"%s\"%s%s, and "
+                         "as target the address and port that the service has there, such as "
+                         "127.0.0.1:25.",
+                         text, forwarder->name, forwarder->netns, name[0] ? " in listener " : "",
+                         name);
     else
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: Target server %s is %s, which replaces the client's address "
                          "by its own. Use the container's own address and port, run the container "
-                         "with --network host, or run mmproxy in the container's network "
-                         "namespace.",
-                         text, forwarder->name);
+                         "with --network host, or connect inside it: set netns to "
+                         "\"/proc/PID/ns/net\"%s%s, PID being a process of the container.",
+                         text, forwarder->name, name[0] ? " in listener " : "", name);
 }
 
 /* In front of the first port of many: the others are judged by these. */

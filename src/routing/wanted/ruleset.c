@@ -303,6 +303,15 @@ static void tell(const struct walk *walk, enum ruleset_effect effect, const char
     add(walk->list, &found);
 }
 
+/* Of what starts on this host the kernel decides in these two hooks, and in no later one. */
+static void tell_translation(const struct walk *walk, const char *line)
+{
+    if (strcmp(walk->packet->hook, "output") == 0)
+        tell(walk, RULESET_DNAT, line);
+    else if (strcmp(walk->packet->hook, "postrouting") == 0)
+        tell(walk, RULESET_SNAT, line);
+}
+
 /* On lo everything is let in; of another device what this target sends, or is sent, alone. */
 static void tell_policy(const struct walk *walk)
 {
@@ -372,7 +381,7 @@ static enum end apply(struct walk *walk, const char *at, const char *line, bool 
     if (take(&at, "notrack"))
         tell(walk, RULESET_NOTRACK, line);
     if (is_translation(at)) {
-        tell(walk, strcmp(walk->packet->hook, "output") == 0 ? RULESET_DNAT : RULESET_SNAT, line);
+        tell_translation(walk, line);
         return ACCEPTED;
     }
     return GOES_ON;

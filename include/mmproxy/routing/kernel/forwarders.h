@@ -12,11 +12,14 @@
 #include "mmproxy/base/addr.h"
 #include "mmproxy/net/listening.h"
 
+enum { FORWARDER_NETNS_LEN = 48 };
+
 /* One socket of such a process. */
 struct forwarder {
     unsigned long inode;
-    const char *name;      /* static */
-    struct addr container; /* where it connects on to; not set where it does not tell */
+    const char *name;                /* static */
+    struct addr container;           /* where it connects on to; not set where it does not tell */
+    char netns[FORWARDER_NETNS_LEN]; /* path of the container's network namespace; "": not known */
 };
 
 /* All zero is none. */

@@ -26,7 +26,7 @@ class World:
         routing.create_mangle(self.net.origin)
         for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
             self.net.origin.sysctl(name, 1)
-        self.podman = Podman(self.net.origin, directory)
+        self.podman = Podman(self.net.origin)
         self.podman("network", "create", "--disable-dns", "--subnet", "10.77.0.0/24", "--ipv6",
                     "--subnet", "fd77::/64", "testing")
         self.start_box()

@@ -26,13 +26,12 @@ class Namespace:
 
     def __init__(self):
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
-        self._fd = self.call(self._enter_new)
+        self._fd = self.call(self._enter)
         if CONGESTION:
             self.sysctl("net.ipv4.tcp_congestion_control", CONGESTION)
         self.targets = []  # the services of the test that live here
 
-    @staticmethod
-    def _enter_new():
+    def _enter(self):
         if _libc.unshare(CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
         return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -85,6 +84,20 @@ class Namespace:
     def close(self):
         self._thread.shutdown()
         os.close(self._fd)
+
+
+class Existing(Namespace):
+    """One that another process made."""
+
+    def __init__(self, path):
+        self._there = path
+        super().__init__()
+
+    def _enter(self):
+        fd = os.open(self._there, os.O_RDONLY | os.O_CLOEXEC)
+        if _libc.setns(fd, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"setns({self._there})")
+        return fd
 
 
 def _write(path, text):

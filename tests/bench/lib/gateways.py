@@ -14,9 +14,11 @@ import sys
 import threading
 import time
 
-from lib import host
+from lib import box, host
 
-TARGET = "127.0.0.1:7000"
+TARGET_PORT = 7000
+TARGET = f"127.0.0.1:{TARGET_PORT}"
+OWN_ADDRESS = "172.18.1.1"  # of this host, for targets that aren't on loopback
 FIRST_PORT = 10000
 WORKERS = 2
 METRICS_PORT = 9109
@@ -63,6 +65,15 @@ class Gateway:
         self.name = name
         self.what = what  # for the table's legend
 
+    target = TARGET
+
+    def start_target(self, tools, setup):
+        """Returns the running Process of the target, listening."""
+        process = host.Process([tools / "bench_target", self.target], setup.directory / "target.log")
+        host.wait(lambda: process.expect_running() or host.is_listening(TARGET_PORT),
+                  "the target listens")
+        return process
+
     def start(self, setup):
         """Returns the running Process, listening, all its workers there."""
         process = host.Process(self.command(setup), setup.directory / f"{self.name}.log", setup.env)
@@ -103,10 +114,12 @@ class Direct(Gateway):
 
 class Mmproxy(Gateway):
     ready_line = "Remember to set"
+    return_path = "loopback"
+    place = ""  # of the target, for the legend
 
     def __init__(self, name, binary, preserve_port=False):
         port = "preserve" if preserve_port else "any"
-        super().__init__(name, f"workers = {WORKERS}, client_port = \"{port}\"")
+        super().__init__(name, f"workers = {WORKERS}, client_port = \"{port}\"{self.place}")
         self.binary = binary
         self.port = port
         self.expect_port = preserve_port
@@ -129,8 +142,8 @@ class Mmproxy(Gateway):
         client_port = "preserve" if setup.protocol == "udp" else self.port
         listeners = ",\n".join(f"""  {{ name = "bench-{port}"; listen = "{setup.listen(port)}";
     protocol = "{setup.protocol}";
-    allowed_subnets = "allowed"; target_v4 = "{TARGET}";
-    return_path = "loopback"; client_port = "{client_port}";
+    allowed_subnets = "allowed"; target_v4 = "{self.target}";
+    return_path = "{self.return_path}"; client_port = "{client_port}";
     connect_timeout = {connect_timeout}; }}""" for port in setup.ports())
         return setup.write("mmproxy.conf", f"""\
 workers = {WORKERS};
@@ -257,6 +270,39 @@ class Managed(Mmproxy):
         return super().start(setup)
 
 
+class Fwmark(Managed):
+    """The target on another address of this host."""
+    return_path = "fwmark"
+    place = ", a target on another address of this host"
+    target = f"{OWN_ADDRESS}:{TARGET_PORT}"
+
+    def start_target(self, tools, setup):
+        host.run_ip(f"address add {OWN_ADDRESS}/32 dev lo")
+        return super().start_target(tools, setup)
+
+
+class Routed(Managed):
+    """The target in a network namespace behind a bridge."""
+    return_path = "routed"
+    place = ", a target in a network namespace behind a bridge"
+    target = f"{box.ADDRESS}:{TARGET_PORT}"
+
+    def start_target(self, tools, setup):
+        return box.BoxedTarget(tools / "bench_target", setup.directory, TARGET_PORT)
+
+
+class RuleOnly(Mmproxy):
+    """The same way without nftables and mark: all that comes from the bridge is taken. A baseline."""
+    return_path = "routed"
+    place = f"{Routed.place}, `ip rule add iif br0` in place of nftables and mark"
+    target = Routed.target
+    start_target = Routed.start_target
+
+    def start(self, setup):
+        host.run_ip("rule add iif br0 lookup 100")
+        return super().start(setup)
+
+
 class Haproxy(Gateway):
     def __init__(self, name, options):
         super().__init__(name, f"nbthread {WORKERS}, " + (", ".join(
@@ -347,6 +393,9 @@ def all_gateways(binary, others):
         Listed("mmproxy-listed", binary),
         Besieged("mmproxy-besieged", binary),
         Managed("mmproxy-managed", binary),
+        Fwmark("mmproxy-fwmark", binary),
+        Routed("mmproxy-routed", binary),
+        RuleOnly("mmproxy-rule", binary),
         Haproxy("haproxy", ()),
         Haproxy("haproxy-splice", ("splice-request", "splice-response")),
         Haproxy("haproxy-auto", ("splice-auto",)),

@@ -89,24 +89,28 @@ def enter_new_network():
     """
     if _libc.unshare(CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
-    subprocess.run(["ip", "-batch", "-"], input=RETURN_PATH, text=True, check=True)
+    run_ip(RETURN_PATH)
     for key, value in SYSCTLS:
         _set_sysctl(key, value)
     if wanted_congestion:
         _set_sysctl(_CONGESTION, wanted_congestion)
 
 
+def run_ip(commands, prefix=()):
+    """Lines for ip(8); prefix: what it is started through."""
+    subprocess.run([*prefix, "ip", "-batch", "-"], input=f"{commands}\n", text=True, check=True)
+
+
 def forget_return_path():
     """For a gateway that brings its own."""
-    undo = RETURN_PATH.replace(" add ", " del ").split("\n", 1)[1]
-    subprocess.run(["ip", "-batch", "-"], input=undo, text=True, check=True)
+    run_ip(RETURN_PATH.replace(" add ", " del ").split("\n", 1)[1])
 
 
-def is_listening(port):
-    """Does a TCP socket of this namespace listen on that port?"""
+def is_listening(port, pid="thread-self"):
+    """Does a TCP socket of this network namespace, or of that process's, listen on that port?"""
     wanted = f":{port:04X} 00000000:0000 0A "
     # Not /proc/net: that is the first thread's namespace, which is the same only by luck.
-    return wanted in pathlib.Path("/proc/thread-self/net/tcp").read_text(encoding="ascii")
+    return wanted in pathlib.Path(f"/proc/{pid}/net/tcp").read_text(encoding="ascii")
 
 
 def has_udp_socket(port):

@@ -79,11 +79,12 @@ class Timed(Mode):
 
 
 class Bulk(Timed):
-    def __init__(self, direction, title, connections):
-        super().__init__(f"{direction}-{connections}",
-                         f"{title}, {connections} connection{'s' if connections > 1 else ''}",
+    def __init__(self, direction, title, connections, name="", more="",
+                 gateways=ALL[:2] + ("mmproxy-managed",) + ALL[2:] + ("go-mmproxy",)):
+        super().__init__(f"{direction}-{connections}{name}",
+                         f"{title}, {connections} connection{'s' if connections > 1 else ''}{more}",
                          (Figure("rate", "Gbit/s", 1, True), CPU_GB, ALL_GB), direction, connections,
-                         ALL[:2] + ("mmproxy-managed",) + ALL[2:] + ("go-mmproxy",))
+                         gateways)
 
     def per_unit(self, raw):
         gigabytes = (raw["bytes_up"] + raw["bytes_down"]) / 1e9
@@ -217,6 +218,8 @@ class Startup(Mode):
 
 SESSIONS = "Connect, request, close, 32 at a time"
 SCRAPED = ("mmproxy", "mmproxy-scraped")
+BY_PATH = "by return path, to targets on and off this host"
+AWAY = ("mmproxy", "mmproxy-fwmark", "mmproxy-rule", "mmproxy-routed")
 WITH_PORT = ALL[:2] + ("mmproxy-port",) + ALL[2:] + ("go-mmproxy",)
 
 MODES = [
@@ -239,6 +242,9 @@ MODES = [
          ("mmproxy", "mmproxy-listed"), IDLE_SESSIONS),
     Echo(32, "-besieged", ", with and without hostile clients of its other sockets",
          ("mmproxy", "mmproxy-besieged")),
+    Bulk("both", "Bulk, both directions", 4, "-away", f", {BY_PATH}", AWAY),
+    Echo(32, "-away", f", {BY_PATH}", AWAY),
+    Once("once-away", f"{SESSIONS}, {BY_PATH}", AWAY),
     Idle(),
     Startup("startup", "Start and reload, 1 listener"),
     Startup("startup-listeners", "Start and reload, 1,000 listeners", listeners=1000),

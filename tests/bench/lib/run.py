@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 from lib import calls, host
-from lib.gateways import TARGET, Setup, scrape
+from lib.gateways import Setup, scrape
 
 
 @contextlib.contextmanager
@@ -28,12 +28,6 @@ def running(process):
     finally:
         if process:
             process.stop()
-
-
-def start_target(tools, setup):
-    process = host.Process([tools / "bench_target", TARGET], setup.directory / "target.log")
-    host.wait(lambda: process.expect_running() or host.is_listening(7000), "the target listens")
-    return process
 
 
 class Client:
@@ -77,7 +71,7 @@ class Client:
 @contextlib.contextmanager
 def session(tools, gateway, setup, work, **options):
     """Yields (process of the gateway or None, target, client), all ready."""
-    with running(start_target(tools, setup)) as target, running(gateway.start(setup)) as process:
+    with running(gateway.start_target(tools, setup)) as target, running(gateway.start(setup)) as process:
         with running(Client(tools, gateway, setup, work, **options)) as client:
             try:
                 client.wait_ready()
@@ -127,7 +121,7 @@ def idle(tools, gateway, sessions, size):
     before and after: bytes in user space and in the kernel, and descriptors, all in total.
     """
     with stage() as place:
-        with running(start_target(tools, place)), running(gateway.start(place)) as process:
+        with running(gateway.start_target(tools, place)), running(gateway.start(place)) as process:
             pids = pids_of(process)
             base = _memory(pids)
             with running(Client(tools, gateway, place, "hold", connections=sessions,
@@ -143,7 +137,7 @@ def idle(tools, gateway, sessions, size):
 def silent(tools, gateway, work, sessions, **setup):
     """What sessions cost that are opened and then silent: as _memory, in total."""
     with stage(**setup) as place:
-        with running(start_target(tools, place)), running(gateway.start(place)) as process:
+        with running(gateway.start_target(tools, place)), running(gateway.start(place)) as process:
             pids = pids_of(process)
             base = _memory(pids)
             with running(Client(tools, gateway, place, work, connections=sessions)) as client:

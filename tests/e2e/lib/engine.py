@@ -212,7 +212,8 @@ class Podman(Engine):
     def end(self):
         names = self("ps", "--all", "--quiet").split()
         monitors = [self.inspect(name)["State"]["ConmonPid"] for name in names]
-        self.remove(*names)
+        if names:
+            self.remove(*names)
         until(lambda: not any(map(proc.is_alive, monitors)), "the monitors to end")
 
 

@@ -162,11 +162,13 @@ class Smtp(smtplib.SMTP):
 
 
 class Imap(imaplib.IMAP4):
-    """An IMAP session from inside of a namespace, logged in."""
+    """An IMAP session from inside of a namespace, logged in; tls: a context for STARTTLS."""
 
-    def __init__(self, namespace, address, port, source=None):
+    def __init__(self, namespace, address, port, source=None, tls=None):
         self.conn = connect(namespace, address, port, source=source)
         super().__init__(address, port)
+        if tls:
+            self.starttls(tls)
         self.login(USER, PASSWORD)
 
     def _create_socket(self, timeout):
@@ -177,3 +179,14 @@ class Imap(imaplib.IMAP4):
         self.select("INBOX")
         numbers = self.search(None, "SUBJECT", f'"{subject}"')[1][0].split()
         return self.fetch(numbers[0], "(RFC822)")[1][0][1].decode() if numbers else None
+
+
+class Imaps(Imap):
+    """The same with TLS from its first byte."""
+
+    def __init__(self, namespace, address, port, tls):
+        self._tls = tls
+        super().__init__(namespace, address, port)
+
+    def _create_socket(self, timeout):
+        return self._tls.wrap_socket(self.conn.sock)

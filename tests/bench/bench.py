@@ -8,7 +8,7 @@ import pathlib
 import sys
 import time
 
-from lib import charts, datagrams, gateways, host, modes, report, selftest
+from lib import charts, datagrams, gateways, host, modes, report, run, selftest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODES = modes.MODES + datagrams.MODES
@@ -43,6 +43,8 @@ def arguments():
                         "such as reno (default: the host's own)")
     parser.add_argument("--cpus", metavar="A,B", help="processors to run everything on (the "
                         "first two: gateways have two workers)")
+    parser.add_argument("--apart", action="store_true", help="gateways have one worker, alone on "
+                        "the first of the processors; target and load generator have the others")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="keep every run's figures")
     parser.add_argument("--write-docs", action="store_true",
                         help="put the tables into docs/performance.md")
@@ -66,8 +68,10 @@ class Bench:
         self.steady_rounds = 1 if args.docs else self.rounds
         self.binary = args.build / "mmproxy"
         self.tools = args.build / "tests/bench"
-        self.cpus = ([int(cpu) for cpu in args.cpus.split(",")] if args.cpus
-                     else sorted(os.sched_getaffinity(0))[:2])
+        self.cpus = list(args.cpus)
+        if args.apart:
+            gateways.WORKERS = 1
+            run.cpus_of_gateway = {self.cpus.pop(0)}
         others = [tuple(text.split("=", 1)) for text in args.mmproxy]
         known = gateways.all_gateways(self.binary, others)
         self.modes = self._choose_modes(args.modes)
@@ -141,20 +145,21 @@ def show_list():
 
 
 def measure(args):
-    """Prints as it goes. Returns (the Bench, the text)."""
+    """Prints as it goes. Returns (the Bench, the goals, the tables)."""
     bench = Bench(args)
-    texts = [report.preamble(bench)]
-    print(texts[0], flush=True)
+    os.sched_setaffinity(0, bench.cpus)
+    tables = [report.preamble(bench)]
+    print(tables[0], flush=True)
     for mode in bench.modes.values():
-        texts.append(bench.run_mode(mode))
-        print(texts[-1], flush=True)
-    texts.append(report.goals(bench.modes, bench.results))
-    print(texts[-1])
-    return bench, "\n".join(filter(None, texts))
+        tables.append(bench.run_mode(mode))
+        print(tables[-1], flush=True)
+    goals = report.goals(bench.modes, bench.results)
+    print(goals)
+    return bench, goals, "\n".join(tables)
 
 
 def measure_for_docs(args):
-    """Twice: as the host is, and without pacing. Returns [(Bench, text)]."""
+    """Twice: as the host is, and without pacing. Returns two of measure()."""
     args.seconds = min(args.seconds, 0.8)
     args.modes, done = DOCS_MODES, []
     done.append(measure(args))
@@ -183,7 +188,10 @@ def main():
         show_list()
         return 0
     host.wanted_congestion = args.congestion
-    os.sched_setaffinity(0, Bench(args).cpus)
+    args.cpus = ([int(cpu) for cpu in args.cpus.split(",")] if args.cpus
+                 else sorted(os.sched_getaffinity(0))[:2])
+    if args.apart and len(args.cpus) < 2:
+        sys.exit("tools/bench: --apart needs two processors")
     host.raise_descriptor_limit()
     selftest.check(Bench(args).tools)
 
@@ -192,14 +200,14 @@ def main():
     print(f"Done in {time.monotonic() - began:.0f} s.", file=sys.stderr)
 
     if args.json:
-        results = [bench.results for bench, _ in done]
+        results = [bench.results for bench, _, _ in done]
         args.json.write_text(json.dumps(results if args.docs else results[0], indent=1) + "\n",
                              encoding="utf-8")
     if args.write_docs or args.docs:
         links = write_charts(ROOT / "docs/charts", done[0][0])
-        report.write_docs(ROOT / "docs/performance.md",
-                          "\n".join([links, *(text for _, text in done)]))
-    return 1 if any(any(bench.failures.values()) for bench, _ in done) else 0
+        texts = [links, *(goals for _, goals, _ in done), *(tables for _, _, tables in done)]
+        report.write_docs(ROOT / "docs/performance.md", "\n".join(filter(None, texts)))
+    return 1 if any(any(bench.failures.values()) for bench, _, _ in done) else 0
 
 
 if __name__ == "__main__":

@@ -192,6 +192,13 @@ def tree(pid):
     return pids
 
 
+def run_on(pids, cpus):
+    """All their threads, from now on."""
+    for pid in pids:
+        for path in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(path.name), cpus)
+
+
 # --- processor time
 
 def cpu_seconds(pids):

@@ -7,7 +7,7 @@ import re
 import statistics
 import subprocess
 
-from lib import host
+from lib import host, run
 
 OURS = "mmproxy"
 NOISY = 0.05  # of a processor, used by others while a run was timed
@@ -151,7 +151,9 @@ def preamble(bench):
     """What was measured, and on what."""
     linux = ".".join(os.uname().release.split(".")[:2])
     lines = [f"{bench.rounds} rounds, {bench.seconds:g} s each after {bench.warm_up:g} s of warm-up, "
-             f"on {len(bench.cpus)} processors ({_processor()}), Linux {linux}. "
+             f"on {len(bench.cpus)} processor{'s' if len(bench.cpus) > 1 else ''}"
+             f"{' beside one for the gateway alone' if run.cpus_of_gateway else ''} "
+             f"({_processor()}), Linux {linux}. "
              f"mmproxy {_version(bench.binary, '--version')}, HAProxy "
              f"{_version('/usr/sbin/haproxy', '-v')}, nginx {_version('/usr/sbin/nginx', '-v')}. {host.describe_network()}",
              "", "Median (lowest–highest) of the rounds. *ours ÷*: mmproxy's median to that "

@@ -10,6 +10,8 @@ import tempfile
 from lib import calls, host
 from lib.gateways import Setup, scrape
 
+cpus_of_gateway = None  # None: those that all have
+
 
 @contextlib.contextmanager
 def stage(**setup):
@@ -72,6 +74,8 @@ class Client:
 def session(tools, gateway, setup, work, **options):
     """Yields (process of the gateway or None, target, client), all ready."""
     with running(gateway.start_target(tools, setup)) as target, running(gateway.start(setup)) as process:
+        if process and cpus_of_gateway:
+            host.run_on(pids_of(process), cpus_of_gateway)
         with running(Client(tools, gateway, setup, work, **options)) as client:
             try:
                 client.wait_ready()

@@ -114,7 +114,7 @@ def test_udp_clients_with_one_mapped_address_get_their_own_answers(udp_listener,
         for name, peer in peers.items():
             peer.send(udp.v2(CLIENT6 + name.decode(), 51234) + name)
             data, sources[name] = service.recv()
-            assert (data, sources[name][0]) == (name, _mapped(CLIENT6))
+            assert (data, sources[name][0]) == (name, mapped.of_v6(CLIENT6))
         assert len(set(sources.values())) == len(peers)
         for name, peer in peers.items():
             service.send(name, sources[name])

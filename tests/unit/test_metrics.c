@@ -219,8 +219,10 @@ static void the_document_has_it_all(void **state)
     render(board, METRICS_JSON);
     expect("{\"version\":\"" MMPROXY_VERSION "\",\"now\":3000,\"started\":1000,\"serving\":true,");
     expect("\"reload\":{\"successful\":false,\"at\":2000}");
-    expect("{\"name\":\"l0\",\"protocol\":\"tcp\",\"draining\":false,\"sessions\":1,");
-    expect(",{\"name\":\"l1\",\"protocol\":\"udp\",\"draining\":true,\"sessions\":2,");
+    expect("{\"name\":\"l0\",\"protocol\":\"tcp\",\"state\":\"open\",\"draining\":false,"
+           "\"sessions\":1,");
+    expect(",{\"name\":\"l1\",\"protocol\":\"udp\",\"state\":\"open\",\"draining\":true,"
+           "\"sessions\":2,");
     expect("\"targets\":{\"ipv4\":\"up\",\"ipv6\":null}");
     expect("\"history\":[[2995,1,2,3,4,5]]}\n");
     board_free(board);

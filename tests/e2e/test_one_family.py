@@ -100,7 +100,8 @@ def test_ban_of_a_mapped_address_is_a_ban_of_its_64(world, gateway, start, famil
     until(lambda: seen in world.net.origin.run("nft", "list", "ruleset"), "the ban in nftables")
     for client in (guest, twin):
         assert world.ssh(client).returncode == 255
-    gateway.wait_line(rf"\[-\] ssh: .* failed: (Connection refused|Connection timed out), proxy protocol source \[{guest}\]:[0-9]+.*")
+    gateway.wait_line(rf"\[-\] ssh: .* failed: (Connection refused|Connection timed out), "
+                      rf"proxy protocol source \[{guest}\]:[0-9]+.*")
     for client in (OTHER_NETWORK, CLIENT4):
         assert world.ssh(client).returncode == 0, gateway.text()
     fail2ban.unban(seen)

@@ -79,9 +79,11 @@ def test_certificate_is_verified_or_not(json_gateway, target, session, client, v
 
 @pytest.mark.parametrize("sent, logged", (
     (b"x" * 300, "x" * 256), (b"x" * 65000, "x" * 256), ("🦀".encode() * 16000, "🦀" * 64),
-    (b"x" * 254 + "🦀".encode(), "x" * 254), (b"\xf0\x9f\xa6", "\ufffd" * 3), (b"\x80" * 300, "\ufffd" * 256), (b"x" * 255 + "é".encode(), "x" * 255), (b"x" * 256, "x" * 256),
+    (b"x" * 254 + "🦀".encode(), "x" * 254), (b"\xf0\x9f\xa6", "\ufffd" * 3),
+    (b"\x80" * 300, "\ufffd" * 256), (b"x" * 255 + "é".encode(), "x" * 255), (b"x" * 256, "x" * 256),
     ("é".encode() * 200, "é" * 128), (b"a\"b\\c\n\x00\x1bd", "a\"b\\c\n\x00\x1bd"),
-    (b"\x01" * 300, "\x01" * 256), (b"\xff\xfe", "\ufffd\ufffd")))
+    (b"\x01" * 300, "\x01" * 256), (b"\xff\xfe", "\ufffd\ufffd")),
+    ids=lambda value: str(len(value)))
 def test_value_is_cut_at_a_character_and_then_escaped(json_gateway, target, session, sent, logged):
     gateway = json_gateway()
     session(target(), header.v2(CLIENT4, 51234, tlvs=header.tlv(AUTHORITY, sent)))

@@ -47,7 +47,11 @@ static int add_socket(const struct nlmsghdr *msg, void *context)
         list->room = room;
     }
     item = &list->items[list->n++];
-    *item = (struct listening){ .uid = diag->idiag_uid, .inode = diag->idiag_inode };
+    *item = (struct listening){ .uid = diag->idiag_uid,
+                                .inode = diag->idiag_inode,
+                                .device = diag->id.idiag_if,
+                                .waiting = diag->idiag_rqueue,
+                                .backlog = diag->idiag_wqueue };
     addr_from_bytes(&item->addr, diag->idiag_family, (const uint8_t *)diag->id.idiag_src,
                     ntohs(diag->id.idiag_sport));
     (void)mnl_attr_parse(msg, sizeof *diag, read_v6_only, &is_v6_only);

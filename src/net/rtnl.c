@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -310,6 +311,43 @@ int rtnl_lookup(struct rtnl *rtnl, const struct addr *dst, const struct addr *sr
         mnl_attr_put_u32(msg, RTA_MARK, mark);
     mnl_attr_put_u8(msg, RTA_IP_PROTO, IPPROTO_TCP);
     return talk(rtnl, msg, take_route, out);
+}
+
+struct qdisc_of {
+    uint32_t interface;
+    char *kind;
+};
+
+/* "noqueue" is what lo has by itself. */
+static int keep_kind(const struct nlattr *attr, void *context)
+{
+    if (mnl_attr_get_type(attr) == TCA_KIND && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0 &&
+        strcmp(mnl_attr_get_str(attr), "noqueue") != 0)
+        (void)snprintf(context, RTNL_KIND_MAX, "%s", mnl_attr_get_str(attr));
+    return MNL_CB_OK;
+}
+
+static int keep_qdisc(const struct nlmsghdr *msg, void *context)
+{
+    const struct tcmsg *header = mnl_nlmsg_get_payload(msg);
+    const struct qdisc_of *qdisc_of = context;
+
+    if (msg->nlmsg_type == RTM_NEWQDISC && mnl_nlmsg_get_payload_len(msg) >= sizeof *header &&
+        (uint32_t)header->tcm_ifindex == qdisc_of->interface)
+        (void)mnl_attr_parse(msg, sizeof *header, keep_kind, qdisc_of->kind);
+    return 0;
+}
+
+bool rtnl_find_qdisc(struct rtnl *rtnl, uint32_t interface, char kind[RTNL_KIND_MAX])
+{
+    struct nlmsghdr *msg = begin_request(rtnl, RTM_GETQDISC, NLM_F_DUMP);
+    struct tcmsg *header = mnl_nlmsg_put_extra_header(msg, sizeof *header);
+    struct qdisc_of qdisc_of = { interface, kind };
+
+    header->tcm_family = AF_UNSPEC;
+    header->tcm_ifindex = (int)interface;
+    kind[0] = '\0';
+    return talk(rtnl, msg, keep_qdisc, &qdisc_of) == 0 && kind[0] != '\0';
 }
 
 static int change_rule(struct rtnl *rtnl, const struct rtnl_rule *rule, uint16_t type,

@@ -12,9 +12,9 @@
 
 #include "mmproxy/routing/managed/managed.h"
 #include "mmproxy/routing/report/rules.h"
+#include "mmproxy/supervisor/check_networks.h"
 #include "mmproxy/supervisor/config_warnings.h"
 #include "mmproxy/supervisor/namespaces.h"
-#include "mmproxy/supervisor/preflight.h"
 
 enum {
     EX_CHECK_FAILED = 1,
@@ -105,7 +105,7 @@ static int check_beside(const struct config *config, struct namespaces *namespac
         LIST_FOREACH (network, &namespaces->all, link)
             (void)managed_leave(network->managed);
         sigprocmask(SIG_SETMASK, before, NULL);
-        exit(status_of(preflight_run(namespaces, config, true, &sink)));
+        exit(status_of(check_networks(namespaces, config, true, &sink)));
     }
     return wait_for(pid, signals, number);
 }
@@ -209,7 +209,7 @@ int foreground_check(struct config *config)
     if (config->n_listeners > 0 && config->routing == ROUTING_MANAGED)
         status = check_managed(&namespaces, config);
     else
-        status = status_of(preflight_run(&namespaces, config, true, &sink));
+        status = status_of(check_networks(&namespaces, config, true, &sink));
     namespaces_close(&namespaces);
     return status;
 }

@@ -20,6 +20,7 @@
 
 #define OWN_PATH       "/proc/self/ns/net"
 #define DOES_NOT_EXIST "its network namespace does not exist"
+#define LO_IS_DOWN     "the loopback of its network namespace is down"
 
 enum { PATH_SIZE = sizeof NAMESPACES_NAMES + LISTENER_NETNS_MAX };
 
@@ -234,7 +235,15 @@ static const char *find_namespace(struct namespaces *namespaces,
         return NULL;
     if (err == 1) /* kept only for use: else each one that comes and goes would stay */
         namespaces_drop(*out);
-    return "the loopback of its network namespace is down";
+    return LO_IS_DOWN;
+}
+
+const char *namespaces_cure(const char *closed_because)
+{
+    if (strcmp(closed_because, DOES_NOT_EXIST) == 0)
+        return " Start the container, or what else makes it; or correct netns. To see those that "
+               "have names: ip netns";
+    return "";
 }
 
 /* What depends on the network of a listener's targets. */
@@ -282,6 +291,23 @@ bool namespaces_differ(struct namespaces *namespaces, const struct config *confi
             return true;
     }
     return false;
+}
+
+struct network *namespaces_open_down(struct namespaces *namespaces,
+                                     struct listener_config *listener, bool *is_new)
+{
+    struct network *network = NULL;
+    char path[PATH_SIZE];
+
+    if (!listener->closed_because || strcmp(listener->closed_because, LO_IS_DOWN) != 0)
+        return NULL;
+    int err = add(namespaces, path_of(listener, path), &network);
+    if (err < 0 || network == &namespaces->own)
+        return NULL;
+    *is_new = err == 1;
+    listener->namespace_id = network->id;
+    auto_path_find(listener, network->locals);
+    return network;
 }
 
 int namespaces_part(const struct config *config, uint64_t id, struct config *out)

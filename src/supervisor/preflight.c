@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,134 +13,27 @@
 #include "mmproxy/base/clock.h"
 #include "mmproxy/base/log.h"
 #include "mmproxy/base/shared.h"
-#include "mmproxy/routing/report/check.h"
-#include "mmproxy/routing/report/verify.h"
+#include "mmproxy/supervisor/check_networks.h"
 #include "mmproxy/supervisor/confine.h"
 #include "mmproxy/supervisor/process.h"
 #include "mmproxy/supervisor/status.h"
 
 enum {
-    LIFETIME_S = 60,        /* a check that hangs is ended then */
-    REPEAT_MIN_S = 1,       /* until a target that failed is tried again; doubled each time */
-    REPEAT_MAX_S = 30,      /* ... up to this */
-    REPEAT_CLOSED_S = 2,    /* the most while its listener's ports are closed */
-    WATCH_S = 1,            /* how often sessions' failures are looked at */
-    DOUBT_MIN_S = 1,        /* between two checks for such a failure; doubled while the check ... */
-    DOUBT_MAX_S = 16,       /* ... finds nothing wrong, for example where one client is banned */
-    DOUBT_FORGOTTEN_S = 60, /* without any, it begins anew */
+    LIFETIME_S = 60,     /* a check that hangs is ended then */
+    REPEAT_MIN_S = 1,    /* until a target that failed is tried again; doubled each time */
+    REPEAT_MAX_S = 30,   /* ... up to this */
+    REPEAT_CLOSED_S = 2, /* the most while its listener's ports are closed */
+    WATCH_S = 1,         /* how often sessions' failures are looked at */
+    DOUBT_MIN_S = 1,     /* before a check for such a failure, after any other check ... */
+    DOUBT_MAX_S = 60,    /* ... and after one that found nothing: one client may be banned */
+    DOUBT_CLOSES_S = 16, /* the most where ports are closed when the target is down: the gap ... */
+    DOUBT_FORGOTTEN_S = 60, /* ... is doubled up to it; without failures it begins anew */
+    TOLD_S = 3600,          /* until a client is told again */
 };
-
-/* A report on another namespace: its lines name it, and its commands are to be run there. */
-struct elsewhere {
-    const struct report_sink *sink;
-    const char *netns;
-};
-
-static void tell_place(void *context, enum log_level level, const char *line)
-{
-    const struct elsewhere *elsewhere = context;
-    const struct report_sink *sink = elsewhere->sink;
-    bool is_comment = strncmp(line, "# ", 2) == 0;
-    char whole[1536];
-
-    if (line[0] == '[')
-        (void)snprintf(whole, sizeof whole, "%s (netns \"%s\")", line, elsewhere->netns);
-    else
-        (void)snprintf(whole, sizeof whole, "%snsenter --net=%s%s %s", is_comment ? "# " : "",
-                       elsewhere->netns[0] == '/' ? "" : NAMESPACES_NAMES, elsewhere->netns,
-                       is_comment ? line + 2 : line);
-    sink->line(sink->context, level, whole);
-}
-
-static bool is_wanted_elsewhere(void *context, const struct listener_config *listener,
-                                const struct addr *target)
-{
-    const struct report_sink *sink = ((const struct elsewhere *)context)->sink;
-
-    return !sink->is_wanted || sink->is_wanted(sink->context, listener, target);
-}
-
-static bool begin_elsewhere(void *context, const struct report_verdict *verdict)
-{
-    const struct report_sink *sink = ((const struct elsewhere *)context)->sink;
-
-    return !sink->begin_target || sink->begin_target(sink->context, verdict);
-}
-
-static void end_elsewhere(void *context)
-{
-    const struct report_sink *sink = ((const struct elsewhere *)context)->sink;
-
-    if (sink->end_target)
-        sink->end_target(sink->context);
-}
-
-static bool run_here(const struct config *config, bool is_verifying, const struct report_sink *sink)
-{
-    struct report_told told = { 0 }; /* by both */
-    struct report_sink once = *sink;
-
-    once.told = &told;
-    bool holds = !is_verifying || verify_run(config, &once);
-    holds = check_run(config, &once) && holds;
-    report_told_close(&told);
-    return holds;
-}
-
-/* Within the namespace. */
-static bool run_elsewhere(const struct config *config, bool is_verifying,
-                          const struct report_sink *sink)
-{
-    struct elsewhere elsewhere = { .sink = sink, .netns = config->listeners[0].netns };
-    const struct report_sink there = { .line = tell_place,
-                                       .is_wanted = is_wanted_elsewhere,
-                                       .begin_target = begin_elsewhere,
-                                       .end_target = end_elsewhere,
-                                       .context = &elsewhere };
-
-    if (is_verifying)
-        report_sink_line(sink, LOG_LEVEL_NOTICE, "[ ] In network namespace %s:", elsewhere.netns);
-    return run_here(config, is_verifying, &there);
-}
-
-static bool report_closed(const struct config *config, const struct report_sink *sink)
-{
-    bool all = true;
-
-    for (size_t i = 0; i < config->n_listeners; i++) {
-        const struct listener_config *listener = &config->listeners[i];
-        if (!listener->closed_because)
-            continue;
-        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: %s is closed: %s (netns \"%s\").",
-                         listener->name, listener->closed_because, listener->netns);
-        all = false;
-    }
-    return all;
-}
-
-bool preflight_run(struct namespaces *namespaces, const struct config *config, bool is_verifying,
-                   const struct report_sink *sink)
-{
-    struct network *network;
-    bool holds = true;
-
-    LIST_FOREACH (network, &namespaces->all, link) {
-        struct config part;
-        if (namespaces_part(config, network->id, &part) < 0)
-            return false;
-        if (part.n_listeners > 0 && namespaces_enter(network) == 0) {
-            holds &= network->id == 0 ? run_here(&part, is_verifying, sink)
-                                      : run_elsewhere(&part, is_verifying, sink);
-            namespaces_leave(namespaces, network);
-        }
-        free(part.listeners);
-    }
-    /* At every load a warning says it (network_watch). */
-    return (!is_verifying || report_closed(config, sink)) && holds;
-}
 
 /* Shared with the process that checks. */
 struct preflight_results {
+    struct preflight_told told; /* a client that fails, told by this check */
     size_t n;
     size_t max;
     struct target_state items[];
@@ -265,6 +159,39 @@ static void end_target(void *context)
     child->target = NULL;
 }
 
+/* A client of this listener that could not connect since the last check began. */
+static bool find_client(void *context, const struct listener_config *listener,
+                        const struct addr *target, struct addr *client)
+{
+    const struct child *child = context;
+    const struct generation *current = child->supervisor->current;
+
+    return counters_doubted_client(child->supervisor->counters,
+                                   current->listener_ids[listener->index], addr_family(target),
+                                   child->preflight->before_us, client);
+}
+
+/* Once an hour for each. */
+static bool begin_client(void *context, const struct report_verdict *verdict,
+                         const struct addr *client)
+{
+    struct child *child = context;
+    struct preflight_results *results = child->preflight->filling;
+    uint64_t now_us = clock_now_us();
+
+    for (size_t i = 0; i < PREFLIGHT_TOLD_MAX; i++) {
+        const struct preflight_told *told = &child->preflight->told[i];
+        if (told->listener == verdict->listener->index && addr_equal_host(&told->client, client) &&
+            now_us - told->at_us < TOLD_S * UINT64_C(1000000))
+            return false;
+    }
+    if (results)
+        results->told = (struct preflight_told){ verdict->listener->index, *client, now_us };
+    child->listener = verdict->listener;
+    child->target = verdict->target;
+    return true;
+}
+
 static void become_checker(struct supervisor *supervisor)
 {
     sigset_t none;
@@ -291,13 +218,15 @@ static _Noreturn void be_preflight(struct supervisor *supervisor)
                                       .is_wanted = is_wanted,
                                       .begin_target = begin_target,
                                       .end_target = end_target,
+                                      .find_client = find_client,
+                                      .begin_client = begin_client,
                                       .context = &child };
     const struct config *config = supervisor->current->config;
     bool is_verifying = config->routing == ROUTING_MANUAL && !config->quiet;
 
     become_checker(supervisor);
-    bool holds = preflight_run(&supervisor->namespaces, config,
-                               is_verifying && !child.preflight->is_repeat, &sink);
+    bool holds = check_networks(&supervisor->namespaces, config,
+                                is_verifying && !child.preflight->is_repeat, &sink);
     exit(holds ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
@@ -309,8 +238,9 @@ pid_t preflight_fork(struct supervisor *supervisor, const struct config *config,
     if (pid == 0) {
         bool is_manual = config->routing == ROUTING_MANUAL;
         become_checker(supervisor);
-        bool holds = preflight_run(&supervisor->namespaces, config, is_manual, sink);
-        exit((is_manual || report_closed(config, sink)) && holds ? EXIT_SUCCESS : EXIT_FAILURE);
+        bool holds = check_networks(&supervisor->namespaces, config, is_manual, sink);
+        exit((is_manual || check_networks_closed(config, sink)) && holds ? EXIT_SUCCESS
+                                                                         : EXIT_FAILURE);
     }
     return pid < 0 ? -errno : pid;
 }
@@ -362,14 +292,26 @@ void preflight_repeat(struct supervisor *supervisor)
         start(supervisor, true);
 }
 
+/* The oldest one goes. */
+static void keep_told(struct preflight *preflight, const struct preflight_told *told)
+{
+    if (told->at_us == 0)
+        return;
+    preflight->told[preflight->next_told] = *told;
+    preflight->next_told = (preflight->next_told + 1) % PREFLIGHT_TOLD_MAX;
+}
+
 /* returns: does one fail that did not before? */
 static bool take_results(struct preflight *preflight)
 {
     const struct preflight_results *results = preflight->filling;
     bool has_new = false;
 
-    if (!preflight->is_repeat)
+    if (!preflight->is_repeat) {
         targets_clear(&preflight->known);
+        memset(preflight->told, 0, sizeof preflight->told); /* listeners may have changed */
+    }
+    keep_told(preflight, &results->told);
     for (size_t i = 0; i < results->n; i++) {
         const struct target_state *state = &results->items[i];
         struct target_state *known =
@@ -412,15 +354,29 @@ static void schedule(struct supervisor *supervisor, bool has_new)
     ev_timer_start(supervisor->loop, &preflight->due);
 }
 
-/* A check for a session's sake that found nothing is not repeated as soon. */
-static void learn_from_doubt(struct preflight *preflight, bool has_new)
+static bool closes_any(const struct supervisor *supervisor)
 {
+    const struct generation *current = supervisor->current;
+
+    for (size_t i = 0; current && i < current->config->n_listeners; i++)
+        if (current->config->listeners[i].close_when_down)
+            return true;
+    return false;
+}
+
+/* A check for a session's sake that found nothing is not repeated as soon. */
+static void learn_from_doubt(struct supervisor *supervisor, bool has_new)
+{
+    struct preflight *preflight = &supervisor->preflight;
+    unsigned gap_s = DOUBT_MAX_S;
+
     if (!preflight->is_doubt)
         return;
     preflight->is_doubt = false;
-    preflight->doubt_gap_s = has_new ? DOUBT_MIN_S : 2 * preflight->doubt_gap_s;
-    if (preflight->doubt_gap_s > DOUBT_MAX_S)
-        preflight->doubt_gap_s = DOUBT_MAX_S;
+    if (closes_any(supervisor))
+        gap_s =
+            preflight->doubt_gap_s < DOUBT_CLOSES_S ? 2 * preflight->doubt_gap_s : DOUBT_CLOSES_S;
+    preflight->doubt_gap_s = has_new ? DOUBT_MIN_S : gap_s;
 }
 
 bool preflight_reaped(struct supervisor *supervisor, pid_t pid, int status)
@@ -437,7 +393,7 @@ bool preflight_reaped(struct supervisor *supervisor, pid_t pid, int status)
         log_warning("check", "[!] the check of the targets ended early: %s",
                     strsignal(WTERMSIG(status)));
     results_free(&preflight->filling);
-    learn_from_doubt(preflight, has_new);
+    learn_from_doubt(supervisor, has_new);
     schedule(supervisor, has_new);
     lifecycle_report(&supervisor->life, ON_CHECKED);
     status_tell(supervisor);
@@ -482,7 +438,7 @@ static void on_watch(struct ev_loop *loop, ev_timer *timer, int revents)
 
     (void)loop;
     (void)revents;
-    if (since_us > DOUBT_FORGOTTEN_S * UINT64_C(1000000))
+    if (since_us >= DOUBT_FORGOTTEN_S * UINT64_C(1000000))
         preflight->doubt_gap_s = DOUBT_MIN_S;
     if (preflight->pid > 0 || since_us < (uint64_t)preflight->doubt_gap_s * 1000000 ||
         counters_doubted_us(supervisor->counters) <= preflight->started_us)

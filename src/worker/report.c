@@ -121,6 +121,20 @@ static void doubt_target(const struct listener *listener)
     atomic_store(&counters_worker(spec->counters, spec->worker_id)->doubted_us, now_us);
 }
 
+/* Its very address is tried then: a rule may be in the way of some clients alone. */
+static void doubt_for(const struct listener *listener, const struct addr *client)
+{
+    const struct worker_spec *spec = listener->worker->spec;
+    const struct counters_worker *own = counters_worker(spec->counters, spec->worker_id);
+    struct addr source;
+
+    if (listener->config->protocol != PROTOCOL_TCP || !client || !addr_is_set(client))
+        return;
+    source = target_source(listener->config, client);
+    counters_doubt(spec->counters, spec->worker_id, (unsigned)(listener->counters - own->listeners),
+                   &source);
+}
+
 /* Why the target is silent can be found out; why it refuses is plain, or this client's affair. */
 static const char *what_says_why(enum reason reason)
 {
@@ -136,8 +150,10 @@ void report_refusal(struct listener *listener, const struct report_refusal *refu
     struct facts facts;
 
     counters_add(listener->counters, COUNT_REFUSED + (unsigned)refusal->reason, 1);
-    if (kind == REASON_KIND_CONNECT_FAILED)
+    if (kind == REASON_KIND_CONNECT_FAILED) {
         doubt_target(listener);
+        doubt_for(listener, refusal->client);
+    }
     if (!pass(listener, kind, level))
         return;
     begin_facts(&facts, events[kind], listener);

@@ -6,17 +6,19 @@ A fault is injected into a working host. The commands are run as they are printe
 one shell that ends at the first failure; then sessions of real clients must work.
 """
 
+import contextlib
 import pathlib
 import re
+import socket
 import subprocess
 
 import pytest
 
-from lib import conf, daemon, netns, routing, udp
+from lib import conf, daemon, healthy_hosts, netns, routing, udp
 from lib import return_path_faults as faults
 from lib.box import BOX_OF, Box
 from lib.target import EchoTarget
-from lib.topology import CLIENT_OF, LB4
+from lib.topology import CLIENT_OF
 from lib.wait import DEADLINE
 
 PORT = conf.SERVICE_PORT
@@ -30,15 +32,14 @@ def check(origin, path, directory):
     return routing.Result(done.returncode, done.stdout)
 
 
-def sessions(origin, targets=("127.0.0.1", "::1")):
+def sessions(origin, client):
     """Replies reach clients that --check does not know."""
-    for address in targets:
+    for address, host in (("127.0.0.1", client), ("::1", CLIENT_OF[6])):
         echo = EchoTarget(origin, address, PORT)
         try:
-            for host in (CLIENT_OF[6 if ":" in address else 4],):
-                connection = routing.spoofed(origin, host, address, PORT)
-                routing.talk(connection, echo)
-                connection.close()
+            connection = routing.spoofed(origin, host, address, PORT)
+            routing.talk(connection, echo)
+            connection.close()
         finally:
             echo.close()
 
@@ -71,8 +72,7 @@ def test_every_message_in_the_documents_is_that_of_a_fault():
     messages = re.findall(r"^\| `(.*?)` \|", text, re.MULTILINE)
     of_check = [each for each in messages if not each.startswith(faults.OF_THE_LOG)]
     assert sorted(of_check) == sorted(faults.DOCUMENTED)
-    assert set(faults.DOCUMENTED.values()) <= {*faults.LOCAL, *faults.FLOWS, *faults.ROUTED,
-                                               *faults.SERVICE}
+    assert set(faults.DOCUMENTED.values()) <= {*MENDED, *faults.SERVICE, *faults.SOCKETS}
 
 
 class Host:
@@ -81,7 +81,11 @@ class Host:
     def __init__(self, origin, directory, listener):
         self.origin, self.directory = origin, directory
         self.path = conf.write(directory, [listener])
-        routing.shell(origin, routing.run(origin, "rules", self.path, directory).text)
+        self.set_up()
+
+    def set_up(self):
+        rules = routing.run(self.origin, "rules", self.path, self.directory).text
+        routing.shell(self.origin, rules)
 
     def run_inside(self, command):
         raise NotImplementedError
@@ -95,9 +99,9 @@ class Local(Host):
         super().__init__(origin, directory, conf.listener(return_path=method))
         self.services = [EchoTarget(origin, address, PORT) for address in ("127.0.0.1", "::1")]
 
-    def serve_client(self):
+    def serve_client(self, client):
         self.close()
-        sessions(self.origin)
+        sessions(self.origin, client)
 
     def close(self):
         for service in self.services:
@@ -110,9 +114,9 @@ class Flows(Host):
         super().__init__(origin, directory, udp.listener(target_v6=None, return_path="flows"))
         self.service = udp.Echo(origin, "0.0.0.0", udp.SERVICE_PORT)
 
-    def serve_client(self):
-        routing.ask_spoofed(self.origin, CLIENT_OF[4], "127.0.0.1", udp.SERVICE_PORT)
-        assert (b"question", CLIENT_OF[4]) in [(data, host) for data, (host, _) in self.service.seen]
+    def serve_client(self, client):
+        routing.ask_spoofed(self.origin, client, "127.0.0.1", udp.SERVICE_PORT)
+        assert (b"question", client) in [(data, host) for data, (host, _) in self.service.seen]
 
     def close(self):
         self.service.close()
@@ -127,8 +131,8 @@ class Routed(Host):
     def run_inside(self, command):
         routing.shell(self.box.namespace, command)
 
-    def serve_client(self):
-        connection = routing.spoofed(self.origin, CLIENT_OF[4], BOX_OF[4], 25, mark=0)
+    def serve_client(self, client):
+        connection = routing.spoofed(self.origin, client, BOX_OF[4], 25, mark=0)
         routing.talk(connection, self.box.services[4])
         connection.close()
 
@@ -136,12 +140,97 @@ class Routed(Host):
         self.box.close()
 
 
-@pytest.mark.parametrize("kind, name", [
-    pytest.param(kind, name, id=name)
-    for kind, table in ((Local, faults.LOCAL), (Flows, faults.FLOWS), (Routed, faults.ROUTED))
-    for name in table])
+class Netns(Host):
+    """The targets are on the loopback of another namespace; its commands are run from here."""
+
+    def __init__(self, origin, directory, method):
+        self.link, self.namespace, self.services = directory / "netns", None, []
+        self.make_anew()
+        self.listen("0.0.0.0", "::1")
+        super().__init__(origin, directory, self.listener(method))
+
+    def set_up(self):
+        done = daemon.run(["--rules", "-c", self.path], self.directory, self.origin)
+        routing.shell(self.origin, done.stdout)
+
+    def listener(self, method):
+        method = "loopback" if method == "fwmark" else method
+        return conf.listener(name="mail", netns=str(self.link), return_path=method,
+                             target_v4="127.0.0.1:25", target_v6="[::1]:25")
+
+    def make_anew(self):
+        self.close()
+        self.namespace = netns.Namespace()
+        routing.create_mangle(self.namespace)
+        routing.stop_pacing(self.namespace)
+        self.namespace.ip("link set lo up", "link add eth0 type veth peer name eth1",
+                          "link set eth1 addrgenmode none up", "link set eth0 addrgenmode none up",
+                          "address add 172.18.0.2/24 dev eth0",
+                          "route add default via 172.18.0.1")
+        self.link.unlink(missing_ok=True)
+        self.link.symlink_to(self.namespace.path)
+
+    def listen(self, *addresses):
+        for service in self.services:
+            service.close()
+        self.services = [EchoTarget(self.namespace, address, 25) for address in addresses]
+
+    def run_inside(self, command):
+        if command == "gone":
+            self.link.unlink()
+        elif command == "new":
+            self.make_anew()
+            self.listen("0.0.0.0", "::1")
+        elif command.startswith("services:"):
+            self.listen(*command.split()[1:])
+        else:
+            routing.shell(self.namespace, command)
+
+    def serve_client(self, client):
+        connection = routing.spoofed(self.namespace, client, "127.0.0.1", 25)
+        routing.talk(connection, self.services[0])
+        connection.close()
+
+    def close(self):
+        for service in self.services:
+            service.close()
+        self.services = []
+        if self.namespace:
+            self.namespace.close()
+
+
+class NetnsMark(Netns):
+    def listener(self, method):
+        return super().listener(method) | {"return_path": "fwmark"}
+
+
+class NetnsFlows(Netns):
+    def listener(self, method):
+        return udp.listener(name="mail", netns=str(self.link), target_v6=None, return_path="flows")
+
+    def listen(self, *addresses):
+        self.services = [udp.Echo(self.namespace, "0.0.0.0", udp.SERVICE_PORT)]
+
+    def serve_client(self, client):
+        routing.ask_spoofed(self.namespace, client, "127.0.0.1", udp.SERVICE_PORT)
+
+
+KINDS = ((Local, faults.LOCAL), (Flows, faults.FLOWS), (Routed, faults.ROUTED),
+         (Netns, faults.NETNS), (NetnsMark, faults.NETNS_MARK), (NetnsFlows, faults.NETNS_FLOWS))
+MENDED = {name: fault for _, table in KINDS for name, fault in table.items()}
+
+
+@pytest.fixture
+def no_lock_of_legacy_iptables():
+    yield
+    pathlib.Path("/run/xtables.lock").unlink(missing_ok=True)
+
+
+@pytest.mark.usefixtures("no_lock_of_legacy_iptables")
+@pytest.mark.parametrize("kind, name", [pytest.param(kind, name, id=name)
+                                        for kind, table in KINDS for name in table])
 def test_a_fault_is_named_and_the_printed_commands_mend_it(kind, name, origin, directory):
-    fault = (faults.LOCAL | faults.FLOWS | faults.ROUTED)[name]
+    fault = MENDED[name]
     host = kind(origin, directory, fault.method)
     try:
         healthy = host.check()
@@ -165,7 +254,7 @@ def test_a_fault_is_named_and_the_printed_commands_mend_it(kind, name, origin, d
             host.run_inside(command)
         mended = host.check()
         assert mended.status == 0 and not mended.commands, report.text + mended.text
-        host.serve_client()
+        host.serve_client(fault.client)
     finally:
         host.close()
 
@@ -188,6 +277,36 @@ def test_a_service_elsewhere_is_named_with_the_key(name, origin, config, directo
     is_told_as_documented(name, report)
 
 
+@contextlib.contextmanager
+def listening_socket(origin, *options):
+    """One that accepts nothing."""
+    with origin.socket(socket.AF_INET) as listening:
+        for option in options:
+            listening.setsockopt(*option)
+        origin.call(listening.bind, ("127.0.0.1", PORT))
+        listening.listen(0)
+        yield
+
+
+def test_a_service_that_is_bound_to_an_interface_is_named(origin, config, directory):
+    path = config("loopback", target_v6=None)
+    routing.shell(origin, routing.run(origin, "rules", path, directory).text)
+    with listening_socket(origin, (socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")):
+        report = check(origin, path, directory)
+    assert report.status == 1, report.text
+    is_told_as_documented("the service is bound to an interface", report)
+
+
+def test_a_service_that_accepts_nothing_is_named(origin, config, directory):
+    path = config("loopback", target_v6=None)
+    routing.shell(origin, routing.run(origin, "rules", path, directory).text)
+    with listening_socket(origin), origin.socket(socket.AF_INET) as waiting:
+        origin.call(waiting.connect, ("127.0.0.1", PORT))
+        report = check(origin, path, directory)
+    assert report.status == 1, report.text
+    is_told_as_documented("the service hangs", report)
+
+
 def test_ipv6_that_is_switched_off_is_a_warning_with_the_sysctl(directory, config):
     origin = netns.Namespace()
     try:
@@ -208,79 +327,30 @@ def test_ipv6_that_is_switched_off_is_a_warning_with_the_sysctl(directory, confi
 
 # --- hosts on which nothing is wrong
 
-HEALTHY = {
-    "nothing special": "true",
-    "Tailscale": "ip rule add priority 5210 fwmark 0x80000/0xff0000 lookup main\n"
-                 "ip rule add priority 5250 fwmark 0x80000/0xff0000 unreachable\n"
-                 "ip rule add priority 5270 lookup 52\nip route add 100.64.0.0/10 dev eth0 table 52",
-    "wg-quick behind": "ip rule add priority 32759 lookup main suppress_prefixlength 0\n"
-                       "ip rule add priority 32760 not fwmark 0xca6c lookup 51820\n"
-                       "ip route add default dev eth0 table 51820",
-    "policy routing by source": "ip rule add priority 90 from 10.99.0.2 lookup 200\n"
-                                f"ip route add default via {LB4} table 200",
-    "a VPN for one user": "ip rule add priority 90 uidrange 4000-4000 lookup 200\n"
-                          "ip route add default dev eth0 table 200",
-    "HTTPS through a VPN": "ip rule add priority 90 ipproto tcp dport 443 lookup 200\n"
-                           "ip route add default dev eth0 table 200",
-    "a rule as VRFs have it": "ip rule add priority 1000 l3mdev protocol kernel",
-    "another interface": "ip rule add priority 90 iif eth0 lookup 200\n"
-                         "ip route add blackhole default table 200",
-    "strict rp_filter": "sysctl -qw net.ipv4.conf.all.rp_filter=1\n"
-                        "sysctl -qw net.ipv4.conf.lo.rp_filter=1",
-    "rp_filter of nftables": "nft add table inet f\nnft 'add chain inet f p { type filter hook "
-                             "prerouting priority -10; }'\n"
-                             "nft add rule inet f p fib saddr . iif oif missing drop",
-    "a firewall": """nft -f - <<'END'
-table inet filter {
-    chain input {
-        type filter hook input priority filter; policy drop;
-        ct state invalid drop
-        ct state { established, related } accept
-        iif "lo" accept
-        tcp dport { 22, 2222 } accept
-    }
-    chain forward { type filter hook forward priority filter; policy drop; }
-}
-END""",
-    "a firewall of iptables": "iptables -A INPUT -i lo -j ACCEPT\niptables -A INPUT -p tcp --dport "
-                              "2222 -j ACCEPT\niptables -P INPUT DROP",
-    "docker-like rules": """nft -f - <<'END'
-table ip nat {
-    chain DOCKER { iifname "docker0" counter return; iifname != "docker0" tcp dport 8080 counter dnat to 172.17.0.2:80; }
-    chain PREROUTING { type nat hook prerouting priority dstnat; fib daddr type local counter jump DOCKER; }
-    chain OUTPUT { type nat hook output priority -100; ip daddr != 127.0.0.0/8 fib daddr type local counter jump DOCKER; }
-    chain POSTROUTING { type nat hook postrouting priority srcnat; oifname != "docker0" ip saddr 172.17.0.0/16 counter masquerade; }
-}
-table ip filter {
-    chain FORWARD { type filter hook forward priority filter; policy drop; }
-}
-END""",
-    "marks of others": "nft add table inet m\nnft 'add chain inet m p { type filter hook prerouting "
-                       "priority mangle; }'\nnft add rule inet m p iifname eth0 meta mark set 0x9",
-    "an own local route": "ip route add local 203.0.113.0/24 dev lo",
-    "no IPv6 default route": "ip -6 route del default",
-}
 
-
-@pytest.mark.usefixtures("services")
+@pytest.mark.usefixtures("services", "no_lock_of_legacy_iptables")
 @pytest.mark.release
-@pytest.mark.parametrize("method", ["loopback", "fwmark", "connmark"])
-@pytest.mark.parametrize("name", HEALTHY)
+@pytest.mark.parametrize("name, method", [
+    (name, method) for name in healthy_hosts.HEALTHY
+    for method in ("loopback", "fwmark", "connmark")
+    if method != "connmark" or name not in healthy_hosts.NOT_CONNMARK])
 def test_a_healthy_host_is_silent(name, method, origin, config, directory):
     needs_v6 = method != "connmark" or name != "no IPv6 default route"
     path = config(method, **({} if needs_v6 else {"target_v6": None}))
     commands = routing.run(origin, "rules", path, directory).text
     routing.shell(origin, re.sub(r"(ip (-6 )?rule add .*)", r"\1 priority 80", commands))
-    routing.shell(origin, HEALTHY[name])
+    routing.shell(origin, healthy_hosts.HEALTHY[name])
     report = check(origin, path, directory)
     assert report.status == 0, report.text
     assert not report.commands and "[!]" not in report.text, report.text
 
 
+@pytest.mark.usefixtures("no_lock_of_legacy_iptables")
 @pytest.mark.parametrize("kind", (Flows, Routed))
 def test_a_host_of_many_shapes_at_once_is_silent(kind, origin, directory):
     host = kind(origin, directory, None)
-    shapes = dict(HEALTHY)
+    shapes = {name: commands for name, commands in healthy_hosts.HEALTHY.items()
+              if name not in healthy_hosts.LOCAL_ONLY}
     # Of what does not come over lo, it has to let replies in.
     shapes["a firewall of iptables"] += "\niptables -A INPUT -m state --state ESTABLISHED -j ACCEPT"
     try:
@@ -290,15 +360,9 @@ def test_a_host_of_many_shapes_at_once_is_silent(kind, origin, directory):
             routing.shell(origin, commands.replace("route add", "route replace"))
             report = host.check()
             assert report.status == 0 and "[!]" not in report.text, f"{name}:\n{report.text}"
-        host.serve_client()
+        host.serve_client(CLIENT_OF[4])
     finally:
         host.close()
-
-
-@pytest.fixture
-def no_lock_of_legacy_iptables():
-    yield
-    pathlib.Path("/run/xtables.lock").unlink(missing_ok=True)
 
 
 @pytest.mark.usefixtures("no_lock_of_legacy_iptables")

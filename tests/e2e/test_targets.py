@@ -190,3 +190,25 @@ def test_closed_ports_go_through_an_upgrade(managed, echo, dial):
         return True
 
     until(serves, "the new binary to open the port")
+
+
+def reject(net, client):
+    net.origin.run("iptables", "-A", "INPUT", "-s", client, "-p", "tcp", "--dport", "22",
+                   "-j", "REJECT", "--reject-with", "tcp-reset")
+
+
+def test_a_client_whose_connection_failed_is_tried_from_its_own_address(net, managed, echo, dial):
+    """As fail2ban bans it: others are served, and the log names the rule."""
+    echo()
+    gateway = managed()
+    gateway.wait_line(r".*127\.0\.0\.1:22 is up and reachable using spoofed connection\.")
+    reject(net, CLIENT4)
+    peer = dial()
+    peer.send(header.v1(CLIENT4, 51234))
+    peer.expect_end(RST)
+    gateway.wait_line(rf"\[!\] Client {re.escape(CLIENT4)} can't reach target server 127\.0\.0\.1:22, "
+                      r"although others can: Connection refused\.")
+    gateway.wait_line(r"\[!\] FAILED: This firewall rule rejects its packets: ip filter, chain INPUT: "
+                      r".*This command mends it:")
+    gateway.wait_line(r"nft delete rule ip filter INPUT handle [0-9]+")
+    assert not gateway.find(DOWN), gateway.text()

@@ -202,6 +202,32 @@ static void the_oldest_pending_session_of_all_is_one_worker_s(void **state)
     assert_false(counters_has_oldest(counters, a, ssh));
 }
 
+static void the_latest_client_without_a_target_is_told_by_its_listener_and_family(void **state)
+{
+    unsigned ssh = claim_listener("ssh");
+    unsigned web = claim_listener("web");
+    unsigned a = claim_worker();
+    unsigned b = claim_worker();
+    struct addr v4;
+    struct addr v6;
+    struct addr found;
+
+    (void)state;
+    assert_null(addr_parse_host(&v4, "192.0.2.7"));
+    assert_null(addr_parse_host(&v6, "2001:db8::7"));
+    assert_false(counters_doubted_client(counters, ssh, AF_INET, 0, &found));
+    counters_doubt(counters, a, ssh, &v4);
+    counters_doubt(counters, b, ssh, &v6);
+    assert_true(counters_doubted_client(counters, ssh, AF_INET, 0, &found));
+    assert_true(addr_equal_host(&found, &v4));
+    assert_true(counters_doubted_client(counters, ssh, AF_INET6, 0, &found));
+    assert_true(addr_equal_host(&found, &v6));
+    assert_false(counters_doubted_client(counters, web, AF_INET, 0, &found));
+    assert_false(counters_doubted_client(counters, ssh, AF_INET, UINT64_MAX, &found));
+    atomic_store(&counters_worker(counters, a)->doubt.changes, 7); /* it died while it wrote */
+    assert_false(counters_doubted_client(counters, ssh, AF_INET, 0, &found));
+}
+
 static void a_listener_keeps_its_number_while_it_is_claimed(void **state)
 {
     unsigned first = claim_listener("first");
@@ -378,6 +404,7 @@ int main(void)
         TEST(a_hijacked_worker_s_garbage_ends_with_it),
         TEST(a_worker_can_write_no_pages_but_its_own),
         TEST(the_oldest_pending_session_of_all_is_one_worker_s),
+        TEST(the_latest_client_without_a_target_is_told_by_its_listener_and_family),
         TEST(a_listener_keeps_its_number_while_it_is_claimed),
         TEST(a_name_that_another_one_begins_with_is_not_it),
         TEST(two_generations_of_the_largest_configuration_fit),

@@ -69,7 +69,7 @@ static void what_is_written_is_read_and_goes_again(void **state)
         assert_true(nftlist_has_of(&list, true, &items[i]));
     assert_int_equal(nft_write(&none, &list), 0);
     nftlist_close(&list);
-    char *text = nft_text();
+    char *text = nft_text(false);
     assert_non_null(text);
     assert_null(strstr(text, "table inet " NFTLIST_OWN_TABLE));
     free(text);

@@ -3,7 +3,7 @@
 
 #include "mmproxy/routing/report/rules.h"
 
-static const struct wanted_host host = { .has_ipv6 = true, .outbound_v4 = "eth0" };
+static const struct wanted_host host = { .has_ipv6 = true, .outbound_v4 = { "eth0" } };
 
 static const struct {
     const char *name;

@@ -31,7 +31,7 @@ static void open_world(struct world *world)
     struct listener_config listener =
         support_listener(RETURN_PATH_CONNMARK, "127.0.0.1:22", NULL, 123, 100);
     struct config config = { .listeners = &listener, .n_listeners = 1 };
-    struct wanted_host host = { .outbound_v4 = "eth0" };
+    struct wanted_host host = { .outbound_v4 = { "eth0" } };
 
     *world = (struct world){ 0 };
     assert_int_equal(wanted_add(&world->wanted, &config, &host), 0);

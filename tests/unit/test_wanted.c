@@ -37,7 +37,7 @@
     "mark set 123; }; }'\n"
 #define LOCALNET "sysctl -w net.ipv4.conf.eth0.route_localnet=1\n"
 
-static const struct wanted_host usual_host = { .has_ipv6 = true, .outbound_v4 = "eth0" };
+static const struct wanted_host usual_host = { .has_ipv6 = true, .outbound_v4 = { "eth0" } };
 
 static void add(struct wanted *wanted, struct listener_config *listeners, size_t n,
                 const struct wanted_host *host)
@@ -193,7 +193,7 @@ static void a_line_of_a_version_without_ranges_is_understood(void **state)
 
 static void an_item_is_a_line_of_a_file_and_comes_back_equal(void **state)
 {
-    struct wanted_host host = { .has_ipv6 = true, .outbound_v4 = "e;id;$(id)" };
+    struct wanted_host host = { .has_ipv6 = true, .outbound_v4 = { "e;id;$(id)" } };
     struct listener_config listeners[] = {
         support_listener(RETURN_PATH_ROUTED, "172.18.0.2:25", "[fd00::2]:25", 4294967295U, 100),
         support_listener(RETURN_PATH_CONNMARK, L4, L6, 123, 4294967294U),

@@ -15,6 +15,9 @@ struct listening {
     bool takes_v4; /* an IPv6 socket that takes IPv4 connections too */
     uid_t uid;     /* of the process that made it */
     uint32_t inode;
+    uint32_t device;  /* the index of the interface that it is bound to; 0 = none */
+    uint32_t waiting; /* TCP: connections that it has not accepted yet ... */
+    uint32_t backlog; /* ... and how many there may be */
 };
 
 /* Reads them all; needs no privilege. returns: 0 with *out to be freed, or -errno. */

@@ -60,6 +60,13 @@ void rtnl_routes_close(struct rtnl_routes *routes);
 int rtnl_lookup(struct rtnl *rtnl, const struct addr *dst, const struct addr *src, uint32_t mark,
                 struct rtnl_route *out);
 
+/*
+ * What traffic control does on an interface beyond nothing. kind: "tbf", "clsact", ... returns: is
+ * there anything? False where it can't be read, too.
+ */
+enum { RTNL_KIND_MAX = 16 };
+bool rtnl_find_qdisc(struct rtnl *rtnl, uint32_t interface, char kind[RTNL_KIND_MAX]);
+
 /* Adds (-EEXIST where its equal is there) or removes (-ENOENT where it is not). */
 int rtnl_rule_add(struct rtnl *rtnl, const struct rtnl_rule *rule);
 int rtnl_rule_remove(struct rtnl *rtnl, const struct rtnl_rule *rule);

@@ -69,4 +69,14 @@ void namespaces_drop(struct network *network);
  */
 int namespaces_part(const struct config *config, uint64_t id, struct config *out);
 
+/*
+ * The namespace of a listener that is closed because its loopback is down, for a look at it; what
+ * depends on it is filled in. *is_new: namespaces_drop is due. returns: NULL where it is not so.
+ */
+struct network *namespaces_open_down(struct namespaces *namespaces,
+                                     struct listener_config *listener, bool *is_new);
+
+/* What to do about it, with a blank before it; "" where the check of the namespace says it. */
+const char *namespaces_cure(const char *closed_because);
+
 #endif

@@ -13,16 +13,8 @@
 #include "mmproxy/routing/report/report_sink.h"
 #include "mmproxy/supervisor/state.h"
 
-/*
- * Verifies and reports the return path (where is_verifying) and checks all targets, in this
- * process, which waits. namespaces: what config was looked at with. returns: whether everything
- * holds.
- */
-bool preflight_run(struct namespaces *namespaces, const struct config *config, bool is_verifying,
-                   const struct report_sink *sink);
-
-/* The same, listeners without their namespace included, in a forked process, which only the caller
- * waits for. returns: its pid or -errno. */
+/* The checks (check_networks.h), listeners without their namespace included, in a forked process,
+ * which only the caller waits for. returns: its pid or -errno. */
 pid_t preflight_fork(struct supervisor *supervisor, const struct config *config,
                      const struct report_sink *sink);
 

@@ -53,6 +53,15 @@ struct takeover {
     unsigned sessions; /* open there, as the old process says */
 };
 
+/* A client that can't reach its target, although others can. */
+struct preflight_told {
+    size_t listener; /* its index */
+    struct addr client;
+    uint64_t at_us; /* monotonic; 0 = none */
+};
+
+enum { PREFLIGHT_TOLD_MAX = 16 };
+
 /* The checks of targets; see preflight.h. */
 struct preflight {
     pid_t pid;                         /* 0 = none runs */
@@ -66,6 +75,8 @@ struct preflight {
     double delay_s;       /* of that */
     ev_timer watch;       /* looks for sessions that could not reach their target */
     unsigned doubt_gap_s; /* between two checks because of these */
+    struct preflight_told told[PREFLIGHT_TOLD_MAX]; /* clients of late */
+    size_t next_told;
 };
 
 /* Looks for changes of the networks of targets; see network_watch.h. */

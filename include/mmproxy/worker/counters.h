@@ -64,13 +64,23 @@ struct counters_listener {
     _Atomic uint64_t counts[COUNTS];
 };
 
+/* The latest client that could not reach its target, at a listener of a worker. */
+struct counters_doubt {
+    _Atomic uint32_t changes; /* odd while it is written */
+    _Atomic uint32_t listener;
+    _Atomic uint32_t family;
+    _Atomic uint64_t address[2];
+    _Atomic uint64_t since_us; /* monotonic: when; 0 = never */
+};
+
 /* One worker process. */
 struct counters_worker {
     _Atomic uint32_t sessions; /* at the moment, of all listeners */
     /* The latest session's highest, plus 1: that many are open, as the kernel gives the lowest. */
     _Atomic uint32_t descriptors;
     _Atomic uint64_t doubted_us; /* the latest of its listeners */
-    _Atomic uint32_t forbidden;  /* what the jail ended the worker for; see jail/trap.h */
+    struct counters_doubt doubt;
+    _Atomic uint32_t forbidden; /* what the jail ended the worker for; see jail/trap.h */
     struct clients clients;
     struct counters_listener listeners[]; /* by their number; those that are not claimed too */
 };
@@ -164,6 +174,14 @@ uint64_t counters_bucket_us(unsigned bucket);
  */
 uint64_t counters_doubted_us(const struct counters *counters);
 uint64_t counters_listener_doubted_us(const struct counters *counters, unsigned listener);
+
+/* In a worker: this client could not reach its target. */
+void counters_doubt(struct counters *counters, unsigned worker, unsigned listener,
+                    const struct addr *client);
+
+/* The latest such client of the listener and family since then. returns: is there one? */
+bool counters_doubted_client(const struct counters *counters, unsigned listener, sa_family_t family,
+                             uint64_t since_us, struct addr *out);
 
 /* Is no other worker's oldest pending session older than this worker's? False where it has none. */
 bool counters_has_oldest(const struct counters *counters, unsigned worker, unsigned listener);

@@ -120,12 +120,14 @@ int nft_read(struct nftlist *list, bool own_only)
     return err;
 }
 
-char *nft_text(void)
+char *nft_text(bool has_elements)
 {
     char *text;
 
     (void)run("list ruleset",
-              NFT_CTX_OUTPUT_HANDLE | NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_TERSE, &text);
+              NFT_CTX_OUTPUT_HANDLE | NFT_CTX_OUTPUT_STATELESS |
+                  (has_elements ? 0 : NFT_CTX_OUTPUT_TERSE),
+              &text);
     return text;
 }
 

@@ -38,6 +38,29 @@ struct addr survey_client_of(const struct listener_config *listener, sa_family_t
     return survey_client(family);
 }
 
+/* Of 6to4 relays, which are no more, and for documentation; lists of bogons leave both out. */
+struct addr survey_other_client(sa_family_t family)
+{
+    static const uint8_t v4[4] = { 192, 88, 99, 1 };
+    static const uint8_t v6[16] = { 0x3f, 0xff, [15] = 1 };
+    struct addr client;
+
+    addr_from_bytes(&client, family, family == AF_INET6 ? v6 : v4, 0);
+    return client;
+}
+
+bool survey_sample(sa_family_t family, size_t i, struct addr *out)
+{
+    static const char *const v4[] = { "1.1.1.1",   "60.1.1.1",  "90.1.1.1",    "120.1.1.1",
+                                      "150.1.1.1", "185.1.1.1", "203.0.113.1", "198.51.100.1",
+                                      "192.0.2.1", "217.1.1.1" };
+    static const char *const v6[] = { "2001:db8::1", "2001:4860::1", "2400::1",
+                                      "2600::1",     "2800::1",      "2a00::1" };
+    size_t n = family == AF_INET6 ? sizeof v6 / sizeof *v6 : sizeof v4 / sizeof *v4;
+
+    return i < n && !addr_parse_host(out, family == AF_INET6 ? v6[i] : v4[i]);
+}
+
 static bool has_ipv6(void)
 {
     int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -50,16 +73,40 @@ static bool has_ipv6(void)
     return sysctl_get("net.ipv6.conf.lo.disable_ipv6", &disabled) < 0 || disabled == 0;
 }
 
+static void add_outbound(struct wanted_host *host, const char *name)
+{
+    size_t i = 0;
+
+    while (i < WANTED_OUTBOUND_MAX && host->outbound_v4[i][0] != '\0') {
+        if (strcmp(host->outbound_v4[i], name) == 0)
+            return;
+        i++;
+    }
+    if (i < WANTED_OUTBOUND_MAX)
+        snprintf(host->outbound_v4[i], IF_NAMESIZE, "%s", name);
+}
+
+static int find_outbound(struct rtnl *rtnl, const struct addr *client, struct wanted_host *out)
+{
+    struct rtnl_route route;
+    char name[IF_NAMESIZE];
+    int err = rtnl_lookup(rtnl, client, NULL, 0, &route);
+
+    if (err == 0 && route.type == RTN_UNICAST && route.oif != 0 && if_indextoname(route.oif, name))
+        add_outbound(out, name);
+    return err == -ENOMEM || err == -EIO ? err : 0;
+}
+
 int survey_host(struct rtnl *rtnl, struct wanted_host *out)
 {
     struct addr client = survey_client(AF_INET);
-    struct rtnl_route route;
-    int err = rtnl_lookup(rtnl, &client, NULL, 0, &route);
+    int err;
 
     *out = (struct wanted_host){ .has_ipv6 = has_ipv6() };
-    if (err == 0 && route.type == RTN_UNICAST && route.oif != 0)
-        if_indextoname(route.oif, out->outbound_v4);
-    return err == -ENOMEM || err == -EIO ? err : 0;
+    err = find_outbound(rtnl, &client, out);
+    for (size_t i = 0; err == 0 && survey_sample(AF_INET, i, &client); i++)
+        err = find_outbound(rtnl, &client, out);
+    return err;
 }
 
 static size_t index_of(sa_family_t family)
@@ -70,20 +117,12 @@ static size_t index_of(sa_family_t family)
 /* Without a default route there may be one for our test client: others are asked for as well. */
 static bool lacks_route(struct rtnl *rtnl, sa_family_t family)
 {
-    static const char *const v4[] = { "1.1.1.1",   "60.1.1.1",  "90.1.1.1",    "120.1.1.1",
-                                      "150.1.1.1", "185.1.1.1", "203.0.113.1", "198.51.100.1",
-                                      "192.0.2.1", "217.1.1.1" };
-    static const char *const v6[] = { "2001:db8::1", "2001:4860::1", "2400::1",
-                                      "2600::1",     "2800::1",      "2a00::1" };
-    const char *const *hosts = family == AF_INET6 ? v6 : v4;
-    size_t n = family == AF_INET6 ? sizeof v6 / sizeof *v6 : sizeof v4 / sizeof *v4;
+    struct addr host;
 
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; survey_sample(family, i, &host); i++) {
         struct rtnl_route route;
-        struct addr host;
 
-        if (!addr_parse_host(&host, hosts[i]) &&
-            rtnl_lookup(rtnl, &host, NULL, 0, &route) == -ENETUNREACH)
+        if (rtnl_lookup(rtnl, &host, NULL, 0, &route) == -ENETUNREACH)
             return true;
     }
     return false;

@@ -8,13 +8,15 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "mmproxy/base/clock.h"
+#include "mmproxy/routing/kernel/apart.h"
 
-enum { ARGS_MAX = 24, PATH_LEN = 64 };
+enum { ARGS_MAX = 24, PATH_LEN = 64, SAVE_LIMIT_MS = 5000 };
 
 /* Not by $PATH: what runs with our privileges is not for the environment to choose. */
 static bool find(const char *program, char path[PATH_LEN])
@@ -130,19 +132,56 @@ static int ask(const struct wanted_item *item, const char *program, int *budget_
     return answer == 0 ? check(item, path, false, budget_ms) : answer;
 }
 
-/* Only where the old tables are in use: asking would load their modules otherwise. */
-static bool has_legacy_mangle(sa_family_t family)
+/* Only where the old tables are in use: asking would load their modules otherwise. table: or NULL.
+ */
+static bool has_legacy(bool is_v6, const char *table)
 {
-    FILE *file = fopen(
-        family == AF_INET6 ? "/proc/net/ip6_tables_names" : "/proc/net/ip_tables_names", "re");
+    FILE *file = fopen(is_v6 ? "/proc/net/ip6_tables_names" : "/proc/net/ip_tables_names", "re");
     char line[32];
     bool found = false;
 
-    while (file && fgets(line, sizeof line, file))
-        found |= strcmp(line, "mangle\n") == 0;
+    while (file && fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = '\0';
+        found |= !table || strcmp(line, table) == 0;
+    }
     if (file)
         fclose(file);
     return found;
+}
+
+/* In a process of its own. */
+static int save_here(const void *context, FILE *out)
+{
+    const char *path = context;
+    char locale[] = "LC_ALL=C";
+    char *const environment[] = { locale, NULL };
+    char *const args[] = { strrchr(path, '/') + 1, NULL };
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (dup2(fileno(out), STDOUT_FILENO) == STDOUT_FILENO)
+            execve(path, args, environment);
+        _exit(127);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR)
+            return -errno;
+    }
+    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
+}
+
+int xtables_save_legacy(bool is_v6, char **text)
+{
+    char path[PATH_LEN];
+
+    *text = NULL;
+    if (!has_legacy(is_v6, NULL))
+        return 0;
+    if (!find(is_v6 ? "ip6tables-legacy-save" : "iptables-legacy-save", path))
+        return -ENOENT;
+    return apart_run(save_here, path, SAVE_LIMIT_MS, text);
 }
 
 int xtables_has(const struct wanted_item *item, int *budget_ms)
@@ -151,7 +190,7 @@ int xtables_has(const struct wanted_item *item, int *budget_ms)
     int answer = ask(item, v6 ? "ip6tables" : "iptables", budget_ms);
     int legacy;
 
-    if (answer == 1 || !has_legacy_mangle(item->family))
+    if (answer == 1 || !has_legacy(v6, "mangle"))
         return answer;
     legacy = ask(item, v6 ? "ip6tables-legacy" : "iptables-legacy", budget_ms);
     return legacy == 1 ? 1 : answer;

@@ -7,13 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mmproxy/net/listening.h"
 #include "mmproxy/net/sock.h"
 #include "mmproxy/routing/kernel/survey.h"
-#include "mmproxy/routing/kernel/sysctl.h"
 #include "mmproxy/routing/report/check.h"
 #include "mmproxy/routing/report/elsewhere.h"
-#include "mmproxy/routing/report/firewall.h"
+#include "mmproxy/routing/report/host_faults.h"
+#include "mmproxy/routing/report/target_service.h"
 
 struct causes {
     const struct config *config;
@@ -23,9 +22,7 @@ struct causes {
     struct wanted_host host;
     struct wanted wanted;
     struct survey survey;
-    bool has_listening;
-    struct listening *listening; /* owned */
-    size_t n_listening;
+    struct target_service service;
     struct firewall firewall;
 };
 
@@ -37,6 +34,7 @@ struct causes *causes_new(const struct config *config, struct rtnl *rtnl)
 
     if (causes) {
         causes->config = config;
+        causes->service.config = config;
         causes->rtnl = rtnl;
     }
     return causes;
@@ -48,7 +46,7 @@ void causes_free(struct causes *causes)
         return;
     survey_close(&causes->survey);
     wanted_close(&causes->wanted);
-    free(causes->listening);
+    target_service_close(&causes->service);
     firewall_close(&causes->firewall);
     free(causes);
 }
@@ -69,64 +67,12 @@ static int look(struct causes *causes)
     return err;
 }
 
-static void read_listening(struct causes *causes)
-{
-    if (!causes->has_listening)
-        (void)listening_read(&causes->listening, &causes->n_listening);
-    causes->has_listening = true;
-}
-
-static bool has_address(const struct listener_config *listener, const struct addr *addr)
-{
-    for (size_t i = 0; i < listener->n_listen; i++) {
-        const struct addr_range *range = &listener->listen[i];
-        if (addr_equal_host(&range->addr, addr) && addr_port(&range->addr) <= addr_port(addr) &&
-            addr_port(addr) <= range->last)
-            return true;
-    }
-    return false;
-}
-
-/* Is it a socket of mmproxy's own? These are not in the network namespaces of targets. */
-static bool is_ours(const struct causes *causes, const struct listener_config *listener,
-                    const struct addr *addr)
-{
-    const struct config *config = causes->config;
-
-    if (listener->netns[0] != '\0')
-        return false;
-    for (size_t i = 0; i < config->n_listeners; i++)
-        if (config->listeners[i].protocol == PROTOCOL_TCP &&
-            has_address(&config->listeners[i], addr))
-            return true;
-    return has_address(&config->exporter, addr);
-}
-
-/* Where the service listens on the target's port; NULL: nowhere. */
-static const struct listening *find_service(struct causes *causes, const struct firewall_way *way)
-{
-    read_listening(causes);
-    for (size_t i = 0; i < causes->n_listening; i++) {
-        const struct addr *addr = &causes->listening[i].addr;
-        if (addr_port(addr) == addr_port(&way->target) && !is_ours(causes, way->listener, addr))
-            return &causes->listening[i];
-    }
-    return NULL;
-}
-
-static bool is_taken(struct causes *causes, const struct addr *target)
-{
-    read_listening(causes);
-    for (size_t i = 0; i < causes->n_listening; i++) {
-        if (listening_takes(&causes->listening[i], target))
-            return true;
-    }
-    return false;
-}
-
-/* How packets between this host, or a client of another one, and the target go. */
+/*
+ * How packets between a client and the target go. client: NULL for this host itself, which connects
+ * from an address of its own.
+ */
 static struct firewall_way find_way(struct causes *causes, const struct listener_config *listener,
-                                    const struct addr *target, bool is_spoofed)
+                                    const struct addr *target, const struct addr *client)
 {
     struct firewall_way way = { .listener = listener, .target = *target, .is_local = true };
     struct rtnl_route route;
@@ -135,69 +81,10 @@ static struct firewall_way find_way(struct causes *causes, const struct listener
         way.is_local = false;
         (void)if_indextoname(route.oif, way.device);
     }
-    way.client = is_spoofed     ? survey_client_of(listener, addr_family(target))
-                 : way.is_local ? *target
-                                : sock_source_for(target);
-    addr_set_port(&way.client, CLIENT_PORT);
+    way.client = client ? *client : way.is_local ? *target : sock_source_for(target);
+    if (!client || addr_port(client) == 0)
+        addr_set_port(&way.client, CLIENT_PORT);
     return way;
-}
-
-static void report_rejected(struct causes *causes, const struct firewall_way *way,
-                            const struct report_sink *sink)
-{
-    char text[ADDR_STRLEN];
-
-    report_sink_line(sink, LOG_LEVEL_WARNING,
-                     "[!] FAILED: Unable to connect() to target server %s: connection refused, "
-                     "although something listens there. A firewall rejects it.",
-                     addr_format(&way->target, text));
-    if (!firewall_report(&causes->firewall, way, RULESET_REFUSES, sink))
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: To see its rules: nft list ruleset; iptables-save");
-}
-
-static void report_other_address(const struct listener_config *listener, const struct addr *target,
-                                 const struct addr *service, const struct report_sink *sink)
-{
-    const char *key = addr_family(target) == AF_INET6 ? "target_v6" : "target_v4";
-    char text[ADDR_STRLEN];
-    char other[ADDR_STRLEN];
-
-    addr_format(target, text);
-    addr_format(service, other);
-    if (addr_family(service) == addr_family(target))
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: Target server %s seems to be down: connection refused. A "
-                         "service listens on %s: set %s = \"%s\"%s%s, or let the service listen on "
-                         "%s.",
-                         text, other, key, other, listener->name[0] ? " in listener " : "",
-                         listener->name, text);
-    else
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: Target server %s seems to be down: connection refused. A "
-                         "service listens on %s, for %s alone: let it listen on %s, too, or leave "
-                         "out %s%s%s.",
-                         text, other, addr_family(service) == AF_INET6 ? "IPv6" : "IPv4", text, key,
-                         listener->name[0] ? " in listener " : "", listener->name);
-}
-
-static void report_down(struct causes *causes, const struct firewall_way *way,
-                        const struct report_sink *sink)
-{
-    const struct addr *target = &way->target;
-    const struct listening *service = find_service(causes, way);
-    char text[ADDR_STRLEN];
-
-    if (is_taken(causes, target))
-        report_rejected(causes, way, sink);
-    else if (service)
-        report_other_address(way->listener, target, &service->addr, sink);
-    else
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: Target server %s seems to be down: connection refused. "
-                         "Nothing listens on port %u: start the service. To see what listens "
-                         "there: ss -ltnp 'sport = :%u'",
-                         addr_format(target, text), addr_port(target), addr_port(target));
 }
 
 /*
@@ -242,37 +129,53 @@ static void report_silence(struct causes *causes, const struct firewall_way *way
         return;
     if (!way->is_local)
         elsewhere_silent(way, sink);
-    else
+    else if (!target_service_hangs(&causes->service, &way->target, sink) &&
+             !host_faults_silence(causes->rtnl, sink))
         report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: A firewall may drop the packets. To see its rules: nft list "
-                         "ruleset; iptables-save");
+                         "[!] FAILED: A firewall may drop the packets. To see its rules: %s",
+                         firewall_listing(&causes->firewall));
+}
+
+/* Rejected by a firewall with another message than "refused", for example. */
+static void report_error(struct causes *causes, const struct firewall_way *way, const char *how,
+                         int error, const struct report_sink *sink)
+{
+    char text[ADDR_STRLEN];
+
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] FAILED: Unable to %sconnect() to target server %s: %s.", how,
+                     addr_format(&way->target, text), strerror(-error));
+    (void)firewall_report(&causes->firewall, way, RULESET_REFUSES, sink);
+}
+
+bool causes_loopback(struct causes *causes, const struct addr *target,
+                     const struct report_sink *sink)
+{
+    return host_faults_loopback(causes->rtnl, target, sink);
 }
 
 void causes_plain(struct causes *causes, const struct listener_config *listener,
                   const struct addr *target, int error, const struct report_sink *sink)
 {
-    struct firewall_way way = find_way(causes, listener, target, false);
-    char text[ADDR_STRLEN];
+    struct firewall_way way = find_way(causes, listener, target, NULL);
 
     if (error == -ECONNREFUSED && way.is_local)
-        report_down(causes, &way, sink);
+        target_service_refused(&causes->service, &causes->firewall, &way, sink);
     else if (error == -ECONNREFUSED)
         elsewhere_down(&causes->firewall, &way, sink);
     else if (error == -ETIMEDOUT)
         report_silence(causes, &way, sink);
     else
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: Unable to connect() to target server %s: %s.",
-                         addr_format(target, text), strerror(-error));
+        report_error(causes, &way, "", error, sink);
 }
 
 /* Where would the reply of a target on this host go? ", its reply leaves by eth0 (...)". */
-static void describe_reply(struct rtnl *rtnl, const struct listener_config *listener,
-                           const struct addr *target, char out[128])
+static void describe_reply(struct rtnl *rtnl, const struct firewall_way *way, char out[128])
 {
-    enum return_path path = listener_config_return_path(listener, addr_family(target));
-    uint32_t mark = path == RETURN_PATH_LOOPBACK ? 0 : listener->mark;
-    struct addr client = survey_client_of(listener, addr_family(target));
+    const struct addr *target = &way->target;
+    enum return_path path = listener_config_return_path(way->listener, addr_family(target));
+    uint32_t mark = path == RETURN_PATH_LOOPBACK ? 0 : way->listener->mark;
+    struct addr client = way->client;
     struct rtnl_route route;
     char name[IF_NAMESIZE] = "?";
     int err = rtnl_lookup(rtnl, &client, target, mark, &route);
@@ -356,48 +259,27 @@ static bool report_pieces(struct causes *causes, const struct listener_config *l
     return found;
 }
 
-static bool report_filters(const struct addr *target, const struct report_sink *sink)
-{
-    static const char *const names[] = { "net.ipv4.conf.all.rp_filter",
-                                         "net.ipv4.conf.lo.rp_filter" };
-    char command[WANTED_COMMAND_MAX];
-    bool found = false;
-
-    for (size_t i = 0; i < 2 && addr_family(target) == AF_INET; i++) {
-        int value = 0;
-
-        if (sysctl_get(names[i], &value) < 0 || value != 1)
-            continue;
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: %s may filter packets from foreign addresses. This command "
-                         "lets them in:",
-                         names[i]);
-        report_sink_command(sink, wanted_sysctl_command(names[i], 2, command));
-        found = true;
-    }
-    return found;
-}
-
 /* Nothing of ours is missing: what else is in the way of packets from foreign addresses? */
 static void report_suspects(struct causes *causes, const struct firewall_way *way,
                             const struct report_sink *sink)
 {
     enum return_path path = listener_config_return_path(way->listener, addr_family(&way->target));
-    unsigned effects = path == RETURN_PATH_LOOPBACK ? 0 : RULESET_SET_MARK;
+    unsigned marks = firewall_marks(way);
 
-    if (path == RETURN_PATH_CONNMARK)
-        effects |= RULESET_NOTRACK;
     report_sink_line(sink, LOG_LEVEL_WARNING,
                      "[!] FAILED: Every piece of the return path is there.");
     if (firewall_report(&causes->firewall, way, RULESET_REFUSES, sink) ||
-        (effects != 0 && firewall_report(&causes->firewall, way, effects, sink)))
+        (marks != 0 && firewall_report(&causes->firewall, way, marks, sink)))
         return;
-    if (path == RETURN_PATH_ROUTED)
-        elsewhere_lost(causes->rtnl, way, sink);
-    else if (way->is_local && !report_filters(&way->target, sink))
+    if (path == RETURN_PATH_ROUTED) {
+        if (!host_faults_filter(way, sink))
+            elsewhere_lost(causes->rtnl, way, sink);
+    } else if (way->is_local && !host_faults_silence(causes->rtnl, sink)) {
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] FAILED: A firewall may drop packets from foreign addresses on lo. To "
-                         "see its rules: nft list ruleset; iptables-save");
+                         "see its rules: %s",
+                         firewall_listing(&causes->firewall));
+    }
 }
 
 static void report_privilege(const struct addr *target, const struct report_sink *sink)
@@ -421,7 +303,7 @@ static void report_timeout(struct causes *causes, const struct firewall_way *way
     int err = look(causes);
 
     if (way->is_local)
-        describe_reply(causes->rtnl, way->listener, &way->target, reply);
+        describe_reply(causes->rtnl, way, reply);
     report_sink_line(
         sink, LOG_LEVEL_WARNING,
         "[!] FAILED: Unable to do spoofed connect() to target server %s: no answer within "
@@ -447,15 +329,15 @@ static void report_refused(struct causes *causes, const struct firewall_way *way
                      "foreign addresses.",
                      addr_format(&way->target, text));
     if (!firewall_report(&causes->firewall, way, RULESET_REFUSES, sink))
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: To see its rules: nft list ruleset; iptables-save");
+        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: To see its rules: %s",
+                         firewall_listing(&causes->firewall));
 }
 
 void causes_spoofed(struct causes *causes, const struct listener_config *listener,
-                    const struct addr *target, int error, const struct report_sink *sink)
+                    const struct addr *target, const struct addr *client, int error,
+                    const struct report_sink *sink)
 {
-    struct firewall_way way = find_way(causes, listener, target, true);
-    char text[ADDR_STRLEN];
+    struct firewall_way way = find_way(causes, listener, target, client);
 
     if (error == -EPERM)
         report_privilege(target, sink);
@@ -464,15 +346,61 @@ void causes_spoofed(struct causes *causes, const struct listener_config *listene
     else if (error == -ECONNREFUSED)
         report_refused(causes, &way, sink);
     else
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: Unable to do spoofed connect() to target server %s: %s.",
-                         addr_format(target, text), strerror(-error));
+        report_error(causes, &way, "do spoofed ", error, sink);
+}
+
+/* Where its reply would go, where that is not back here. */
+static void report_client_reply(struct causes *causes, const struct firewall_way *way,
+                                const struct report_sink *sink)
+{
+    char reply[128] = "";
+
+    if (way->is_local)
+        describe_reply(causes->rtnl, way, reply);
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] No rule of a firewall that is understood here is in its way%s. To see "
+                     "the rules: %s; ip rule",
+                     reply, firewall_listing(&causes->firewall));
+}
+
+void causes_client(struct causes *causes, const struct listener_config *listener,
+                   const struct addr *target, const struct addr *client, int error,
+                   const struct report_sink *sink)
+{
+    struct firewall_way way = find_way(causes, listener, target, client);
+    char text[ADDR_STRLEN];
+    char host[ADDR_STRLEN];
+
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] Client %s can't reach target server %s, although others can: %s.",
+                     addr_format_host(client, host), addr_format(target, text), strerror(-error));
+    if (!firewall_report(&causes->firewall, &way, RULESET_REFUSES | firewall_marks(&way), sink))
+        report_client_reply(causes, &way, sink);
+}
+
+void causes_others(struct causes *causes, const struct listener_config *listener,
+                   const struct addr *target, struct others *out)
+{
+    struct addr client = survey_client_of(listener, addr_family(target));
+    struct firewall_way way = find_way(causes, listener, target, &client);
+
+    others_find(out, &causes->firewall, causes->rtnl, &way);
+}
+
+void causes_other(struct causes *causes, const struct listener_config *listener,
+                  const struct addr *target, const struct other *other,
+                  const struct report_sink *sink)
+{
+    struct firewall_way way = find_way(causes, listener, target, &other->client);
+
+    others_report(other, &causes->firewall, &way, sink);
 }
 
 bool causes_translation(struct causes *causes, const struct listener_config *listener,
                         const struct addr *target, const struct report_sink *sink)
 {
-    struct firewall_way way = find_way(causes, listener, target, true);
+    struct addr client = survey_client_of(listener, addr_family(target));
+    struct firewall_way way = find_way(causes, listener, target, &client);
 
     return firewall_report(&causes->firewall, &way, RULESET_SNAT, sink);
 }
@@ -481,7 +409,8 @@ bool causes_datagrams(struct causes *causes, const struct listener_config *liste
                       const struct addr *target, const struct report_sink *sink)
 {
     bool is_flows = listener_config_return_path(listener, addr_family(target)) == RETURN_PATH_FLOWS;
-    struct firewall_way way = find_way(causes, listener, target, true);
+    struct addr client = survey_client_of(listener, addr_family(target));
+    struct firewall_way way = find_way(causes, listener, target, &client);
     unsigned effects = RULESET_REFUSES | (is_flows ? RULESET_SET_MARK : 0);
     bool found = look(causes) == 0 && report_pieces(causes, listener, target, sink);
 

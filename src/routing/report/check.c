@@ -3,43 +3,15 @@
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
-#include "mmproxy/base/clock.h"
-#include "mmproxy/net/sock.h"
-#include "mmproxy/net/spoof.h"
+#include "check_internal.h"
 #include "mmproxy/routing/kernel/forwarders.h"
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/kernel/sysctl.h"
 #include "mmproxy/routing/report/causes.h"
 #include "mmproxy/routing/report/check_udp.h"
-
-enum {
-    FDS_RESERVED = 64, /* descriptors that are left to everything else ... */
-    FDS_NEEDED = 128,  /* ... where there are at least so many */
-    BATCH_MAX = 8192,  /* targets; two sockets each */
-};
-
-/* One connection under way; result is 0, -errno, or -EINPROGRESS while it is open. */
-struct attempt {
-    int fd; /* -1: none */
-    int result;
-};
-
-struct target {
-    const struct listener_config *listener;
-    struct addr addr;
-    bool is_local;
-    char device[IF_NAMESIZE]; /* that leads there; "" where none does */
-    bool lacks_ipv6;          /* nothing to try */
-    struct attempt plain;     /* of UDP the results alone: has it a socket, do replies come back */
-    struct attempt spoofed;
-    bool is_translated; /* it is reached, but not from the client's address */
-};
 
 struct targets {
     struct target *items;
@@ -121,44 +93,6 @@ static int collect(struct targets *targets, const struct config *config,
     return err;
 }
 
-static void finish(struct attempt *attempt, int result)
-{
-    attempt->result = result;
-    if (attempt->fd >= 0)
-        sock_reset(attempt->fd); /* leaves no half-open connection, whatever the return path */
-    attempt->fd = -1;
-}
-
-static void start_plain(struct target *target)
-{
-    struct attempt *plain = &target->plain;
-    int err;
-
-    plain->fd = socket(addr_family(&target->addr), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    err = plain->fd < 0 ? -errno : spoof_finish(plain->fd, &target->addr);
-    if (err == -EINPROGRESS)
-        plain->result = err;
-    else
-        finish(plain, err);
-}
-
-static void start_spoofed(struct target *target)
-{
-    struct spoof spoof = {
-        .source = survey_client_of(target->listener, addr_family(&target->addr)),
-        .target = target->addr,
-        .mark = listener_config_socket_mark(target->listener, addr_family(&target->addr)),
-    };
-    bool connected = false;
-    int err = spoof_connect(&spoof, &connected);
-
-    target->spoofed.fd = err < 0 ? -1 : err;
-    if (err >= 0 && !connected)
-        target->spoofed.result = -EINPROGRESS;
-    else
-        finish(&target->spoofed, err < 0 ? err : 0);
-}
-
 static void look_up(struct target *target, struct rtnl *rtnl, const struct wanted_host *host)
 {
     struct rtnl_route route;
@@ -183,8 +117,8 @@ static void look_at_udp(struct target *target, const struct listening *sockets, 
         check = check_udp_look(target->listener, &target->addr, sockets, n_sockets, rtnl);
     if (causes_datagrams(causes, target->listener, &target->addr, &report_sink_silent))
         check.comes_back = false;
-    target->plain.result = check.has_socket ? 0 : -ECONNREFUSED;
-    target->spoofed.result = check.comes_back ? 0 : -EHOSTUNREACH;
+    target->plain = check.has_socket ? 0 : -ECONNREFUSED;
+    target->spoofed = check.comes_back ? 0 : -EHOSTUNREACH;
 }
 
 static void look_at_all_udp(struct targets *targets, struct rtnl *rtnl, struct causes *causes)
@@ -204,7 +138,7 @@ static void look_for_translation(struct targets *targets, struct causes *causes)
         struct target *target = &targets->items[i];
 
         target->is_translated =
-            !target->lacks_ipv6 && target->spoofed.result == 0 &&
+            !target->lacks_ipv6 && target->spoofed == 0 &&
             causes_translation(causes, target->listener, &target->addr, &report_sink_silent);
     }
 }
@@ -212,8 +146,8 @@ static void look_for_translation(struct targets *targets, struct causes *causes)
 static void report_udp(const struct target *target, struct causes *causes,
                        const struct report_sink *sink)
 {
-    const struct check_udp check = { .has_socket = target->plain.result == 0,
-                                     .comes_back = target->spoofed.result == 0 };
+    const struct check_udp check = { .has_socket = target->plain == 0,
+                                     .comes_back = target->spoofed == 0 };
 
     if (target->is_local)
         check_udp_report(&check, target->listener, &target->addr, causes, sink);
@@ -223,94 +157,47 @@ static void report_udp(const struct target *target, struct causes *causes,
         (void)causes_translation(causes, target->listener, &target->addr, sink);
 }
 
-static void continue_attempt(struct attempt *attempt, const struct addr *addr, short ready)
+bool check_tries(const struct target *target)
 {
-    int err;
-
-    if (attempt->fd < 0 || ready == 0)
-        return;
-    err = spoof_finish(attempt->fd, addr);
-    if (err != -EALREADY && err != -EINPROGRESS)
-        finish(attempt, err == -EISCONN ? 0 : err);
+    return !target->lacks_ipv6 && !is_udp(target);
 }
 
-/* Two entries a target; a negative descriptor is skipped by poll. returns: how many wait. */
-static size_t arm(struct pollfd *fds, const struct target *targets, size_t n)
+struct attempt check_attempt(const struct target *target, const struct addr *source)
 {
-    size_t waiting = 0;
-
-    for (size_t i = 0; i < 2 * n; i++) {
-        const struct target *target = &targets[i / 2];
-
-        fds[i].fd = i % 2 == 0 ? target->plain.fd : target->spoofed.fd;
-        fds[i].events = POLLOUT;
-        fds[i].revents = 0;
-        waiting += fds[i].fd >= 0;
-    }
-    return waiting;
+    return (struct attempt){
+        .source = *source,
+        .target = target->addr,
+        .mark = listener_config_socket_mark(target->listener, addr_family(&target->addr)),
+    };
 }
 
-static void wait_for(struct pollfd *fds, struct target *targets, size_t n, int64_t deadline_ms)
-{
-    for (;;) {
-        int64_t left_ms = deadline_ms - (int64_t)clock_now_ms();
-
-        if (arm(fds, targets, n) == 0 || left_ms <= 0)
-            return;
-        if (poll(fds, 2 * n, (int)left_ms) < 0 && errno != EINTR)
-            return;
-        for (size_t i = 0; i < n; i++) {
-            continue_attempt(&targets[i].plain, &targets[i].addr, fds[2 * i].revents);
-            continue_attempt(&targets[i].spoofed, &targets[i].addr, fds[2 * i + 1].revents);
-        }
-    }
-}
-
-static void run_batch(struct pollfd *fds, struct target *targets, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        targets[i].plain.fd = targets[i].spoofed.fd = -1;
-        if (targets[i].lacks_ipv6 || is_udp(&targets[i]))
-            continue;
-        start_plain(&targets[i]);
-        start_spoofed(&targets[i]);
-    }
-    wait_for(fds, targets, n, (int64_t)clock_now_ms() + CHECK_TIMEOUT_MS);
-    for (size_t i = 0; i < n; i++) {
-        if (targets[i].plain.fd >= 0)
-            finish(&targets[i].plain, -ETIMEDOUT);
-        if (targets[i].spoofed.fd >= 0)
-            finish(&targets[i].spoofed, -ETIMEDOUT);
-    }
-}
-
-static size_t batch_size(size_t n_targets)
-{
-    struct rlimit limit;
-    size_t fds = 1024;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-        fds = limit.rlim_cur;
-    fds = fds > FDS_NEEDED ? (fds - FDS_RESERVED) / 2 : FDS_RESERVED / 2;
-    if (fds > BATCH_MAX)
-        fds = BATCH_MAX;
-    return n_targets < fds ? n_targets : fds;
-}
-
+/* A conventional connection and a spoofed one to each. */
 static int try_all(struct targets *targets)
 {
-    size_t batch = batch_size(targets->n_items);
-    struct pollfd *fds = calloc(2 * batch + 1, sizeof *fds);
+    static const struct addr own;
+    struct attempt *attempts = calloc(2 * targets->n_items + 1, sizeof *attempts);
+    size_t n = 0;
 
-    if (!fds)
+    if (!attempts)
         return -ENOMEM;
-    for (size_t i = 0; i < targets->n_items; i += batch) {
-        size_t left = targets->n_items - i;
+    for (size_t i = 0; i < targets->n_items; i++) {
+        struct target *target = &targets->items[i];
 
-        run_batch(fds, targets->items + i, left < batch ? left : batch);
+        target->source = survey_client_of(target->listener, addr_family(&target->addr));
+        if (!check_tries(target))
+            continue;
+        attempts[n++] = check_attempt(target, &own);
+        attempts[n++] = check_attempt(target, &target->source);
     }
-    free(fds);
-    return 0;
+    int err = attempts_run(attempts, n, CHECK_TIMEOUT_MS);
+    for (size_t i = 0, at = 0; err == 0 && i < targets->n_items; i++) {
+        if (!check_tries(&targets->items[i]))
+            continue;
+        targets->items[i].plain = attempts[at++].result;
+        targets->items[i].spoofed = attempts[at++].result;
+    }
+    free(attempts);
+    return err;
 }
 
 static void report_ok(const struct target *target, const char *how, const struct report_sink *sink)
@@ -332,7 +219,8 @@ static void report_disabled_ipv6(const struct target *target, const struct repor
         report_sink_line(
             sink, LOG_LEVEL_WARNING,
             "[!] IPv6 is switched off by net.ipv6.conf.all.disable_ipv6 = 1; to switch "
-            "it on: sysctl -w net.ipv6.conf.all.disable_ipv6=0");
+            "it on: %ssysctl -w net.ipv6.conf.all.disable_ipv6=0",
+            report_sink_prefix(sink));
 }
 
 static bool is_routed(const struct target *target)
@@ -454,6 +342,39 @@ static void report_sample(const struct target *target, const struct report_sink 
                      listener_config_format_target(target->listener, family, text), n_ports, n);
 }
 
+static void report_spoofed(const struct target *target, struct causes *causes,
+                           const struct report_sink *sink)
+{
+    char host[ADDR_STRLEN];
+    const struct addr usual = survey_client_of(target->listener, addr_family(&target->addr));
+
+    if (target->spoofed == 0)
+        report_ok(target, "spoofed", sink);
+    else if (target->spoofed != target->plain)
+        causes_spoofed(causes, target->listener, &target->addr, &target->source, target->spoofed,
+                       sink);
+    /* else there is one cause, which the report has */
+    if (target->spoofed == 0 && !addr_equal_host(&target->source, &usual))
+        report_sink_line(sink, LOG_LEVEL_NOTICE,
+                         "[ ] This host drops what comes from %s, an address of no client: the "
+                         "check used another one.",
+                         addr_format_host(&usual, host));
+}
+
+static void report_tried(const struct target *target, struct causes *causes,
+                         const struct report_sink *sink)
+{
+    if (target->plain == 0)
+        report_ok(target, "conventional", sink);
+    else
+        causes_plain(causes, target->listener, &target->addr, target->plain, sink);
+    report_spoofed(target, causes, sink);
+    for (size_t i = 0; target->others && i < target->others->n; i++)
+        causes_other(causes, target->listener, &target->addr, &target->others->items[i], sink);
+    if (target->is_translated)
+        (void)causes_translation(causes, target->listener, &target->addr, sink);
+}
+
 static void report_target(const struct target *target, struct causes *causes,
                           const struct published *published, const struct report_sink *sink)
 {
@@ -467,43 +388,54 @@ static void report_target(const struct target *target, struct causes *causes,
         return;
     }
     report_sample(target, sink);
-    report_local(target, sink);
-    if (is_udp(target)) {
-        report_udp(target, causes, sink);
+    if (!target->is_local && causes_loopback(causes, &target->addr, sink))
         return;
-    }
-    if (target->plain.result == 0)
-        report_ok(target, "conventional", sink);
+    report_local(target, sink);
+    if (is_udp(target))
+        report_udp(target, causes, sink);
     else
-        causes_plain(causes, target->listener, &target->addr, target->plain.result, sink);
-    if (target->spoofed.result == 0)
-        report_ok(target, "spoofed", sink);
-    else if (target->spoofed.result != target->plain.result)
-        causes_spoofed(causes, target->listener, &target->addr, target->spoofed.result, sink);
-    /* else there is one cause, which the report has */
-    if (target->is_translated)
-        (void)causes_translation(causes, target->listener, &target->addr, sink);
+        report_tried(target, causes, sink);
     if (forwarder)
         report_forwarder(target, forwarder, sink);
+}
+
+static bool has_fault(const struct others *others)
+{
+    for (size_t i = 0; others && i < others->n; i++) {
+        if (others->items[i].is_fault)
+            return true;
+    }
+    return false;
+}
+
+static void report_client(const struct target *target, const struct report_verdict *verdict,
+                          struct causes *causes, const struct report_sink *sink)
+{
+    if (!addr_is_set(&target->client) || target->client_result == 0 || target->spoofed != 0)
+        return;
+    if (!sink->begin_client || sink->begin_client(sink->context, verdict, &target->client))
+        causes_client(causes, target->listener, &target->addr, &target->client,
+                      target->client_result, sink);
 }
 
 /* returns: does everything hold? */
 static bool report_one(const struct target *target, struct causes *causes,
                        const struct published *published, const struct report_sink *sink)
 {
-    bool is_reached = !target->lacks_ipv6 && target->spoofed.result == 0;
+    bool is_reached = !target->lacks_ipv6 && target->spoofed == 0;
     const struct report_verdict verdict = {
         .listener = target->listener,
         .target = &target->addr,
-        .holds =
-            target->lacks_ipv6 || (is_reached && is_in_place(target) && target->plain.result == 0 &&
-                                   !target->is_translated && !find_forwarder(target, published)),
+        .holds = target->lacks_ipv6 || (is_reached && is_in_place(target) && target->plain == 0 &&
+                                        !target->is_translated && !has_fault(target->others) &&
+                                        !find_forwarder(target, published)),
         .is_reached = is_reached,
-        .answers = !target->lacks_ipv6 && target->plain.result == 0,
+        .answers = !target->lacks_ipv6 && target->plain == 0,
     };
 
     if (!sink->begin_target || sink->begin_target(sink->context, &verdict))
         report_target(target, causes, published, sink);
+    report_client(target, &verdict, causes, sink);
     if (sink->end_target)
         sink->end_target(sink->context);
     return verdict.holds;
@@ -544,6 +476,8 @@ bool check_run(const struct config *config, const struct report_sink *sink)
         look_up(&targets.items[i], rtnl, &host);
     if (err == 0)
         err = try_all(&targets);
+    if (err == 0)
+        err = check_again_run(targets.items, targets.n_items, causes, sink);
     if (err == 0) {
         look_at_all_udp(&targets, rtnl, causes);
         look_for_translation(&targets, causes);
@@ -553,6 +487,8 @@ bool check_run(const struct config *config, const struct report_sink *sink)
     else
         report_sink_line(sink, LOG_LEVEL_ERROR, "[!] FAILED: The targets can't be checked: %s.",
                          strerror(-err));
+    for (size_t i = 0; i < targets.n_items; i++)
+        free(targets.items[i].others);
     free(targets.items);
     causes_free(causes);
     rtnl_free(rtnl);

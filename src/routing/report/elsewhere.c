@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmproxy/routing/report/elsewhere.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "mmproxy/net/sock.h"
 
 void elsewhere_down(struct firewall *firewall, const struct firewall_way *way,
@@ -28,21 +25,6 @@ void elsewhere_silent(const struct firewall_way *way, const struct report_sink *
                      "[!] FAILED: Does the machine or container run, and has it the address %s? "
                      "Its firewall may drop the packets. To see whether it answers at all: ping %s",
                      addr_format_host(&way->target, host), host);
-}
-
-/* nft does not list rules of the old tables. */
-static bool has_legacy_filter(sa_family_t family)
-{
-    FILE *file = fopen(
-        family == AF_INET6 ? "/proc/net/ip6_tables_names" : "/proc/net/ip_tables_names", "re");
-    char line[32];
-    bool found = false;
-
-    while (file && fgets(line, sizeof line, file))
-        found |= strcmp(line, "filter\n") == 0;
-    if (file)
-        fclose(file);
-    return found;
 }
 
 static bool is_behind_gateway(struct rtnl *rtnl, const struct addr *target)
@@ -75,9 +57,4 @@ void elsewhere_lost(struct rtnl *rtnl, const struct firewall_way *way,
                          "gateway; there: ip %sroute replace default via %s. A container network "
                          "that is \"internal\" has no gateway: use one that is not.",
                          host, is_v6 ? "-6 " : "", gateway);
-    if (has_legacy_filter(addr_family(&way->target)))
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] FAILED: Or a rule of iptables-legacy drops them here. To see its "
-                         "rules: ip%stables-legacy -S INPUT",
-                         is_v6 ? "6" : "");
 }

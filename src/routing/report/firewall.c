@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmproxy/routing/report/firewall.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "mmproxy/routing/kernel/nft.h"
+#include "mmproxy/routing/kernel/xtables.h"
+#include "mmproxy/routing/wanted/legacy.h"
 
 /* Where packets come by: those to the target, and its replies. */
 struct stop {
@@ -13,9 +17,10 @@ struct stop {
 };
 
 static const struct stop stops[] = {
-    { "output", false, true },    { "postrouting", false, true }, { "prerouting", false, false },
-    { "input", false, false },    { "output", true, false },      { "postrouting", true, false },
-    { "prerouting", true, true }, { "input", true, true },
+    { "output", false, true },   { "postrouting", false, true }, { "egress", false, true },
+    { "ingress", false, false }, { "prerouting", false, false }, { "input", false, false },
+    { "output", true, false },   { "postrouting", true, false }, { "egress", true, false },
+    { "ingress", true, true },   { "prerouting", true, true },   { "input", true, true },
 };
 
 void firewall_close(struct firewall *firewall)
@@ -41,19 +46,102 @@ static struct ruleset_packet packet_at(const struct stop *stop, const struct fir
     };
 }
 
-bool firewall_find(struct firewall *firewall, const struct firewall_way *way, unsigned effects,
-                   struct ruleset_list *list)
+/* Behind the rules of nftables, under other names of tables. */
+static void write_legacy(struct firewall *firewall, FILE *out)
 {
-    if (!firewall->is_read)
-        firewall->text = nft_text();
+    for (int is_v6 = 0; is_v6 < 2; is_v6++) {
+        char *saved;
+
+        if (xtables_save_legacy(is_v6, &saved) < 0)
+            firewall->unread = is_v6 ? "ip6tables-legacy" : "iptables-legacy";
+        if (saved)
+            legacy_translate(out, saved, is_v6);
+        free(saved);
+    }
+}
+
+static void read_rules(struct firewall *firewall, bool has_elements)
+{
+    size_t size = 0;
+    FILE *out;
+    char *nft;
+
+    if (firewall->is_read && (firewall->has_elements || !has_elements))
+        return;
+    firewall_close(firewall);
     firewall->is_read = true;
+    firewall->has_elements = has_elements;
+    out = open_memstream(&firewall->text, &size);
+    if (!out)
+        return;
+    nft = nft_text(has_elements);
+    if (nft)
+        fputs(nft, out);
+    free(nft);
+    write_legacy(firewall, out);
+    if (fclose(out) != 0) {
+        free(firewall->text);
+        firewall->text = NULL;
+    }
+}
+
+static void find(const struct firewall *firewall, const struct firewall_way *way, unsigned effects,
+                 struct ruleset_list *list)
+{
+    const struct ruleset ruleset = { firewall->text, firewall->has_elements };
+
     for (size_t i = 0; firewall->text && i < sizeof stops / sizeof *stops; i++) {
         struct ruleset_packet packet = packet_at(&stops[i], way);
 
         if (way->is_local || stops[i].is_elsewhere)
-            ruleset_find(firewall->text, &packet, effects, list);
+            ruleset_find(&ruleset, &packet, effects, list);
+    }
+}
+
+bool firewall_find(struct firewall *firewall, const struct firewall_way *way, unsigned effects,
+                   struct ruleset_list *list)
+{
+    read_rules(firewall, false);
+    find(firewall, way, effects, list);
+    /* The elements may be many: they are read where there is reason to. */
+    if (list->n_items == 0 && (effects & RULESET_REFUSES) && firewall->text &&
+        strstr(firewall->text, "addr @")) {
+        read_rules(firewall, true);
+        find(firewall, way, effects, list);
     }
     return list->n_items > 0;
+}
+
+bool firewall_find_listed(struct firewall *firewall, const struct firewall_way *way,
+                          unsigned effects, struct ruleset_list *list)
+{
+    read_rules(firewall, false);
+    find(firewall, way, effects, list);
+    return list->n_items > 0;
+}
+
+const char *firewall_text(struct firewall *firewall)
+{
+    read_rules(firewall, false);
+    return firewall->text ? firewall->text : "";
+}
+
+unsigned firewall_marks(const struct firewall_way *way)
+{
+    enum return_path path = listener_config_return_path(way->listener, addr_family(&way->target));
+
+    if (path == RETURN_PATH_LOOPBACK)
+        return 0;
+    return path == RETURN_PATH_CONNMARK ? RULESET_SET_MARK | RULESET_NOTRACK : RULESET_SET_MARK;
+}
+
+const char *firewall_listing(const struct firewall *firewall)
+{
+    if (!firewall->unread)
+        return "nft list ruleset";
+    return strcmp(firewall->unread, "iptables-legacy") == 0
+               ? "nft list ruleset; iptables-legacy -S"
+               : "nft list ruleset; ip6tables-legacy -S";
 }
 
 static const char *what_it_does(enum ruleset_effect effect)
@@ -84,9 +172,13 @@ bool firewall_report(struct firewall *firewall, const struct firewall_way *way, 
 
     (void)firewall_find(firewall, way, effects, &list);
     for (size_t i = 0; i < list.n_items; i++) {
-        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: %s: %s. This command mends it:",
-                         what_it_does(list.items[i].effect), list.items[i].rule);
-        report_sink_command(sink, list.items[i].command);
+        bool has_command = list.items[i].command[0] != '\0';
+
+        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: %s: %s.%s",
+                         what_it_does(list.items[i].effect), list.items[i].rule,
+                         has_command ? " This command mends it:" : "");
+        if (has_command)
+            report_sink_command(sink, list.items[i].command);
     }
     return list.n_items > 0;
 }

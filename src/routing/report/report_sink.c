@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { REPORT_LINE_MAX = 2048 };
+
 static void ignore(void *context, enum log_level level, const char *line)
 {
     (void)context;
@@ -15,15 +17,32 @@ static void ignore(void *context, enum log_level level, const char *line)
 
 const struct report_sink report_sink_silent = { .line = ignore };
 
+const char *report_sink_prefix(const struct report_sink *sink)
+{
+    return sink->prefix ? sink->prefix : "";
+}
+
 void report_sink_line(const struct report_sink *sink, enum log_level level, const char *format, ...)
 {
-    char line[1024];
+    char line[REPORT_LINE_MAX];
+    char prefixed[2 * REPORT_LINE_MAX];
+    bool is_comment;
     va_list args;
 
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    sink->line(sink->context, level, line);
+    if (!sink->prefix) {
+        sink->line(sink->context, level, line);
+        return;
+    }
+    is_comment = strncmp(line, "# ", 2) == 0;
+    if (line[0] == '[')
+        snprintf(prefixed, sizeof prefixed, "%s (netns \"%.255s\")", line, sink->netns);
+    else
+        snprintf(prefixed, sizeof prefixed, "%s%.1024s%s", is_comment ? "# " : "", sink->prefix,
+                 is_comment ? line + 2 : line);
+    sink->line(sink->context, level, prefixed);
 }
 
 bool report_sink_has_told(const struct report_sink *sink, const char *command)

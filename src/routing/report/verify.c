@@ -7,6 +7,7 @@
 
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/kernel/sysctl.h"
+#include "mmproxy/routing/report/host_faults.h"
 #include "mmproxy/routing/wanted/auto_path.h"
 
 enum { TAB = 8 };
@@ -42,8 +43,8 @@ static void report_note(const struct judgement *judgement, const struct report_s
     size_t len = 0;
 
     for (size_t i = 0; i < judgement->n_commands && len < sizeof commands; i++)
-        len += (size_t)snprintf(commands + len, sizeof commands - len, "%s%s", i > 0 ? "; " : "",
-                                judgement->commands[i]);
+        len += (size_t)snprintf(commands + len, sizeof commands - len, "%s%s%s", i > 0 ? "; " : "",
+                                report_sink_prefix(sink), judgement->commands[i]);
     report_sink_line(sink, LOG_LEVEL_NOTICE, "[ ] %s %s", judgement->note, commands);
 }
 
@@ -160,22 +161,24 @@ static void report_auto(const struct listener_config *listener, sa_family_t fami
 static void report_needless_localnet(const struct wanted *wanted, const struct wanted_host *host,
                                      const struct report_sink *sink)
 {
-    char name[2][WANTED_SYSCTL_MAX] = { "net.ipv4.conf.all.route_localnet" };
+    char names[1 + WANTED_OUTBOUND_MAX][WANTED_SYSCTL_MAX] = { "net.ipv4.conf.all.route_localnet" };
     char command[WANTED_COMMAND_MAX];
+    size_t n = 1;
 
     for (size_t i = 0; i < wanted->n_items; i++) {
         if (strstr(wanted->items[i].sysctl, ".route_localnet"))
             return;
     }
-    wanted_localnet_name(host->outbound_v4, name[1]);
-    for (size_t i = 0; i < (host->outbound_v4[0] ? 2 : 1); i++) {
+    for (; n <= WANTED_OUTBOUND_MAX && host->outbound_v4[n - 1][0] != '\0'; n++)
+        wanted_localnet_name(host->outbound_v4[n - 1], names[n]);
+    for (size_t i = 0; i < n; i++) {
         int value = 0;
 
-        if (sysctl_get(name[i], &value) == 0 && value != 0)
+        if (sysctl_get(names[i], &value) == 0 && value != 0)
             report_sink_line(
                 sink, LOG_LEVEL_NOTICE,
-                "[ ] %s is on and not needed for this; unless something else needs it: %s", name[i],
-                wanted_sysctl_command(name[i], 0, command));
+                "[ ] %s is on and not needed for this; unless something else needs it: %s%s",
+                names[i], report_sink_prefix(sink), wanted_sysctl_command(names[i], 0, command));
     }
 }
 
@@ -195,8 +198,9 @@ static void report_no_ipv6(const struct report_sink *sink)
     if (sysctl_get("net.ipv6.conf.lo.disable_ipv6", &value) == 0 && value != 0)
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] This host has no IPv6: IPv6 targets are left out. It is switched off "
-                         "by net.ipv6.conf.lo.disable_ipv6 = 1; to switch it on: sysctl -w "
-                         "net.ipv6.conf.lo.disable_ipv6=0");
+                         "by net.ipv6.conf.lo.disable_ipv6 = 1; to switch it on: %ssysctl -w "
+                         "net.ipv6.conf.lo.disable_ipv6=0",
+                         report_sink_prefix(sink));
     else
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] This host's kernel has no IPv6: IPv6 targets are left out.");
@@ -229,7 +233,8 @@ static int survey_and_report(const struct config *config, struct rtnl *rtnl,
     if (err == 0)
         err = survey_run(&survey, &wanted, rtnl);
     if (err == 0) {
-        *all = verify_report(config, &wanted, &survey, sink);
+        bool is_lo_down = host_faults_lo(sink); /* first: routes over lo can't be added before */
+        *all = verify_report(config, &wanted, &survey, sink) && !is_lo_down;
         report_needless_localnet(&wanted, &host, sink);
         if (wants_missing_ipv6(config, &host))
             report_no_ipv6(sink);

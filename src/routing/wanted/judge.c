@@ -8,33 +8,13 @@
 
 #include "mmproxy/routing/wanted/iptext.h"
 #include "mmproxy/routing/wanted/region.h"
+#include "mmproxy/routing/wanted/special.h"
 
 /* Clients' ports are above it, save for a few old programs'. */
 enum { FIRST_CLIENT_PORT = 1024 };
 
 /* Which clients a walk is about. */
 enum clients { CLIENTS_PUBLIC, CLIENTS_NAMED, CLIENTS_ANY };
-
-struct special {
-    uint8_t bytes[16];
-    uint8_t len;
-    bool is_client; /* private: no public address, but a client may have it */
-};
-
-/* RFC 6890: no client comes from these, or no public one. */
-static const struct special special_v4[] = {
-    { { 0 }, 8, false },         { { 10 }, 8, true },         { { 100, 64 }, 10, true },
-    { { 127 }, 8, false },       { { 169, 254 }, 16, false }, { { 172, 16 }, 12, true },
-    { { 192, 0, 0 }, 24, true }, { { 192, 168 }, 16, true },  { { 198, 18 }, 15, true },
-    { { 224 }, 4, false },       { { 240 }, 4, true },        { { 255, 255, 255, 255 }, 32, false },
-};
-
-/* All but 2000::/3. */
-static const struct special special_v6[] = {
-    { { [15] = 0 }, 128, false }, { { [15] = 1 }, 128, false }, { { 0xfe, 0x80 }, 10, false },
-    { { 0xff }, 8, false },       { { 0 }, 3, true },           { { 0x40 }, 2, true },
-    { { 0x80 }, 1, true },
-};
 
 /* A reply's way through the rules. */
 struct walk {
@@ -346,20 +326,6 @@ static bool walk_from(struct walk *walk, struct region_prefix within, size_t at)
     return takes;
 }
 
-static void leave_out(struct region_set *gone, sa_family_t family, enum clients clients)
-{
-    const struct special *special = family == AF_INET6 ? special_v6 : special_v4;
-    size_t n = family == AF_INET6 ? sizeof special_v6 / sizeof *special_v6
-                                  : sizeof special_v4 / sizeof *special_v4;
-
-    for (size_t i = 0; i < n; i++) {
-        struct region_prefix prefix = region_prefix(special[i].bytes, special[i].len);
-
-        if (clients == CLIENTS_PUBLIC || !special[i].is_client)
-            region_set_add(gone, &prefix);
-    }
-}
-
 static bool is_of(const struct wanted_reply *reply, const struct wanted_item *item)
 {
     return addr_family(&reply->source) == item->family && reply->mark == item->mark &&
@@ -453,7 +419,7 @@ static void judge_reply(struct walk *walk, struct judgement *out)
         walk->clients = order[i];
         walk->taker = walk->jump = NULL;
         walk->gone.n_items = 0;
-        leave_out(&walk->gone, walk->item->family, order[i]);
+        special_leave_out(&walk->gone, walk->item->family, order[i] == CLIENTS_PUBLIC);
         if (walk_from(walk, everywhere, 0)) {
             if (order[i] != CLIENTS_ANY)
                 *out = (struct judgement){ .verdict = JUDGE_HOLDS }; /* no note of another reply */
@@ -522,7 +488,7 @@ static bool has_client(const struct rtnl_route *route, enum clients clients)
     struct region_prefix prefix = prefix_of(route);
     bool has;
 
-    leave_out(&gone, route->family, clients);
+    special_leave_out(&gone, route->family, clients == CLIENTS_PUBLIC);
     has = region_is_left(&prefix, &gone, bits_of(route->family));
     region_set_close(&gone);
     return has;

@@ -16,7 +16,11 @@
  * The most that one listener needs for one family: save, restore, rule, route, two sysctls; and the
  * replies of each range of ports.
  */
-enum { PER_FAMILY_MAX = 6 + PORT_LIST_MAX, TABLE_NAME_MAX = 96, PORTS_TEXT_MAX = 16 };
+enum {
+    PER_FAMILY_MAX = 5 + WANTED_OUTBOUND_MAX + PORT_LIST_MAX,
+    TABLE_NAME_MAX = 96,
+    PORTS_TEXT_MAX = 16
+};
 
 const char *wanted_prefix(sa_family_t family)
 {
@@ -128,7 +132,7 @@ static struct wanted_item sysctl_item(sa_family_t family, const char *name)
     return item;
 }
 
-void wanted_localnet_name(const char *interface, char out[WANTED_SYSCTL_MAX])
+void wanted_device_sysctl(const char *interface, const char *name, char out[WANTED_SYSCTL_MAX])
 {
     char escaped[IF_NAMESIZE];
     size_t i;
@@ -137,7 +141,12 @@ void wanted_localnet_name(const char *interface, char out[WANTED_SYSCTL_MAX])
     for (i = 0; i < sizeof escaped - 1 && interface[i]; i++)
         escaped[i] = interface[i] == '.' ? '/' : interface[i];
     escaped[i] = '\0';
-    snprintf(out, WANTED_SYSCTL_MAX, "net.ipv4.conf.%s.route_localnet", escaped);
+    snprintf(out, WANTED_SYSCTL_MAX, "net.ipv4.conf.%s.%s", escaped, name);
+}
+
+void wanted_localnet_name(const char *interface, char out[WANTED_SYSCTL_MAX])
+{
+    wanted_device_sysctl(interface, "route_localnet", out);
 }
 
 static size_t sysctls_of(struct wanted_item *out, const struct listener_config *listener,
@@ -154,9 +163,10 @@ static size_t sysctls_of(struct wanted_item *out, const struct listener_config *
                        ? sysctl_item(AF_INET, "net.ipv4.fwmark_reflect")
                        : sysctl_item(AF_INET6, "net.ipv6.fwmark_reflect");
     }
-    if (path == RETURN_PATH_CONNMARK && addr_family(target) == AF_INET &&
-        addr_is_loopback(target) && host->outbound_v4[0] != '\0') {
-        wanted_localnet_name(host->outbound_v4, name);
+    if (path != RETURN_PATH_CONNMARK || addr_family(target) != AF_INET || !addr_is_loopback(target))
+        return n;
+    for (size_t i = 0; i < WANTED_OUTBOUND_MAX && host->outbound_v4[i][0] != '\0'; i++) {
+        wanted_localnet_name(host->outbound_v4[i], name);
         out[n++] = sysctl_item(AF_INET, name);
     }
     return n;

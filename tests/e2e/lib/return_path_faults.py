@@ -7,7 +7,7 @@ of them, and docs/troubleshooting.md is about them.
 import dataclasses
 
 from lib import conf
-from lib.topology import LB4, ORIGIN4
+from lib.topology import CLIENT_OF, LB4, ORIGIN4
 
 PORT = conf.SERVICE_PORT
 
@@ -16,13 +16,14 @@ PORT = conf.SERVICE_PORT
 class Fault:
     """
     How it comes to be, what the report says, and whether its commands mend it. Commands in `inside`
-    are for the machine that the target is on.
+    are for the machine, or the network namespace, that the target is on. client: one that it hits.
     """
     inject: tuple = ()
     named: str = ""
     method: str = "fwmark"
     mended: bool = True
     inside: tuple = ()
+    client: str = CLIENT_OF[4]
 
 
 NFT = "nft add table inet x; nft 'add chain inet x c {{ type {} hook {} priority {}; {} }}'; "
@@ -88,16 +89,16 @@ LOCAL = {
         (nft(f"tcp dport {{ 80, {PORT} }} reject with tcp reset"),),
         r"refused, although something listens there"),
     "firewall of iptables drops": Fault(
-        ("iptables -I INPUT -i lo -s 192.0.2.0/24 -j DROP",), r"This firewall rule drops"),
+        ("iptables -I INPUT -i lo -s 192.0.0.0/8 -j DROP",), r"This firewall rule drops"),
     "a chain that drops by policy": Fault(
         (nft("iif lo ip saddr 127.0.0.0/8 accept", policy="policy drop;"),),
         r"This firewall chain drops its packets: inet x, chain c: policy drop"),
     "a chain that another jumps to": Fault(
         (nft("", hook="output") + "; nft add chain inet x d; "
-         "nft add rule inet x d ip daddr 192.0.2.0/24 counter drop; nft add rule inet x c jump d",),
+         "nft add rule inet x d ip daddr 192.0.0.0/8 counter drop; nft add rule inet x c jump d",),
         r"This firewall rule drops its packets: inet x, chain d"),
     "another mark, output": Fault(
-        (nft("ip daddr 192.0.2.0/24 meta mark set 0x5", "route", "output", "-140"),),
+        (nft("ip daddr 192.0.0.0/8 meta mark set 0x5", "route", "output", "-140"),),
         r"This rule changes the mark of its packets"),
     "another mark, prerouting": Fault(
         (nft("iif lo tcp dport 22 meta mark set 0x0", "filter", "prerouting", "-140"),),
@@ -112,6 +113,84 @@ LOCAL = {
          "nft add rule inet x c ip saddr 192.0.0.0/8 drop; "
          "nft add rule inet x c ip saddr 127.0.0.0/8 accept; "
          "nft add rule inet x c ip6 nexthdr tcp accept",), r"chain c: policy drop"),
+    "firewall rejects with a message of its own": Fault(
+        (nft(f"tcp dport {PORT} reject with icmpx type admin-prohibited"),),
+        r"This firewall rule rejects its packets"),
+    "firewall at the device": Fault(
+        ("nft add table netdev x; nft 'add chain netdev x c { type filter hook ingress device lo "
+         "priority 0; }'; nft add rule netdev x c ip saddr 192.0.0.0/8 drop",),
+        r"This firewall rule drops its packets: netdev x, chain c"),
+    "a set of a firewall": Fault(
+        ("nft add table inet x; nft 'add set inet x s { type ipv4_addr; flags interval; elements = "
+         "{ 192.0.0.0/8, 10.0.0.0/8 }; }'; " +
+         nft("ip saddr @s drop").removeprefix("nft add table inet x; "),),
+        r"This firewall rule drops its packets: inet x, chain c: ip saddr @s drop"),
+    "sent to another port": Fault(
+        (nft(f"tcp dport {PORT} redirect to :9999", "nat", "output", "-100"),),
+        r"This rule sends its packets elsewhere: .*redirect to :9999"),
+    "iptables-legacy drops": Fault(
+        ("iptables-legacy -I INPUT -i lo ! -s 127.0.0.0/8 -m comment --comment 'no $(id)' -j DROP",),
+        r"This firewall rule drops its packets: iptables-legacy -t filter -A INPUT ! -s 127"),
+    "iptables-legacy drops by policy": Fault(
+        ("iptables-legacy -A INPUT -s 127.0.0.0/8 -j ACCEPT; iptables-legacy -P INPUT DROP",),
+        r"This firewall chain drops its packets: iptables-legacy -t filter -P INPUT DROP"),
+    "iptables-legacy rejects the port": Fault(
+        (f"iptables-legacy -N own; iptables-legacy -A INPUT -p tcp -m multiport --dports 80,{PORT} "
+         "-j own; iptables-legacy -A own -p tcp -j REJECT --reject-with tcp-reset",),
+        r"rule rejects its packets: iptables-legacy -t filter -A own -p tcp -j REJECT"),
+    "ip6tables-legacy drops": Fault(
+        ("ip6tables-legacy -I INPUT -i lo ! -s ::1 -j DROP",),
+        r"This firewall rule drops its packets: ip6tables-legacy -t filter -A INPUT ! -s ::1"),
+    "iptables-legacy, another mark": Fault(
+        (f"iptables-legacy -t mangle -A OUTPUT -p tcp --dport {PORT} -j MARK --set-mark 5",),
+        r"This rule changes the mark of its packets: iptables-legacy -t mangle -A OUTPUT"),
+    "iptables-legacy, another port": Fault(
+        (f"iptables-legacy -t nat -A OUTPUT -p tcp --dport {PORT} -j REDIRECT --to-ports 9999",),
+        r"This rule sends its packets elsewhere: iptables-legacy -t nat -A OUTPUT"),
+    "connmark: iptables-legacy switches conntrack off": Fault(
+        ("iptables-legacy -t raw -A OUTPUT -o lo -j NOTRACK; "
+         "iptables-legacy -t raw -A PREROUTING -i lo -j NOTRACK",),
+        r"this rule switches it off for its packets: iptables-legacy -t raw -A", "connmark"),
+    "lo is down": Fault(("ip link set lo down",), r"Interface lo is down", "loopback"),
+    "lo lost its address": Fault(("ip address del 127.0.0.1/8 dev lo",),
+                                 r"Interface lo has lost the address 127\.0\.0\.1/8"),
+    "lo lost its address, IPv6": Fault(("ip address del ::1/128 dev lo",),
+                                       r"Interface lo has lost the address ::1/128"),
+    "the rule of the local table is gone": Fault(
+        ("ip rule del priority 0",), r"The rule for the kernel's own table .* is gone"),
+    "a VPN comes before the local table": Fault(
+        ("ip rule add priority 32000 lookup local", "ip rule del priority 0",
+         "ip rule add priority 100 lookup 53", "ip route add default dev eth0 table 53"),
+        r"or another rule comes before it: this host does not know its IPv4 addresses"),
+    "traffic control on lo": Fault(
+        ("tc qdisc add dev lo root tbf rate 8bit burst 10 latency 1ms",),
+        r"Traffic control on lo \(tbf\)"),
+    "some clients: a firewall": Fault(
+        (nft(f"ip saddr 128.0.0.0/2 tcp dport {PORT} drop"),),
+        r"Clients in 128\.0\.0\.0/2 can't reach target server 127\.0\.0\.1:22, although",
+        client="150.1.2.3"),
+    "some clients: iptables-legacy": Fault(
+        ("iptables-legacy -A INPUT -s 160.0.0.0/3 -j DROP",),
+        r"Clients in 160\.0\.0\.0/3 can't reach", client="185.1.2.3"),
+    "some clients: all but a set": Fault(
+        (nft("ip saddr != { 127.0.0.0/8, 192.0.0.0/8, 198.0.0.0/8 } reject"),),
+        r"Clients such as 1\.1\.1\.1 can't reach", client="1.1.1.7"),
+    "some clients: low ports": Fault(
+        (nft("iif lo tcp sport 1024-30000 drop"),),
+        r"Clients with ports from 1024 to 30000 can't reach"),
+    "some clients: another mark": Fault(
+        (nft("ip daddr 128.0.0.0/2 meta mark set 0x5", "route", "output", "-140"),),
+        r"(?s)Clients in 128\.0\.0\.0/2 can't reach .*This rule changes the mark",
+        client="150.1.2.3"),
+    "connmark: half of all clients by a VPN": Fault(
+        ("ip link add tun0 type veth peer name tun1; ip link set tun1 up; ip link set tun0 up; "
+         "ip route add 0.0.0.0/1 dev tun0",),
+        r"net\.ipv4\.conf\.tun0\.route_localnet=1 .*CHECK FAILED", "connmark",
+        client="8.8.4.4"),
+    "connmark: some clients without a route": Fault(
+        ("ip route add blackhole 128.0.0.0/2",),
+        r"Clients in 128\.0\.0\.0/2 can't reach .* In the way is route blackhole 128\.0\.0\.0/2",
+        "connmark", client="150.1.2.3"),
     "connmark: no default route": Fault(
         ("ip route del default", "ip route add 192.0.2.0/24 dev eth0"),
         r"there is no IPv4 default route", "connmark", False),
@@ -158,6 +237,13 @@ FLOWS = {
                                             r"This firewall rule drops its packets"),
     "flows: a policy": Fault((nft("iif lo ip saddr 127.0.0.0/8 accept", policy="policy drop;"),),
                              r"This firewall chain drops its packets"),
+    "flows: iptables-legacy drops": Fault(
+        ("iptables-legacy -A INPUT -p udp --dport 53 -j DROP",),
+        r"This firewall rule drops its packets: iptables-legacy -t filter -A INPUT -p udp"),
+    "flows: a firewall at the device": Fault(
+        ("nft add table netdev x; nft 'add chain netdev x c { type filter hook ingress device lo "
+         "priority 0; }'; nft add rule netdev x c udp sport 53 drop",),
+        r"This firewall rule drops its packets: netdev x, chain c"),
     "flows: clients replaced": Fault(
         (nft("oif lo masquerade", "nat", "postrouting", "srcnat"),),
         r"This rule replaces the client's address by another: inet x, chain c: .*masquerade"),
@@ -204,6 +290,20 @@ ROUTED = {
     "routed: INPUT of iptables drops": Fault(
         ("iptables -I INPUT -i br0 ! -d 172.18.0.1 -j DROP",),
         r"This firewall rule drops its packets: ip filter, chain INPUT"),
+    "routed: INPUT of iptables-legacy drops": Fault(
+        ("iptables-legacy -I INPUT -i br0 ! -d 172.18.0.1 -j DROP",),
+        r"This firewall rule drops its packets: iptables-legacy -t filter -A INPUT"),
+    "routed: INPUT of iptables-legacy drops by policy": Fault(
+        ("iptables-legacy -A INPUT -i lo -j ACCEPT; iptables-legacy -P INPUT DROP",),
+        r"This firewall chain drops its packets: iptables-legacy -t filter -P INPUT DROP"),
+    "routed: src_valid_mark": Fault(
+        ("sysctl -w net.ipv4.conf.all.src_valid_mark=1",),
+        r"net\.ipv4\.conf\.all\.src_valid_mark lets the kernel take marked replies for forged"),
+    "routed: some clients by a rule": Fault(
+        ("ip rule add priority 50 from 64.0.0.0/2 lookup 53",
+         "ip route add default dev eth0 table 53"),
+        r"Clients in 64\.0\.0\.0/2 can't reach .* In the way is rule 50 \(from 64\.0\.0\.0/2",
+        client="90.1.2.3"),
     "routed: OUTPUT rejects foreign sources": Fault(
         (nft("oifname br0 ip saddr != 172.18.0.0/24 reject", hook="output"),),
         r"This firewall rule rejects its packets"),
@@ -218,13 +318,82 @@ ROUTED = {
         inside=("ip route replace default via 172.18.0.99",)),
     "routed: a route for some clients": Fault(
         (), r"Replies of 172.18.0.2 to clients do not come back through this host", mended=False,
-        inside=("ip route add 192.0.2.0/24 via 172.18.0.99",)),
+        inside=("ip route add 192.0.0.0/8 via 172.18.0.99",)),
     "routed: the machine is off": Fault(
         (), r"Does the machine or container run, and has it the address 172\.18\.0\.2\?",
         mended=False, inside=("ip link set eth0 down",)),
     "routed: its firewall refuses": Fault(
         (), r"connection refused by the machine behind br0\. Start the service there",
         mended=False, inside=(nft("tcp dport 25 reject with tcp reset"),)),
+}
+
+# --- targets in another network namespace, whose commands are run from outside
+
+NETNS = {
+    "netns: rule missing": Fault((), r"nsenter --net=\S+ ip rule add from 127.* CHECK FAILED",
+                                 inside=("ip rule del from 127.0.0.0/8 iif lo",)),
+    "netns: both of IPv6 missing": Fault(
+        (), r"nsenter --net=\S+ ip -6 route add local ::/0 dev lo table 100 .*CHECK FAILED",
+        inside=("ip -6 rule del from ::1 iif lo", "ip -6 route flush table 100")),
+    "netns: a wrong route in its place": Fault(
+        (), r"a wrong route is in its place: default dev eth0",
+        inside=("ip route flush table 100", "ip route add default dev eth0 table 100")),
+    "netns: blackhole in its place": Fault(
+        (), r"a wrong route is in its place: blackhole",
+        inside=("ip route flush table 100", "ip route add blackhole default table 100")),
+    "netns: a VPN in front": Fault(
+        (), r"rule 50 .* comes before it",
+        inside=("ip rule add priority 50 lookup 53", "ip route add default dev eth0 table 53")),
+    "netns: lo is down": Fault(
+        (), r"mail is closed: the loopback of its network namespace is down",
+        inside=("ip link set lo down",)),
+    "netns: lo lost its address": Fault(
+        (), r"Interface lo has lost the address 127\.0\.0\.1/8",
+        inside=("ip address del 127.0.0.1/8 dev lo",)),
+    "netns: a firewall drops": Fault(
+        (), r"This firewall rule drops its packets: inet x, chain c",
+        inside=(nft("iif lo ip saddr != 127.0.0.0/8 drop"),)),
+    "netns: iptables-legacy drops": Fault(
+        (), r"This firewall rule drops its packets: iptables-legacy -t filter -A INPUT",
+        inside=("iptables-legacy -I INPUT -i lo ! -s 127.0.0.0/8 -j DROP",)),
+    "netns: some clients": Fault(
+        (), r"Clients in 128\.0\.0\.0/2 can't reach", client="150.1.2.3",
+        inside=(nft("ip saddr 128.0.0.0/2 tcp dport 25 drop"),)),
+    "netns: the service is for IPv6 alone": Fault(
+        (), r"A service listens on \[::1\]:25, for IPv6 alone", mended=False,
+        inside=("services: ::1",)),
+    "netns: the service is on another address": Fault(
+        (), r"A service listens on 172\.18\.0\.2:25: set target_v4 = ", mended=False,
+        inside=("services: 172.18.0.2",)),
+    "netns: the service is down": Fault(
+        (), r"Nothing listens on port 25: start the service", mended=False, inside=("services:",)),
+    "netns: it was made anew": Fault(
+        (), r"nsenter --net=\S+ ip rule add from 127.* CHECK FAILED", inside=("new",)),
+    "netns: it is gone": Fault(
+        (), r"mail is closed: its network namespace does not exist .* Start the container",
+        mended=False, inside=("gone",)),
+}
+
+NETNS_MARK = {
+    "netns: sysctl off": Fault((), r"nsenter --net=\S+ sysctl -w net.ipv4.tcp_fwmark_accept=1",
+                               inside=("sysctl -w net.ipv4.tcp_fwmark_accept=0",)),
+    "netns: another mark": Fault(
+        (), r"This rule changes the mark of its packets",
+        inside=(nft("ip daddr 192.0.0.0/8 meta mark set 0x5", "route", "output", "-140"),)),
+}
+
+# --- UDP in another network namespace, where the table is nftables'
+
+NETNS_FLOWS = {
+    "netns, flows: table missing": Fault(
+        (), r"nsenter --net=\S+ nft 'table inet mmproxy-flows4_123_65 .*CHECK FAILED",
+        inside=(f"nft delete table inet {FLOWS_TABLE}",)),
+    "netns, flows: nothing is recorded": Fault(
+        (), r"table inet mmproxy-flows4_123_65 is there, but it was changed",
+        inside=(f"nft flush chain inet {FLOWS_TABLE} record",)),
+    "netns, flows: no default route": Fault(
+        (), r"Return path flows needs a default route for IPv4", mended=False,
+        inside=("ip route del default",)),
 }
 
 # --- the service itself: where it listens, which target is configured, what is said
@@ -242,6 +411,10 @@ SERVICE = {
         None, "target_v4", rf"Nothing listens on port {PORT}: start the service. To see what "
                            rf"listens there: ss -ltnp 'sport = :{PORT}'"),
 }
+
+# --- sockets that are as no service of the tests is
+
+SOCKETS = ("the service is bound to an interface", "the service hangs")
 
 # --- which fault has each message that docs/troubleshooting.md has of --check; "…" is anything
 
@@ -267,7 +440,22 @@ DOCUMENTED = {
         "routed: its firewall refuses",
     "connection refused, although something listens there. A firewall rejects it.":
         "firewall rejects the port",
+    "This rule sends its packets elsewhere: …": "sent to another port",
+    "Interface lo is down: …": "lo is down",
+    "Interface lo has lost the address 127.0.0.1/8. …": "lo lost its address",
+    "The rule for the kernel's own table (from all lookup local) is gone, …":
+        "the rule of the local table is gone",
+    "Traffic control on lo (tbf) …": "traffic control on lo",
+    "net.ipv4.conf.all.src_valid_mark lets the kernel take marked replies for forged, …":
+        "routed: src_valid_mark",
+    "Clients in 128.0.0.0/2 can't reach target server 127.0.0.1:22, although others can. …":
+        "some clients: a firewall",
+    "mail is closed: the loopback of its network namespace is down …": "netns: lo is down",
+    "mail is closed: its network namespace does not exist …": "netns: it is gone",
     "Nothing listens on port 22: start the service. …": "the service is down",
+    "The service listens there for what comes by interface eth0 alone …":
+        "the service is bound to an interface",
+    "The service accepts no connections: 1 wait for it, …": "the service hangs",
     "A service listens on 10.99.0.2:22: set target_v4 = …": "the service is on another address",
     "A service listens on [::1]:22, for IPv6 alone: …": "the service is for IPv6 alone",
 }

@@ -46,7 +46,8 @@ class Result:
 
     @property
     def commands(self):
-        programs = ("ip ", "iptables ", "ip6tables ", "sysctl ", "nft ")
+        programs = ("ip ", "iptables ", "ip6tables ", "iptables-legacy ", "ip6tables-legacy ",
+                    "sysctl ", "nft ", "tc ", "nsenter ")
         return [line for line in self.lines
                 if line.startswith(programs) and not line.endswith(VERIFIED)]
 

@@ -12,8 +12,11 @@
  */
 int nft_read(struct nftlist *list, bool own_only);
 
-/* The ruleset as `nft -a` writes it, for ruleset_find; NULL where it can't be read. Owned. */
-char *nft_text(void);
+/*
+ * The ruleset as `nft -a` writes it, for ruleset_find, with the elements of its sets or without;
+ * NULL where it can't be read. Owned by the caller.
+ */
+char *nft_text(bool has_elements);
 
 /*
  * Makes our own table hold exactly the items of wanted for which wanted_is_mark holds, in one

@@ -73,5 +73,11 @@ struct addr survey_client(sa_family_t family);
  * to it, an address of their pool, since firewalls may drop these alone.
  */
 struct addr survey_client_of(const struct listener_config *listener, sa_family_t family);
+/* Another one, for hosts that let nothing in from addresses for documentation. */
+struct addr survey_other_client(sa_family_t family);
+
+/* Public addresses spread over the space; to be looked up. returns: false where there is no such i.
+ */
+bool survey_sample(sa_family_t family, size_t i, struct addr *out);
 
 #endif

@@ -36,19 +36,32 @@ struct report_sink {
     bool (*begin_target)(void *context, const struct report_verdict *verdict);
     /* The lines that follow are about none, and the verdict's pointers are not valid any more. */
     void (*end_target)(void *context);
+    /* A client of that target whose connection failed of late is to be tried. returns: is there
+     * one? */
+    bool (*find_client)(void *context, const struct listener_config *listener,
+                        const struct addr *target, struct addr *client);
+    /* It fails still, although others do not. returns: are the lines about it wanted? */
+    bool (*begin_client)(void *context, const struct report_verdict *verdict,
+                         const struct addr *client);
     void *context;
     /*
      * NULL: nothing is remembered. Else a command is there once in all reports that share it, so
      * that all of them may be pasted into a shell as they are.
      */
     struct report_told *told;
+    const char *prefix; /* in front of each command: of a namespace to run it in; NULL = none */
+    const char *netns;  /* of that namespace: other lines name it */
 };
 
 /* For a caller that asks whether there is anything to tell. */
 extern const struct report_sink report_sink_silent;
 
+/* A line that begins with '[' is for people, any other is a command. */
 void report_sink_line(const struct report_sink *sink, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* What stands in front of a command within a line: "" or the prefix. */
+const char *report_sink_prefix(const struct report_sink *sink);
 
 /* A command on a line of its own, unless the report has it already. */
 void report_sink_command(const struct report_sink *sink, const char *command);

@@ -24,9 +24,18 @@ enum ruleset_effect {
     RULESET_REFUSES = RULESET_DROP | RULESET_REJECT | RULESET_POLICY_DROP,
 };
 
+/* How the comment begins that a translated rule has behind it (legacy). */
+#define RULESET_LEGACY "# ip"
+
+/* The rules as text: those of nftables, and behind them, translated, those of iptables-legacy. */
+struct ruleset {
+    const char *text;
+    bool has_elements; /* those of its sets; else rules about sets are not understood */
+};
+
 /* A segment or datagram between a client's socket on this host and its target. */
 struct ruleset_packet {
-    const char *hook;   /* "output", "postrouting", "prerouting" or "input" */
+    const char *hook;   /* "output", "postrouting", "egress", "ingress", "prerouting" or "input" */
     const char *device; /* that it leaves or comes in by */
     struct addr src;    /* with ports */
     struct addr dst;
@@ -36,7 +45,7 @@ struct ruleset_packet {
     bool is_dst_local; /* an address of this host */
 };
 
-enum { RULESET_TEXT_MAX = 384, RULESET_FOUND_MAX = 16 };
+enum { RULESET_TEXT_MAX = 512, RULESET_FOUND_MAX = 16 };
 
 struct ruleset_found {
     enum ruleset_effect effect;
@@ -55,7 +64,7 @@ struct ruleset_list {
  * Adds what has one of these effects (or-ed) on the packet. Each rule that is found is then taken
  * for gone, so that those behind it are found too: all commands together mend it.
  */
-void ruleset_find(const char *text, const struct ruleset_packet *packet, unsigned effects,
-                  struct ruleset_list *list);
+void ruleset_find(const struct ruleset *ruleset, const struct ruleset_packet *packet,
+                  unsigned effects, struct ruleset_list *list);
 
 #endif

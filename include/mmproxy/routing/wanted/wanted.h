@@ -34,6 +34,7 @@ enum {
      * before those that VPNs use (strongSwan 220, Tailscale 5210).
      */
     WANTED_RULE_PRIORITY = 200,
+    WANTED_OUTBOUND_MAX = 4,
 };
 
 struct wanted_item {
@@ -70,7 +71,9 @@ struct wanted {
 struct wanted_host {
     bool has_ipv6;
     bool is_paced; /* its TCP, by default; false for reports: any algorithm will do there */
-    char outbound_v4[IF_NAMESIZE]; /* where IPv4 replies would leave; "" without such a route */
+    /* Where IPv4 replies would leave, each once: a VPN may take half of them; "" behind the last.
+     */
+    char outbound_v4[WANTED_OUTBOUND_MAX][IF_NAMESIZE];
 };
 
 /*
@@ -113,6 +116,9 @@ const char *wanted_sysctl_command(const char *name, int value, char buf[WANTED_C
 
 /* The prefix of a rule by source, as text: "127.0.0.0/8" or "::1/128". */
 const char *wanted_prefix(sa_family_t family);
+
+/* The IPv4 sysctl of that name for an interface, as sysctl(8) writes it. */
+void wanted_device_sysctl(const char *interface, const char *name, char out[WANTED_SYSCTL_MAX]);
 
 /* The sysctl that lets 127.0.0.0/8 be routed over an interface, as sysctl(8) writes it. */
 void wanted_localnet_name(const char *interface, char out[WANTED_SYSCTL_MAX]);

@@ -119,7 +119,7 @@ def test_the_report_has_the_words_order_and_columns_of_the_original(origin, conf
 @pytest.mark.usefixtures("services")
 @pytest.mark.parametrize("vpn", [
     ("rule add not fwmark 0xca6c lookup 51820", "route add default dev eth0 table 51820"),
-    ("rule add priority 50 to 192.0.2.0/24 lookup 51820",
+    ("rule add priority 50 to 192.0.0.0/8 lookup 51820",
      f"route add default via {LB4} table 51820"),
     ("rule add priority 50 from all iif lo unreachable",),
     ("rule add priority 50 fwmark 0x3/0x3 prohibit",)])

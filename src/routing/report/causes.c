@@ -405,6 +405,21 @@ bool causes_translation(struct causes *causes, const struct listener_config *lis
     return firewall_report(&causes->firewall, &way, RULESET_SNAT, sink);
 }
 
+/* A list of bogons drops the check's usual client, and no real one. */
+static bool is_bogon_alone(struct causes *causes, const struct firewall_way *way, unsigned effects)
+{
+    sa_family_t family = addr_family(&way->target);
+    const struct addr usual = survey_client(family);
+    struct ruleset_list list = { .n_items = 0 };
+    struct firewall_way other = *way;
+
+    if (!addr_equal_host(&way->client, &usual))
+        return false;
+    other.client = survey_other_client(family);
+    addr_set_port(&other.client, CLIENT_PORT);
+    return !firewall_find(&causes->firewall, &other, effects, &list);
+}
+
 bool causes_datagrams(struct causes *causes, const struct listener_config *listener,
                       const struct addr *target, const struct report_sink *sink)
 {
@@ -414,5 +429,7 @@ bool causes_datagrams(struct causes *causes, const struct listener_config *liste
     unsigned effects = RULESET_REFUSES | (is_flows ? RULESET_SET_MARK : 0);
     bool found = look(causes) == 0 && report_pieces(causes, listener, target, sink);
 
+    if (is_bogon_alone(causes, &way, effects))
+        return found;
     return firewall_report(&causes->firewall, &way, effects, sink) || found;
 }

@@ -110,7 +110,31 @@ static bool is_refused(struct firewall *firewall, const struct firewall_way *way
     return firewall_find_listed(firewall, &other, RULESET_REFUSES | firewall_marks(way), &list);
 }
 
-/* Clients that rules of a firewall name, and public ones that they do not. */
+/*
+ * Public clients that no rule names. One sample may be banned on purpose, as an address of
+ * documents is; two are more than that.
+ */
+static void find_unnamed(struct others *others, struct firewall *firewall,
+                         const struct firewall_way *way, uint64_t end_ms)
+{
+    struct other first = { .is_fault = true };
+    struct other other = first;
+    char host[ADDR_STRLEN];
+    size_t n_refused = 0;
+
+    for (size_t i = 0; survey_sample(addr_family(&way->target), i, &other.client) &&
+                       n_refused < 2 && clock_now_ms() < end_ms;
+         i++) {
+        if (is_refused(firewall, way, &other.client) && n_refused++ == 0)
+            first = other;
+    }
+    if (n_refused < 2)
+        return;
+    snprintf(first.who, sizeof first.who, "such as %s", addr_format_host(&first.client, host));
+    add(others, &first);
+}
+
+/* Clients that rules of a firewall name; public ones where they name none. */
 static void find_refused(struct others *others, struct firewall *firewall,
                          const struct firewall_way *way)
 {
@@ -119,22 +143,13 @@ static void find_refused(struct others *others, struct firewall *firewall,
     size_t n = ruleclients_find(firewall_text(firewall), family, named, NAMED_MAX);
     uint64_t end_ms = clock_now_ms() + BUDGET_MS;
     struct other other;
-    char host[ADDR_STRLEN];
 
     for (size_t i = 0; i < n && clock_now_ms() < end_ms; i++) {
         if (describe(&other, &named[i], way) && is_refused(firewall, way, &other.client))
             add(others, &other);
     }
-    if (others->n > 0)
-        return;
-    other = (struct other){ .is_fault = true };
-    for (size_t i = 0;
-         survey_sample(family, i, &other.client) && others->n == 0 && clock_now_ms() < end_ms;
-         i++) {
-        snprintf(other.who, sizeof other.who, "such as %s", addr_format_host(&other.client, host));
-        if (is_refused(firewall, way, &other.client))
-            add(others, &other);
-    }
+    if (others->n == 0)
+        find_unnamed(others, firewall, way, end_ms);
 }
 
 /* A rule for their packets on the way to the target. */
@@ -155,9 +170,18 @@ static void add_by_rule(struct others *others, const struct rtnl_rule *rule,
     snprintf(other.rule, sizeof other.rule, "rule %u (%.*s)", rule->priority, OTHERS_TEXT_MAX - 32,
              iptext_rule(rule, text));
     if (rule->priority > 0)
-        snprintf(other.command, sizeof other.command, "%s rule add to %s lookup main priority %u",
-                 ip, addr_format_host(target, host), rule->priority - 1);
+        snprintf(other.command, sizeof other.command,
+                 "%s rule add to %s iif lo lookup main priority %u", ip,
+                 addr_format_host(target, host), rule->priority - 1);
     add(others, &other);
+}
+
+static bool is_towards(const struct rtnl_rule *rule, const struct addr *target)
+{
+    struct prefix prefix = { .len = rule->dst_len };
+
+    addr_from_bytes(&prefix.addr, rule->family, rule->dst, 0);
+    return has(&prefix, target);
 }
 
 /* Does the rule look at the source of what leaves for the target? */
@@ -179,6 +203,8 @@ static void find_by_rules(struct others *others, struct rtnl *rtnl, const struct
         for (size_t i = 0; i < rules.n_items; i++) {
             const struct rtnl_rule *rule = &rules.items[i];
 
+            if (!is_towards(rule, target))
+                continue;
             if (rule->action == FR_ACT_TO_TBL && rule->table == route.table && rule->src_len == 0 &&
                 rule->mask == 0)
                 break;

@@ -448,7 +448,7 @@ DOCUMENTED = {
     "Traffic control on lo (tbf) …": "traffic control on lo",
     "net.ipv4.conf.all.src_valid_mark lets the kernel take marked replies for forged, …":
         "routed: src_valid_mark",
-    "Clients in 128.0.0.0/2 can't reach target server 127.0.0.1:22, although others can. …":
+    "Clients in 128.0.0.0/2 can't reach target server 127.0.0.1:22, although others can.":
         "some clients: a firewall",
     "mail is closed: the loopback of its network namespace is down …": "netns: lo is down",
     "mail is closed: its network namespace does not exist …": "netns: it is gone",

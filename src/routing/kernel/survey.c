@@ -38,13 +38,15 @@ struct addr survey_client_of(const struct listener_config *listener, sa_family_t
     return survey_client(family);
 }
 
-/* Of 6to4 relays, which are no more, and for documentation; lists of bogons leave both out. */
-struct addr survey_other_client(sa_family_t family)
+struct addr survey_other_client_of(const struct listener_config *listener, sa_family_t family)
 {
+    /* Of 6to4 relays, which are no more, and for documentation; lists of bogons leave both out. */
     static const uint8_t v4[4] = { 192, 88, 99, 1 };
     static const uint8_t v6[16] = { 0x3f, 0xff, [15] = 1 };
     struct addr client;
 
+    if (listener_config_maps(listener, family == AF_INET ? AF_INET6 : AF_INET))
+        return survey_client_of(listener, family);
     addr_from_bytes(&client, family, family == AF_INET6 ? v6 : v4, 0);
     return client;
 }

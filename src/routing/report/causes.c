@@ -415,7 +415,7 @@ static bool is_bogon_alone(struct causes *causes, const struct firewall_way *way
 
     if (!addr_equal_host(&way->client, &usual))
         return false;
-    other.client = survey_other_client(family);
+    other.client = survey_other_client_of(way->listener, family);
     addr_set_port(&other.client, CLIENT_PORT);
     return !firewall_find(&causes->firewall, &other, effects, &list);
 }

@@ -62,7 +62,8 @@ static void collect(struct list *list, struct target *items, size_t n, struct ca
 
     for (size_t i = 0; i < n; i++) {
         struct target *target = &items[i];
-        const struct addr another = survey_other_client(addr_family(&target->addr));
+        const struct addr another =
+            survey_other_client_of(target->listener, addr_family(&target->addr));
 
         if (!check_tries(target))
             continue;

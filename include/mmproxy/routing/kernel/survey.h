@@ -73,8 +73,11 @@ struct addr survey_client(sa_family_t family);
  * to it, an address of their pool, since firewalls may drop these alone.
  */
 struct addr survey_client_of(const struct listener_config *listener, sa_family_t family);
-/* Another one, for hosts that let nothing in from addresses for documentation. */
-struct addr survey_other_client(sa_family_t family);
+/*
+ * Another one, for hosts that let nothing in from addresses for documentation. Mapped clients have
+ * their pool alone, so theirs is the same again.
+ */
+struct addr survey_other_client_of(const struct listener_config *listener, sa_family_t family);
 
 /* Public addresses spread over the space; to be looked up. returns: false where there is no such i.
  */

@@ -57,13 +57,19 @@ static void tell(struct loop_io *io, uint32_t happened)
     io->on_event(io, events);
 }
 
+static bool is_ready(int fd)
+{
+    struct pollfd ready = { .fd = fd, .events = POLLIN };
+
+    return poll(&ready, 1, 0) > 0;
+}
+
 /* A full batch may not be all: whether these are ready is asked of them. */
 static void tell_first_of_many(struct loop *loop)
 {
     for (int i = 0; i < LOOP_MAX_FIRST; i++) {
         struct loop_io *io = loop->first[i];
-        struct pollfd ready = { .fd = io ? io->fd : -1, .events = POLLIN };
-        if (poll(&ready, 1, 0) > 0) {
+        if (io && is_ready(io->fd)) {
             loop_forget(loop, io);
             tell(io, EPOLLIN);
         }

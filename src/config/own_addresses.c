@@ -71,7 +71,7 @@ const char *own_addresses_find_network(const struct prefix *prefix, char buf[OWN
 {
     sa_family_t family = addr_family(&prefix->addr);
     struct ifaddrs *all = NULL;
-    const char *found = NULL;
+    bool found = false;
 
     if (getifaddrs(&all) < 0)
         return NULL;
@@ -88,10 +88,10 @@ const char *own_addresses_find_network(const struct prefix *prefix, char buf[OWN
             continue;
         (void)snprintf(buf, OWN_NETWORK_STRLEN, "%s/%u", addr_format_host(&own.addr, text),
                        own.len);
-        found = buf;
+        found = true;
     }
     freeifaddrs(all);
-    return found;
+    return found ? buf : NULL;
 }
 
 bool own_addresses_contain(const struct addr *addr)

@@ -77,9 +77,10 @@ def test_an_upgrade_of_the_binary_loses_nothing(net, launch, directory, udp_clie
         upgrading.upgrade()
     clients.take_turns()
     for old in upgrading.pids[:-1]:
-        for _ in range(2):  # the second cuts its sessions off, which nobody uses any more
-            proc.send(old, signal.SIGTERM)
-        upgrading.wait_gone(old)
+        def is_gone(pid=old):
+            proc.send(pid, signal.SIGTERM)  # the second cuts its sessions off, which nobody uses
+            return not proc.is_alive(pid)
+        until(is_gone, f"process {old} to end")
     clients.stop()
     assert (clients.lost, clients.misattributed()) == (0, [])
     upgrading.close()

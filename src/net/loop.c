@@ -64,7 +64,7 @@ static bool is_ready(int fd)
     return poll(&ready, 1, 0) > 0;
 }
 
-/* A full batch may not be all: whether these are ready is asked of them. */
+/* There may be more than a full batch, so these are asked whether they are ready. */
 static void tell_first_of_many(struct loop *loop)
 {
     for (int i = 0; i < LOOP_MAX_FIRST; i++) {
@@ -132,7 +132,7 @@ uint64_t loop_now_us(const struct loop *loop)
     return loop->now_us;
 }
 
-/* Where `from` is, `to` shall be. */
+/* Puts `to` in the place of `from`. */
 static void replace_first(struct loop *loop, const struct loop_io *from, struct loop_io *to)
 {
     for (int i = 0; i < LOOP_MAX_FIRST; i++) {

@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-/* Of two heaps one. */
+/* Joins two heaps into one. */
 static struct timer *meld(struct timer *one, struct timer *other)
 {
     if (!one)
@@ -20,7 +20,7 @@ static struct timer *meld(struct timer *one, struct timer *other)
     return first;
 }
 
-/* Takes the first two of a row off it, as one heap. */
+/* Takes the first two heaps off a row, and joins them. */
 static struct timer *take_pair(struct timer **row)
 {
     struct timer *one = *row;
@@ -33,7 +33,7 @@ static struct timer *take_pair(struct timer **row)
     return meld(one, other);
 }
 
-/* Of a row of heaps one: first in pairs, then the pairs from the last to the first. */
+/* Joins a row of heaps: first in pairs, then the pairs from the last to the first. */
 static struct timer *meld_row(struct timer *row)
 {
     struct timer *pairs = NULL;

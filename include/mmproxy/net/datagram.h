@@ -21,10 +21,9 @@ enum {
 struct datagram {
     uint8_t *bytes; /* in the room of the datagrams that received it */
     size_t len;
-    struct addr peer; /* where it came from; v4-mapped is not unmapped */
-    struct addr
-        local;       /* the address to answer from, without a port; not set: the kernel's choice */
-    bool is_to_many; /* sent to a broadcast or multicast address: each socket there has a copy */
+    struct addr peer;  /* where it came from; v4-mapped is not unmapped */
+    struct addr local; /* to answer from; port 0; not set: the kernel chooses */
+    bool is_to_many;   /* sent to a broadcast or multicast address: each socket there has a copy */
 };
 
 /* The datagrams that were received last. */

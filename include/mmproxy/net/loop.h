@@ -2,10 +2,10 @@
 /*
  * loop: what a worker sleeps in: one epoll set and its timers.
  *
- * A descriptor is watched in one of two ways. loop_watch tells again and again that it is
- * readable, for as long as it is: for listening sockets, orders, datagrams. loop_want tells once,
- * and also whether the end has come along with bytes: for sessions' sockets, which need two
- * calls each, one to add it and one to close it.
+ * A descriptor is watched in one of two ways. loop_watch tells that it is readable for as long as
+ * it is (level-triggered): for listening sockets, orders, datagrams. loop_want tells each event
+ * once (edge-triggered), and tells the end together with the last bytes: for sessions' sockets.
+ * Each of these takes two calls, one to add it and one to close it.
  */
 #ifndef MMPROXY_NET_LOOP_H
 #define MMPROXY_NET_LOOP_H
@@ -24,7 +24,7 @@ enum loop_event {
     LOOP_URGENT = 1 << 4, /* there has been an urgent byte: reads stop before it */
 };
 
-/* One descriptor. Zeroed at first but for these. */
+/* One descriptor. Its owner sets on_event, owner, fd and is_first; all else is zero at first. */
 struct loop_io {
     void (*on_event)(struct loop_io *io, unsigned events); /* may end its owner, and others */
     void *owner;
@@ -44,8 +44,8 @@ struct loop {
     struct timers timers;
     struct loop_io *first[LOOP_MAX_FIRST]; /* those that are watched and is_first */
     struct epoll_event batch[LOOP_BATCH];
-    int n_batch; /* 0 while nothing is told */
-    int next;    /* in the batch */
+    int n_batch; /* events of this turn; 0 between two turns */
+    int next;    /* the first of them that has not been told */
 };
 
 /* returns: NULL, with errno. */

@@ -31,9 +31,9 @@ bool check_tries(const struct target *target);
 struct attempt check_attempt(const struct target *target, const struct addr *source);
 
 /*
- * Once more, after the first connections: from another address where the first one failed, from
- * the address of a real client that the sink names, and from those of others for whom rules may do
- * something else. returns: 0 or -ENOMEM.
+ * The second round of connections: from another address where the first one failed, from the
+ * address of a real client that the sink names, and from clients that rules may treat differently.
+ * returns: 0 or -ENOMEM.
  */
 int check_again_run(struct target *items, size_t n, struct causes *causes,
                     const struct report_sink *sink);

@@ -14,7 +14,7 @@
 
 enum {
     NAMED_MAX = 32, /* kinds of clients that rules name, for a target */
-    /* A prefix as long as this, or shorter, is more than is banned on purpose. */
+    /* A prefix of this length, or a shorter one, is too large to be banned on purpose. */
     MANY_V4 = 8,
     MANY_V6 = 16,
     BUDGET_MS = 300, /* for a target: a ruleset may be huge */
@@ -55,7 +55,7 @@ static bool is_many(const struct prefix *prefix)
     return prefix->len <= (addr_family(&prefix->addr) == AF_INET6 ? MANY_V6 : MANY_V4);
 }
 
-/* Those that are in both are one: the first rule is the one in the way. */
+/* Is this client there already? The first rule about it is the one in its way. */
 static bool is_known(const struct others *others, const struct addr *client)
 {
     for (size_t i = 0; i < others->n; i++) {

@@ -35,7 +35,7 @@ void causes_client(struct causes *causes, const struct listener_config *listener
                    const struct addr *target, const struct addr *client, int error,
                    const struct report_sink *sink);
 
-/* Clients who may fare otherwise than the check's own, and what is in their way. */
+/* Clients that rules may treat differently from the check's own, and what is in their way. */
 void causes_others(struct causes *causes, const struct listener_config *listener,
                    const struct addr *target, struct others *out);
 void causes_other(struct causes *causes, const struct listener_config *listener,

@@ -17,8 +17,7 @@ struct firewall {
     bool is_read;
     char *text; /* owned; NULL where it can't be read */
     bool has_elements;
-    const char
-        *unread; /* "iptables-legacy": it has rules that can't be read; NULL: they are in text */
+    const char *unread; /* whose rules can't be read: "iptables-legacy"; NULL: nobody's */
 };
 
 /* The way of a connection, there and back. */

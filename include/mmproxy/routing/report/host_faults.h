@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * host_faults: what every host has and this one lacks, told with the commands that mend it: lo and
- * its addresses, the rule for the kernel's own table, room for connections.
+ * host_faults: faults of the host itself, told with the commands that mend them: of lo and its
+ * addresses, of the rule for the kernel's own table, of conntrack when it is full.
  */
 #ifndef MMPROXY_ROUTING_REPORT_HOST_FAULTS_H
 #define MMPROXY_ROUTING_REPORT_HOST_FAULTS_H

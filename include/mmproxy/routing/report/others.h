@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * others: clients for whom rules of this host may do something else than for the one that the
- * checks use. Rules name them; whether their connections fail is then tried.
+ * others: other clients than the one that the checks use. Rules of this host may treat them
+ * differently. They are found in the rules, and then a connection from each is tried.
  */
 #ifndef MMPROXY_ROUTING_REPORT_OTHERS_H
 #define MMPROXY_ROUTING_REPORT_OTHERS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ruleclients: which clients do the rules of a firewall name, so that they may fare otherwise than
- * the one that the checks use? Pure; it reads the same text as ruleset.
+ * ruleclients: the clients that the rules of a firewall name. Such a rule may treat them
+ * differently from the client that the checks use. Pure; it reads the same text as ruleset.
  */
 #ifndef MMPROXY_ROUTING_WANTED_RULECLIENTS_H
 #define MMPROXY_ROUTING_WANTED_RULECLIENTS_H

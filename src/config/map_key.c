@@ -125,7 +125,7 @@ static void report(const struct config_sink *sink, bool is_error,
     sink->report(sink->context, is_error, line);
 }
 
-/* A file that is a key again, whoever made it. returns: 0, -1 with *reason. */
+/* Makes the file, unless another process was first, and reads it. returns: 0, -1 with *reason. */
 static int make_key(struct listener_config *listener, const struct client_map_key *key,
                     char reason[REASON_MAX])
 {
@@ -151,14 +151,14 @@ static bool create_key(struct listener_config *listener, const struct config_sin
     return err == 0;
 }
 
-/* What it was goes on, whether or not it can be written: else all clients would be others. */
+/* The key stays in use even if it can't be written: another would change every mapped address. */
 static void restore_key(struct listener_config *listener, const struct client_map_key *key,
                         const struct config_sink *sink)
 {
     char reason[REASON_MAX];
 
     if (make_key(listener, key, reason) == 0) {
-        report(sink, false, listener, "it was gone; the key in use is in it again");
+        report(sink, false, listener, "it was deleted; the key in use has been written back");
         return;
     }
     listener->map_secret = *key;

@@ -165,7 +165,7 @@ def test_deleting_the_key_moves_no_client_to_another_address(serve, directory, t
     gateway = serve(**keys)
     key.unlink()
     Reloader(gateway, directory).reload([conf.listener(**keys, idle_timeout=600)])
-    gateway.wait_line(r".*: \"map_key\" is .*: it was gone; the key in use is in it again")
+    gateway.wait_line(r".*: \"map_key\" is .*: it was deleted; the key in use has been written back")
     assert key.read_bytes() == mapped.KEY and stat.S_IMODE(key.stat().st_mode) == 0o600
     _, conn = session(target(), header.v1(CLIENT6, 51234))
     assert conn.peer_address == mapped.of_v6(CLIENT6)

@@ -168,7 +168,7 @@ static void a_key_that_was_deleted_is_written_back(void **state)
     config = load_with(path);
     assert_true(complete(config, in_use));
     snprintf(expected, sizeof expected,
-             "W t.conf:1: \"map_key\" is \"%s\": it was gone; the key in use is in it again\n",
+             "W t.conf:1: \"map_key\" is \"%s\": it was deleted; the key in use has been written back\n",
              path);
     assert_string_equal(reported.lines, expected);
     assert_true(config_equal(config, in_use));

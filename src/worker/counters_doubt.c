@@ -15,13 +15,15 @@ void counters_doubt(struct counters *counters, unsigned worker, unsigned listene
     bool is_v6 = addr_family(client) == AF_INET6;
 
     memcpy(address, addr_bytes(client), is_v6 ? 16 : 4);
-    atomic_fetch_add(&doubt->changes, 1);
+    /* Odd: as it may be already, where a worker with this place was killed meanwhile. */
+    uint32_t odd = atomic_load(&doubt->changes) | 1;
+    atomic_store(&doubt->changes, odd);
     atomic_store(&doubt->listener, listener);
     atomic_store(&doubt->family, addr_family(client));
     atomic_store(&doubt->address[0], address[0]);
     atomic_store(&doubt->address[1], address[1]);
     atomic_store(&doubt->since_us, clock_now_us());
-    atomic_fetch_add(&doubt->changes, 1);
+    atomic_store(&doubt->changes, odd + 1);
 }
 
 /* A value that a worker was writing meanwhile is read again. returns: when that was; 0: never. */

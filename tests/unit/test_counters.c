@@ -226,6 +226,8 @@ static void the_latest_client_without_a_target_is_told_by_its_listener_and_famil
     assert_false(counters_doubted_client(counters, ssh, AF_INET, UINT64_MAX, &found));
     atomic_store(&counters_worker(counters, a)->doubt.changes, 7); /* it died while it wrote */
     assert_false(counters_doubted_client(counters, ssh, AF_INET, 0, &found));
+    counters_doubt(counters, a, ssh, &v4); /* the next worker with its place */
+    assert_true(counters_doubted_client(counters, ssh, AF_INET, 0, &found));
 }
 
 static void a_listener_keeps_its_number_while_it_is_claimed(void **state)

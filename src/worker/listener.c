@@ -80,27 +80,25 @@ static void unwatch_sockets(struct listener *listener)
         loop_unwatch(listener->worker->loop, &listener->sockets[i].io);
 }
 
-static void stop_accepting_for(struct listener *listener, uint64_t us)
-{
-    unwatch_sockets(listener);
-    loop_start_timer(listener->worker->loop, &listener->pause, us);
-}
-
 /*
  * The kernel wakes all workers for a connection. The first to call accept takes it, and also those
  * behind it: in a burst that is the worker that is running already. A worker with more than its
  * share waits for a moment so that others accept first. It does so only now and then, because the
- * others may be busy or stuck, and no connection may wait for them.
+ * others may be busy or stuck, and no connection may wait for them. Other ports of the listener do
+ * not wait: to stop watching thousands of them would take longer than the moment.
  */
-static bool yield_to_others(struct listener *listener)
+static bool yield_to_others(struct listener_socket *socket)
 {
+    struct listener *listener = socket->listener;
+
     if (!admission_is_above_share(&listener->admission))
         return false;
     uint64_t now_ms = clock_now_ms();
     if (now_ms - listener->yielded_ms < YIELD_EVERY_MS)
         return false;
     listener->yielded_ms = now_ms;
-    stop_accepting_for(listener, YIELD_US);
+    loop_unwatch(listener->worker->loop, &socket->io);
+    loop_start_timer(listener->worker->loop, &listener->pause, YIELD_US);
     return true;
 }
 
@@ -109,7 +107,8 @@ static void pause_accepting(struct listener *listener, int error)
 {
     uint64_t now_ms = clock_now_ms();
 
-    stop_accepting_for(listener, PAUSE_US);
+    unwatch_sockets(listener);
+    loop_start_timer(listener->worker->loop, &listener->pause, PAUSE_US);
     if (listener->pause_told_ms != 0 &&
         now_ms - listener->pause_told_ms < (uint64_t)PAUSE_TOLD_EVERY_S * 1000)
         return;
@@ -162,7 +161,7 @@ static void on_acceptable(struct loop_io *io, unsigned events)
     struct listener_socket *socket = io->owner;
 
     (void)events;
-    if (yield_to_others(socket->listener))
+    if (yield_to_others(socket))
         return;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         struct addr peer = { 0 };

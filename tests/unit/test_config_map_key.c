@@ -167,9 +167,10 @@ static void a_key_that_was_deleted_is_written_back(void **state)
     assert_int_equal(unlink(path), 0);
     config = load_with(path);
     assert_true(complete(config, in_use));
-    snprintf(expected, sizeof expected,
-             "W t.conf:1: \"map_key\" is \"%s\": it was deleted; the key in use has been written back\n",
-             path);
+    snprintf(
+        expected, sizeof expected,
+        "W t.conf:1: \"map_key\" is \"%s\": it was deleted; the key in use has been written back\n",
+        path);
     assert_string_equal(reported.lines, expected);
     assert_true(config_equal(config, in_use));
     FILE *file = fopen(path, "re");

@@ -77,10 +77,7 @@ def test_an_upgrade_of_the_binary_loses_nothing(net, launch, directory, udp_clie
         upgrading.upgrade()
     clients.take_turns()
     for old in upgrading.pids[:-1]:
-        def is_gone(pid=old):
-            proc.send(pid, signal.SIGTERM)  # the second cuts its sessions off, which nobody uses
-            return not proc.is_alive(pid)
-        until(is_gone, f"process {old} to end")
+        proc.cut_off(old, upgrading.gateway.text)
     clients.stop()
     assert (clients.lost, clients.misattributed()) == (0, [])
     upgrading.close()

@@ -20,11 +20,13 @@ PRIVATE = ("/srv", "/var/lib", "/var/tmp")
 
 def _remove_groups():
     """Those of podman's pods: control groups are in no namespace. True where there are none."""
-    groups = [each for each in pathlib.Path("/sys/fs/cgroup").glob("**/libpod_parent/**/")
-              if "unified" not in each.parts]
-    for group in sorted(groups, reverse=True):
-        with contextlib.suppress(OSError):  # what was in it may be on its way
+    try:
+        groups = [each for each in pathlib.Path("/sys/fs/cgroup").glob("**/libpod_parent/**/")
+                  if "unified" not in each.parts]
+        for group in sorted(groups, reverse=True):
             group.rmdir()
+    except OSError:  # what is in one may be on its way, and so may the group
+        return False
     return not groups
 
 

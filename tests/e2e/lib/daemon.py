@@ -234,10 +234,8 @@ class Daemon:
         """What it became by upgrades: they are nobody's children that a test would wait for."""
         for line in self.find(UPGRADED):
             pid = int(re.fullmatch(UPGRADED, line)[1])
-            for _ in range(2):
-                if proc.name(pid) == "mmproxy":
-                    proc.send(pid, signal.SIGTERM)
-            until(lambda pid=pid: not proc.is_alive(pid), f"process {pid} to end\n{self.text()}")
+            if proc.name(pid) == "mmproxy":
+                proc.cut_off(pid, self.text)
 
     def _kill(self):
         self.resume_reading()

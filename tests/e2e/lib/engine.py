@@ -35,6 +35,7 @@ network_backend = "netavark"
 network_config_dir = "/run/engine/networks"
 [engine]
 cgroup_manager = "cgroupfs"
+runtime = "crun"
 events_logger = "none"
 """
 
@@ -105,6 +106,9 @@ class Engine:
         self._holder = subprocess.Popen(namespace.argv("unshare", "--mount", "sh", "-c", HOLD),
                                         stdout=subprocess.PIPE)
         assert self._holder.stdout.readline() == b"ready\n"
+        # A bridge's new IPv6 address would be in doubt for a second or two.
+        for name in ("all", "default"):
+            namespace.sysctl(f"net.ipv6.conf.{name}.accept_dad", 0)
         self.prepare()
         with open(self.file("image.tar"), "rb") as image:
             self("import", "-", "service", stdin=image)

@@ -162,5 +162,16 @@ def send(pid, number):
         pass
 
 
+def cut_off(pid, log):
+    """
+    Ends a mmproxy at once: its second SIGTERM does that. Two that come together are one, so it gets
+    them until it has ended. log: a function that returns what it has said.
+    """
+    def is_gone():
+        send(pid, signal.SIGTERM)
+        return not is_alive(pid)
+    until(is_gone, lambda: f"process {pid} to end\n{log()}")
+
+
 def kill(pid):
     send(pid, signal.SIGKILL)

@@ -62,7 +62,4 @@ class Upgradable:
     def close(self):
         """Whoever serves stops in an orderly way; so does who drains, now without delay."""
         for pid in self.pids:
-            for _ in range(2):
-                if proc.is_alive(pid):
-                    os.kill(pid, signal.SIGTERM)
-            self.wait_gone(pid)
+            proc.cut_off(pid, self.gateway.text)

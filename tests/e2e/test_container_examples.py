@@ -16,7 +16,7 @@ from lib.container_world import BALANCER, HOST
 from lib.topology import CLIENT_OF
 from lib.wait import until
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("examples")]  # one process, one world
 
 PORTS = {"smtp": 2525, "submission": 2587, "imaps": 2993}
 MAILCOW = """

@@ -16,7 +16,7 @@ from lib.container_world import BALANCER
 from lib.topology import CLIENT_OF, FRONT_OF
 from lib.wait import until
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("mail")]  # one process, one world
 
 BOX, BRIDGE = "172.18.0.2", "172.18.0.1"
 PORTS = {"smtp": 2525, "imap": 2143, "imaps": 2993}

@@ -11,7 +11,7 @@ from lib.engine import Podman
 from lib.topology import CLIENT_OF, LB_OF, ORIGIN_OF, Topology
 from lib.wait import DEADLINE, until
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("published")]  # one process, one world
 
 BOX_OF = {4: "10.77.0.2", 6: "fd77::2"}
 STREAM, NETNS, DATAGRAM, PUBLISHED = 2525, 2526, 5300, 8025

@@ -72,15 +72,21 @@ def world(request):
     made.close()
 
 
+def group(engine):
+    """One process runs all its tests, so that it is started once."""
+    return pytest.mark.xdist_group(engine)
+
+
 def each(*engines):
-    return pytest.mark.parametrize("world", engines, indirect=True)
+    return pytest.mark.parametrize("world", [pytest.param(name, marks=group(name)) for name in engines],
+                                   indirect=True)
 
 
 def ways():
     """By the container's address, where the host has a way to it; else inside alone."""
     for name, engine in ENGINES.items():
         for way in ("address", "netns") if engine.has_bridge else ("netns",):
-            yield pytest.param(name, way, id=f"{name}-{way}")
+            yield pytest.param(name, way, id=f"{name}-{way}", marks=group(name))
 
 
 def write(world, directory, way="address", **settings):

@@ -47,9 +47,10 @@ class Progress:
         outcome.force_result((category, "", ""))
 
     def pytest_runtest_logreport(self, report):
-        if report.failed and report.nodeid not in self._failed:
-            self._failed.append(report.nodeid)
-            self._print(f"FAILED {report.nodeid}\n")
+        name = report.nodeid.partition("@")[0]  # behind it: the group of --dist loadgroup
+        if report.failed and name not in self._failed:
+            self._failed.append(name)
+            self._print(f"FAILED {name}\n")
 
     def pytest_sessionfinish(self):
         if self._is_terminal:

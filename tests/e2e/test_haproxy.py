@@ -164,7 +164,10 @@ def test_sshd_sees_the_real_client(real_net, gateway, directory, start):
         services.ssh(real_net.client, directory, FRONT_OF[client], PORT_OF["v2", 6], "intruder")
         until(lambda: re.search(rf"Invalid user intruder from {CLIENT_OF[client]} port [0-9]+",
                                 log.read_text()), log.read_text)
-    for address in (LB4, LB6, "127.0.0.1", "::1"):
+    # mmproxy's own check of its targets, from loopback, logs in as nobody.
+    logins = re.findall(r"(?:Accepted \S+ for|Invalid user) \S+ from (\S+)", log.read_text())
+    assert set(logins) == set(CLIENT_OF.values())
+    for address in (LB4, LB6):
         assert f" from {address} " not in log.read_text()
     assert gateway.is_running()
 

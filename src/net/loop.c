@@ -42,8 +42,10 @@ struct loop *loop_new(void)
 
 void loop_free(struct loop *loop)
 {
-    if (loop)
+    if (loop) {
+        (void)loop_close_now(loop);
         close(loop->epoll_fd);
+    }
     free(loop);
 }
 
@@ -99,6 +101,7 @@ static int timeout_ms(const struct loop *loop)
 
 void loop_turn(struct loop *loop, bool may_wait)
 {
+    (void)loop_close_now(loop);
     int n = epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, may_wait ? timeout_ms(loop) : 0);
 
     loop->now_us = clock_now_us();
@@ -200,6 +203,43 @@ void loop_forget(struct loop *loop, const struct loop_io *io)
     for (int i = loop->next; i < loop->n_batch; i++)
         if (loop->batch[i].data.ptr == io)
             loop->batch[i].data.ptr = NULL;
+}
+
+void loop_close(struct loop *loop, int fd)
+{
+    int at = loop->n_closing;
+
+    if (fd < 0)
+        return;
+    for (; at > 0 && loop->closing[at - 1] > fd; at--)
+        loop->closing[at] = loop->closing[at - 1];
+    loop->closing[at] = fd;
+    if (++loop->n_closing == LOOP_CLOSING)
+        (void)loop_close_now(loop);
+}
+
+/* fds: so many descriptors whose numbers follow each other. */
+static void close_neighbours(const int *fds, int n)
+{
+    if (n > 1 && close_range((unsigned)fds[0], (unsigned)fds[n - 1], 0) == 0)
+        return;
+    for (int i = 0; i < n; i++)
+        close(fds[i]);
+}
+
+bool loop_close_now(struct loop *loop)
+{
+    int n = loop->n_closing;
+    int first = 0;
+
+    for (int i = 1; i <= n; i++) {
+        if (i < n && loop->closing[i] == loop->closing[i - 1] + 1)
+            continue;
+        close_neighbours(loop->closing + first, i - first);
+        first = i;
+    }
+    loop->n_closing = 0;
+    return n > 0;
 }
 
 void loop_start_timer(struct loop *loop, struct timer *timer, uint64_t delay_us)

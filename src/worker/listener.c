@@ -141,6 +141,10 @@ static bool accept_failed(struct listener_socket *socket, int error)
         return false;
     case EMFILE:
     case ENFILE:
+        if (loop_close_now(socket->listener->worker->loop))
+            return true;
+        pause_accepting(socket->listener, error);
+        return false;
     case ENOBUFS:
     case ENOMEM:
         pause_accepting(socket->listener, error);

@@ -378,6 +378,64 @@ static void it_runs_until_it_is_ended_also_where_that_was_before(void **state)
     loop_free(loop);
 }
 
+/* n descriptors whose numbers follow each other; returns the first. */
+static int neighbours(int n)
+{
+    int any = dup(0);
+    int first = fcntl(any, F_DUPFD, 200);
+
+    assert_return_code(first, errno);
+    close(any);
+    for (int i = 1; i < n; i++)
+        assert_int_equal(fcntl(first, F_DUPFD, first), first + i);
+    return first;
+}
+
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+static void what_is_to_be_closed_is_closed_after_the_turn_and_nothing_else(void **state)
+{
+    static const int order[] = { 6, 1, 2, 4, 0 }; /* 3 and 5 stay */
+    struct fixture fixture;
+
+    (void)state;
+    open_fixture(&fixture);
+    int first = neighbours(7);
+    loop_close(fixture.loop, -1);
+    assert_false(loop_close_now(fixture.loop));
+    for (size_t i = 0; i < COUNT(order); i++) {
+        loop_close(fixture.loop, first + order[i]);
+        assert_true(is_open(first + order[i]));
+    }
+    loop_turn(fixture.loop, false);
+    for (int i = 0; i < 7; i++)
+        assert_int_equal(is_open(first + i), i == 3 || i == 5);
+    assert_false(loop_close_now(fixture.loop));
+    loop_close(fixture.loop, first + 3);
+    assert_true(loop_close_now(fixture.loop));
+    assert_false(is_open(first + 3));
+    loop_close(fixture.loop, first + 5);
+    close_fixture(&fixture);
+    assert_false(is_open(first + 5));
+}
+
+static void no_more_than_so_many_wait_to_be_closed(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    open_fixture(&fixture);
+    int first = neighbours(LOOP_CLOSING + 1);
+    for (int i = LOOP_CLOSING; i >= 0; i--)
+        loop_close(fixture.loop, first + i);
+    for (int i = 0; i <= LOOP_CLOSING; i++)
+        assert_int_equal(is_open(first + i), i == 0);
+    close_fixture(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -396,6 +454,8 @@ int main(void)
         cmocka_unit_test(what_comes_first_is_told_before_what_was_ready_earlier),
         cmocka_unit_test(timers_are_told_in_their_order_and_not_too_early),
         cmocka_unit_test(it_runs_until_it_is_ended_also_where_that_was_before),
+        cmocka_unit_test(what_is_to_be_closed_is_closed_after_the_turn_and_nothing_else),
+        cmocka_unit_test(no_more_than_so_many_wait_to_be_closed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -154,6 +154,61 @@ static void the_first_end_is_the_one_that_is_named(void **state)
     rig_close(&rig);
 }
 
+/* As an event tells it: together with the last bytes. */
+static enum session_state rig_run_to_the_end(struct rig *rig, enum side side)
+{
+    struct loop_io *io = side == CLIENT ? &rig->session.peer_io : &rig->session.target_io;
+
+    rig_finish(rig, side);
+    io->told = LOOP_END;
+    return rig_run(rig, side == CLIENT ? READY_PEER_READ : READY_TARGET_READ);
+}
+
+static void the_connection_that_ends_last_is_over_where_nothing_is_left_in_it(void **state)
+{
+    (void)state;
+    for (enum side last = CLIENT; last <= SERVICE; last++) {
+        for (int has_more = 0; has_more < 2; has_more++) {
+            enum side first = last == CLIENT ? SERVICE : CLIENT;
+            struct rig rig;
+
+            rig_open(&rig);
+            rig_send(&rig, last, "request");
+            assert_int_equal(rig_run(&rig, READY_SOCKETS), SESSION_RELAY);
+            rig_receive(&rig, first, "request");
+            assert_int_equal(rig_run_to_the_end(&rig, first), SESSION_RELAY);
+            assert_int_equal(support_read_end(rig.ends[last]), 0);
+            if (has_more)
+                rig_send(&rig, last, "more");
+            assert_int_equal(rig_run_to_the_end(&rig, last), SESSION_CLOSED);
+            assert_int_equal(rig.session.peer_is_over, last == CLIENT && !has_more);
+            assert_int_equal(rig.session.target_is_over, last == SERVICE && !has_more);
+            if (has_more)
+                rig_receive(&rig, first, "more");
+            rig_hang_up(&rig);
+            assert_int_equal(support_read_end(rig.ends[first]), 0);
+            rig_close(&rig);
+        }
+    }
+}
+
+static void bytes_of_the_header_count_as_read(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig);
+    rig_send(&rig, CLIENT, "PROXY request");
+    assert_int_equal(recv(rig.session.peer_fd, (char[6]){ 0 }, 6, 0), 6);
+    rig.session.proxy_len = 6;
+    assert_int_equal(rig_run(&rig, READY_SOCKETS), SESSION_RELAY);
+    assert_int_equal(rig_run_to_the_end(&rig, SERVICE), SESSION_RELAY);
+    assert_int_equal(rig_run_to_the_end(&rig, CLIENT), SESSION_CLOSED);
+    assert_true(rig.session.peer_is_over);
+    rig_hang_up(&rig);
+    rig_close(&rig);
+}
+
 static void a_payload_goes_out_when_the_state_is_entered(void **state)
 {
     struct rig rig;
@@ -394,6 +449,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_end_of_one_direction_is_passed_on_and_the_other_continues),
         cmocka_unit_test(the_first_end_is_the_one_that_is_named),
+        cmocka_unit_test(the_connection_that_ends_last_is_over_where_nothing_is_left_in_it),
+        cmocka_unit_test(bytes_of_the_header_count_as_read),
         cmocka_unit_test(a_payload_goes_out_when_the_state_is_entered),
         cmocka_unit_test(
             a_reset_of_one_side_reaches_the_other_as_a_reset_whatever_is_reported_first),

@@ -189,6 +189,7 @@ static void a_session_may_pass_through_all_states_at_once(void **state)
     assert_int_equal(script.called[1], SESSION_CONNECT);
     assert_int_equal(script.called[2], SESSION_RELAY);
     assert_int_equal(counters_sessions(rig.world.spec.counters, rig.world.listener_id), 0);
+    loop_turn(rig.world.worker.loop, false);
     assert_int_equal(support_descriptors("socket:"), sockets + 2); /* client and service */
     rig_close(&rig);
 }
@@ -362,8 +363,30 @@ static void only_a_session_that_has_not_failed_closes_with_fin(void **state)
         session->ends_with_fin = cases[i].ends_with_fin;
         session->has_failed = cases[i].has_failed;
         session_drive(session, READY_STOP);
+        loop_turn(rig.world.worker.loop, false);
         assert_int_equal(support_read_end(rig.client), cases[i].end);
         assert_int_equal(support_read_end(rig.service), cases[i].end);
+        rig_close(&rig);
+    }
+}
+
+/* Here it is not over: the reset shows that the option was left. */
+static void so_linger_is_left_as_it_is_where_the_connection_is_over(void **state)
+{
+    (void)state;
+    for (int peer_is_over = 0; peer_is_over < 2; peer_is_over++) {
+        struct rig rig;
+
+        rig_open(&rig);
+        SCRIPT(SESSION_CONNECT, SESSION_RELAY, SESSION_RELAY, SESSION_CLOSED);
+        struct session *session = start_relay(&rig);
+        session->ends_with_fin = true;
+        session->peer_is_over = peer_is_over;
+        session->target_is_over = !peer_is_over;
+        session_drive(session, READY_STOP);
+        loop_turn(rig.world.worker.loop, false);
+        assert_int_equal(support_read_end(rig.client), peer_is_over ? ECONNRESET : 0);
+        assert_int_equal(support_read_end(rig.service), peer_is_over ? 0 : ECONNRESET);
         rig_close(&rig);
     }
 }
@@ -394,6 +417,7 @@ static void the_peer_is_reset_at_once_and_the_target_when_the_state_has_ended(vo
     assert_ptr_equal(session->deadline.queue, queue);
     assert_false(support_is_ready(rig.service, POLLIN, 0));
     session_drive(session, READY_DEADLINE);
+    loop_turn(rig.world.worker.loop, false);
     assert_int_equal(support_read_end(rig.service), ECONNRESET);
     rig_close(&rig);
 }
@@ -410,6 +434,7 @@ static void what_a_session_held_is_free_again(void **state)
     session->header = malloc(1);
     assert_int_equal(pump_prime(&session->up, (const uint8_t *)"unsent", 6), 0);
     session_drive(session, READY_STOP);
+    loop_turn(rig.world.worker.loop, false);
     assert_int_equal(support_descriptors(""), before + 2); /* client and service */
     assert_int_equal(rig.world.worker.n_sessions, 0);
     assert_null(deadline_queue_first(&rig.world.listener.idle_deadlines));
@@ -430,6 +455,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_may_not_come_in_is_reset_and_no_state_runs),
         cmocka_unit_test(a_socket_that_epoll_refuses_is_told),
         cmocka_unit_test(only_a_session_that_has_not_failed_closes_with_fin),
+        cmocka_unit_test(so_linger_is_left_as_it_is_where_the_connection_is_over),
         cmocka_unit_test(the_peer_is_reset_at_once_and_the_target_when_the_state_has_ended),
         cmocka_unit_test(what_a_session_held_is_free_again),
     };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "net_support.h"
 
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 
 #include "mmproxy/net/sock.h"
@@ -262,6 +263,82 @@ static void a_reset_behind_a_few_dropped_bytes_is_not_believed(void **state)
     close(ends[1]);
 }
 
+/* From now on it hears nothing that is sent to it. */
+static void deafen(int fd)
+{
+    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    struct sock_fprog program = { .len = 1, .filter = &drop };
+
+    assert_return_code(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program),
+                       errno);
+}
+
+static void a_connection_is_over_when_both_ends_are_acknowledged_and_all_is_read(void **state)
+{
+    char bytes[8];
+    int ends[2];
+
+    (void)state;
+    support_tcp_pair(ends, 0);
+    assert_false(sock_is_over(ends[0], 0));
+    assert_int_equal(send(ends[1], "bytes", 5, 0), 5);
+    assert_return_code(shutdown(ends[0], SHUT_WR), errno);
+    assert_return_code(shutdown(ends[1], SHUT_WR), errno);
+    support_wait(ends[0], POLLHUP);
+    assert_false(sock_is_over(ends[0], 0));
+    assert_int_equal(recv(ends[0], bytes, sizeof bytes, 0), 5);
+    assert_true(sock_is_over(ends[0], 5));
+    close(ends[0]);
+    close(ends[1]);
+    assert_false(sock_is_over(-1, 0));
+}
+
+static void a_connection_of_which_one_side_has_ended_is_not_over(void **state)
+{
+    int ends[2];
+
+    (void)state;
+    support_tcp_pair(ends, 0);
+    assert_return_code(shutdown(ends[0], SHUT_WR), errno);
+    support_wait(ends[1], POLLRDHUP);
+    assert_false(sock_is_over(ends[0], 0));
+    assert_false(sock_is_over(ends[1], 0));
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* Both ends cross: ours may have to be sent again. */
+static void a_connection_whose_end_is_not_acknowledged_is_not_over(void **state)
+{
+    int ends[2];
+
+    (void)state;
+    support_tcp_pair(ends, 0);
+    deafen(ends[1]);
+    assert_return_code(shutdown(ends[0], SHUT_WR), errno);
+    assert_return_code(shutdown(ends[1], SHUT_WR), errno);
+    support_wait(ends[0], POLLHUP);
+    assert_false(sock_is_over(ends[0], 0));
+    support_reset(ends[1]);
+    close(ends[0]);
+}
+
+static void a_connection_that_was_reset_is_not_over(void **state)
+{
+    char bytes[8];
+    int ends[2];
+
+    (void)state;
+    support_tcp_pair(ends, 0);
+    assert_int_equal(send(ends[1], "bytes", 5, 0), 5);
+    assert_int_equal(recv(ends[0], bytes, sizeof bytes, 0), 5);
+    assert_return_code(shutdown(ends[0], SHUT_WR), errno);
+    support_reset(ends[1]);
+    support_wait(ends[0], POLLHUP | POLLERR);
+    assert_false(sock_is_over(ends[0], 5));
+    close(ends[0]);
+}
+
 static void an_option_that_can_t_be_set_says_why(void **state)
 {
     int ends[2];
@@ -292,6 +369,11 @@ int main(void)
         cmocka_unit_test(what_closes_an_accepted_socket_resets_it_unless_it_is_finished),
         cmocka_unit_test(a_reset_is_believed_when_all_that_was_sent_has_arrived),
         cmocka_unit_test(a_reset_behind_a_few_dropped_bytes_is_not_believed),
+        cmocka_unit_test(
+            a_connection_is_over_when_both_ends_are_acknowledged_and_all_is_read),
+        cmocka_unit_test(a_connection_of_which_one_side_has_ended_is_not_over),
+        cmocka_unit_test(a_connection_whose_end_is_not_acknowledged_is_not_over),
+        cmocka_unit_test(a_connection_that_was_reset_is_not_over),
         cmocka_unit_test(an_option_that_can_t_be_set_says_why),
     };
 

@@ -35,7 +35,7 @@ struct loop_io {
     bool is_first; /* loop_watch: told before whatever else is ready */
 };
 
-enum { LOOP_BATCH = 64, LOOP_MAX_FIRST = 4 };
+enum { LOOP_BATCH = 64, LOOP_MAX_FIRST = 4, LOOP_CLOSING = 64 };
 
 struct loop {
     int epoll_fd;
@@ -46,6 +46,8 @@ struct loop {
     struct epoll_event batch[LOOP_BATCH];
     int n_batch; /* events of this turn; 0 between two turns */
     int next;    /* the first of them that has not been told */
+    int closing[LOOP_CLOSING]; /* those of loop_close, in ascending order */
+    int n_closing;
 };
 
 /* returns: NULL, with errno. */
@@ -81,6 +83,14 @@ int loop_want(struct loop *loop, struct loop_io *io, unsigned wanted);
 void loop_again(struct loop_io *io, unsigned events);
 /* Nothing more is told of it. To be called before its owner is freed; closing removes it. */
 void loop_forget(struct loop *loop, const struct loop_io *io);
+
+/*
+ * Closes a descriptor, but not before the turn is over: neighbours are closed in one call, a session's
+ * two and those of sessions that end in the same turn. -1 is harmless.
+ */
+void loop_close(struct loop *loop, int fd);
+/* For a caller that lacks descriptors: not later but now. returns: were there any? */
+bool loop_close_now(struct loop *loop);
 
 /* Moves it where it is active already. See timers.h. */
 void loop_start_timer(struct loop *loop, struct timer *timer, uint64_t delay_us);

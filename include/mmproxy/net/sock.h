@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "mmproxy/base/addr.h"
@@ -96,6 +97,12 @@ void sock_reset(int fd);
 bool sock_takes_reset(int fd);
 
 /*
+ * Is the connection over, so that closing does nothing more? It is where both sides have sent FIN,
+ * the other one has acknowledged ours, and the caller has read all that came: read bytes.
+ */
+bool sock_is_over(int fd, uint64_t read);
+
+/*
  * From now on closing sends FIN, after all that was sent: for a session that has come to its
  * regular end.
  */
@@ -113,8 +120,5 @@ struct addr sock_source_for(const struct addr *target);
  */
 int sock_send_with(int fd, const void *message, size_t len, int passed);
 ssize_t sock_receive_with(int fd, void *message, size_t size, int *passed);
-
-/* Closes both, in one call where their numbers are neighbours. -1: there is none. */
-void sock_close_pair(int fd, int other);
 
 #endif

@@ -73,6 +73,8 @@ static enum session_state start_connecting(struct session *session)
 
     session->since_us = clock_now_us();
     int fd = spoof_connect(&spoof, &is_connected);
+    if ((fd == -EMFILE || fd == -ENFILE) && loop_close_now(session->listener->worker->loop))
+        fd = spoof_connect(&spoof, &is_connected);
     if (fd < 0)
         return connect_failed(session, fd);
     session->target_fd = fd;

@@ -158,6 +158,7 @@ static enum session_state judge(struct session *session, const uint8_t *bytes, s
         reason = look_at_header(session, &header, bytes);
         if (reason != REASON_NONE)
             return not_admitted(session, reason);
+        session->proxy_len = (uint32_t)header.length;
         if (keep_payload(session, bytes + header.length, len - header.length) < 0)
             return out_of_memory(session);
         if (header.length == len)

@@ -60,6 +60,20 @@ static void after_run(struct session *session, struct pump *pump, struct pump *b
     }
 }
 
+/*
+ * The side that ends last has as a rule sent its last byte before. One call then tells that, and that
+ * FIN is acknowledged: it replaces reading the end and taking SO_LINGER back.
+ * ahead: bytes of `from` that the pump has not seen.
+ */
+static bool is_over(struct pump *pump, const struct pump *back, uint64_t ahead)
+{
+    if (!pump->has_ended || pump->is_urgent || pump->bytes == 0 || pump->wait != PUMP_READ ||
+        back->wait != PUMP_DONE || !sock_is_over(pump->from, ahead + pump->bytes))
+        return false;
+    pump->wait = PUMP_DONE;
+    return true;
+}
+
 /* Counted as they flow: a session may last for days. */
 static void count_bytes(const struct session *session, unsigned count, uint64_t n)
 {
@@ -71,7 +85,9 @@ static void run_up(struct session *session)
 {
     uint64_t before = session->up.bytes;
 
-    (void)pump_run(&session->up, session->listener->worker->pool);
+    session->peer_is_over = is_over(&session->up, &session->down, session->proxy_len);
+    if (!session->peer_is_over)
+        (void)pump_run(&session->up, session->listener->worker->pool);
     count_bytes(session, COUNT_BYTES_IN, session->up.bytes - before);
     after_run(session, &session->up, &session->down);
 }
@@ -91,7 +107,9 @@ static void run_down(struct session *session)
 {
     uint64_t before = session->down.bytes;
 
-    (void)pump_run(&session->down, session->listener->worker->pool);
+    session->target_is_over = is_over(&session->down, &session->up, 0);
+    if (!session->target_is_over)
+        (void)pump_run(&session->down, session->listener->worker->pool);
     count_bytes(session, COUNT_BYTES_OUT, session->down.bytes - before);
     acknowledge_first(session);
     after_run(session, &session->down, &session->up);

@@ -97,11 +97,13 @@ static void set_deadline(struct session *session)
 static void hang_up(const struct session *session)
 {
     if (session->ends_with_fin && !session->has_failed) {
-        sock_set_orderly(session->peer_fd);
-        if (session->target_fd >= 0)
+        if (!session->peer_is_over)
+            sock_set_orderly(session->peer_fd);
+        if (session->target_fd >= 0 && !session->target_is_over)
             sock_set_orderly(session->target_fd);
     }
-    sock_close_pair(session->target_fd, session->peer_fd);
+    loop_close(session->listener->worker->loop, session->peer_fd);
+    loop_close(session->listener->worker->loop, session->target_fd);
 }
 
 static void session_free(struct session *session)

@@ -369,8 +369,7 @@ int main(void)
         cmocka_unit_test(what_closes_an_accepted_socket_resets_it_unless_it_is_finished),
         cmocka_unit_test(a_reset_is_believed_when_all_that_was_sent_has_arrived),
         cmocka_unit_test(a_reset_behind_a_few_dropped_bytes_is_not_believed),
-        cmocka_unit_test(
-            a_connection_is_over_when_both_ends_are_acknowledged_and_all_is_read),
+        cmocka_unit_test(a_connection_is_over_when_both_ends_are_acknowledged_and_all_is_read),
         cmocka_unit_test(a_connection_of_which_one_side_has_ended_is_not_over),
         cmocka_unit_test(a_connection_whose_end_is_not_acknowledged_is_not_over),
         cmocka_unit_test(a_connection_that_was_reset_is_not_over),

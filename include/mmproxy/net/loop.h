@@ -44,8 +44,8 @@ struct loop {
     struct timers timers;
     struct loop_io *first[LOOP_MAX_FIRST]; /* those that are watched and is_first */
     struct epoll_event batch[LOOP_BATCH];
-    int n_batch; /* events of this turn; 0 between two turns */
-    int next;    /* the first of them that has not been told */
+    int n_batch;               /* events of this turn; 0 between two turns */
+    int next;                  /* the first of them that has not been told */
     int closing[LOOP_CLOSING]; /* those of loop_close, in ascending order */
     int n_closing;
 };
@@ -85,8 +85,8 @@ void loop_again(struct loop_io *io, unsigned events);
 void loop_forget(struct loop *loop, const struct loop_io *io);
 
 /*
- * Closes a descriptor, but not before the turn is over: neighbours are closed in one call, a session's
- * two and those of sessions that end in the same turn. -1 is harmless.
+ * Closes a descriptor, but not before the turn is over: neighbours are closed in one call, a
+ * session's two and those of sessions that end in the same turn. -1 is harmless.
  */
 void loop_close(struct loop *loop, int fd);
 /* For a caller that lacks descriptors: not later but now. returns: were there any? */

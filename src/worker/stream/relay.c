@@ -61,9 +61,9 @@ static void after_run(struct session *session, struct pump *pump, struct pump *b
 }
 
 /*
- * The side that ends last has as a rule sent its last byte before. One call then tells that, and that
- * FIN is acknowledged: it replaces reading the end and taking SO_LINGER back.
- * ahead: bytes of `from` that the pump has not seen.
+ * The side that ends last has as a rule sent its last byte before. One call then tells that, and
+ * that FIN is acknowledged: it replaces reading the end and taking SO_LINGER back. ahead: bytes of
+ * `from` that the pump has not seen.
  */
 static bool is_over(struct pump *pump, const struct pump *back, uint64_t ahead)
 {

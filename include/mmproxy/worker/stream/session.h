@@ -62,8 +62,8 @@ struct session {
     struct target_choice choice; /* the same */
     bool is_health_check;        /* its header says LOCAL or UNKNOWN: lines of level debug */
     bool ends_with_fin;          /* both ends have seen the regular end: close, not reset */
-    bool peer_is_over;      /* closing its socket does nothing more, see sock_is_over */
-    bool target_is_over;    /* the same */
+    bool peer_is_over;           /* closing its socket does nothing more, see sock_is_over */
+    bool target_is_over;         /* the same */
     bool has_failed;        /* a socket has, or the session was ended: FIN is never sent again */
     bool acknowledges_late; /* to the target: nothing has come from it yet */
     bool lacks_keepalive;   /* the target's socket: session_lasts sets it */

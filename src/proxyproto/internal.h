@@ -17,6 +17,9 @@ enum proxyproto_verdict v1_parse(const uint8_t *bytes, size_t len, struct proxyp
 enum proxyproto_verdict v2_parse(const uint8_t *bytes, size_t len, enum carrier carrier,
                                  struct proxyproto *out);
 
+/* Do these bytes begin with v2's signature? */
+bool v2_begins(const uint8_t *bytes, size_t len);
+
 /*
  * Walks the TLVs between two offsets of a whole v2 header and checks what can be said of each
  * by itself. *crc_at: offset of the CRC32c's 4 bytes, 0 where there is none.

@@ -31,3 +31,11 @@ enum proxyproto_verdict proxyproto_parse_datagram(const uint8_t *bytes, size_t l
     return verdict == PROXYPROTO_MORE ? verdict_bad(out, "v2 header is longer than the datagram")
                                       : verdict;
 }
+
+bool proxyproto_begins(const uint8_t *bytes, size_t len)
+{
+    struct proxyproto out = { .reason = NULL };
+
+    return v2_begins(bytes, len) ||
+           (len > 0 && bytes[0] == 'P' && v1_parse(bytes, len, &out) == PROXYPROTO_OK);
+}

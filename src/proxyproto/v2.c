@@ -18,6 +18,11 @@ enum {
 static const uint8_t signature[SIGNATURE_LEN] = { 0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d,
                                                   0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a };
 
+bool v2_begins(const uint8_t *bytes, size_t len)
+{
+    return len >= sizeof signature && memcmp(bytes, signature, sizeof signature) == 0;
+}
+
 static unsigned command_of(const uint8_t *header)
 {
     return header[AT_COMMAND] & 0x0f;

@@ -128,7 +128,7 @@ static void an_older_header_does_not_count_where_a_newer_one_had_to_go(void **st
     (void)state;
     note(0, &peer, &client_a, 100);
     note(1, &peer, &client_b, 101);
-    for (unsigned i = 0; i < 50 * SETS * PEERS_WAYS; i++) {
+    for (unsigned i = 0; i < 50 * SETS * PEERS_PLACES; i++) {
         each.in.sin_addr.s_addr = htonl(0x0a000000 + i);
         note(1, &each, &client_b, 102);
     }

@@ -56,6 +56,12 @@ enum proxyproto_verdict proxyproto_parse(const uint8_t *bytes, size_t len, struc
 enum proxyproto_verdict proxyproto_parse_datagram(const uint8_t *bytes, size_t len,
                                                   struct proxyproto *out);
 
+/*
+ * Is this datagram meant to begin with a header, be it a good one or not? v2's signature says so,
+ * and so does a whole header of v1.
+ */
+bool proxyproto_begins(const uint8_t *bytes, size_t len);
+
 /* Bytes of a header; NULL and 0 where it does not say. Any byte may be among them. */
 struct proxyproto_text {
     const uint8_t *bytes;

@@ -17,13 +17,24 @@
  * in the mapping.
  */
 enum {
-    LAYOUT = 2,
+    LAYOUT = 3,
     REGIONS = sizeof(void *) > 4 ? 4096 : 64,
-    WAYS = PEERS_WAYS,
+    PLACES = PEERS_PLACES,
     TRIES = 1000, /* at a place that is being written, which takes nanoseconds */
 };
 
 static const char magic[16] = "mmproxy peers";
+
+/* Whose datagrams a peer sends, or by which way a client's latest one came. */
+struct fact {
+    uint64_t listener;
+    struct addr key;   /* the peer; of a way, the client */
+    struct addr value; /* the client; of a way, the peer */
+    struct addr local; /* of a way alone */
+    bool is_named;
+    uint64_t named_us; /* of a way, when the datagram came */
+    uint64_t idle_us;  /* not used for so long, it is stale */
+};
 
 /*
  * seq is odd while the entry is written, and 0 before the first time. A reader that finds it odd,
@@ -31,20 +42,15 @@ static const char magic[16] = "mmproxy peers";
  */
 struct peers_entry {
     _Atomic uint32_t seq;
-    bool is_named;
-    uint64_t listener;
-    uint64_t named_us;
-    uint64_t idle_us; /* not used for so long, it is stale */
     _Atomic uint64_t used_us;
-    struct addr peer;
-    struct addr client;
+    struct fact fact;
 };
 
 /* Where peers of one hash are. */
 struct set {
     _Atomic uint64_t
         lost_us; /* the newest header that was noted here and had to go: when it came */
-    struct peers_entry ways[WAYS];
+    struct peers_entry places[PLACES];
 };
 
 struct region {
@@ -251,16 +257,21 @@ uint64_t peers_listener(const struct peers *peers, const char *name)
     return hash;
 }
 
-static unsigned set_of(const struct peers *peers, uint64_t listener, const struct addr *peer)
+static unsigned set_of(const struct peers *peers, uint64_t listener, const struct addr *key)
 {
-    uint64_t number = listener ^ (uint64_t)addr_port(peer) << 48;
+    uint64_t number = listener ^ (uint64_t)addr_port(key) << 48;
 
-    return (unsigned)(hash_host(&peers->head->secret, peer, number) % peers->n_sets);
+    return (unsigned)(hash_host(&peers->head->secret, key, number) % peers->n_sets);
 }
 
 static uint64_t stale_us(const struct peers_entry *entry)
 {
-    return entry->used_us + entry->idle_us;
+    return entry->used_us + entry->fact.idle_us;
+}
+
+static bool is_about(const struct fact *fact, uint64_t listener, const struct addr *key)
+{
+    return fact->listener == listener && addr_equal(&fact->key, key);
 }
 
 /* An older header of the same peer, noted in another region, must not count again. */
@@ -270,51 +281,60 @@ static void note_loss(struct set *set, uint64_t named_us)
         atomic_store(&set->lost_us, named_us);
 }
 
-/* The peer's own entry, else an entry whose writer died, a free one, or the first to be stale. */
-static struct peers_entry *place_for(struct set *set, uint64_t listener, const struct addr *peer,
-                                     uint64_t now_us)
+/*
+ * The key's own entry, else an entry whose writer died, a free one, or the first to be stale. A way
+ * that goes is no loss.
+ */
+static struct peers_entry *place_for(struct set *set, const struct fact *fact, uint64_t now_us)
 {
-    struct peers_entry *best = &set->ways[0];
+    struct peers_entry *best = &set->places[0];
 
-    for (unsigned i = 0; i < WAYS; i++) {
-        struct peers_entry *each = &set->ways[i];
-        if (each->seq % 2 == 0 && each->listener == listener && addr_equal(&each->peer, peer))
+    for (unsigned i = 0; i < PLACES; i++) {
+        struct peers_entry *each = &set->places[i];
+        if (each->seq % 2 == 0 && is_about(&each->fact, fact->listener, &fact->key))
             return each;
     }
-    for (unsigned i = 1; i < WAYS && best->seq % 2 == 0; i++)
-        if (set->ways[i].seq % 2 == 1 || stale_us(&set->ways[i]) < stale_us(best))
-            best = &set->ways[i];
+    for (unsigned i = 1; i < PLACES && best->seq % 2 == 0; i++)
+        if (set->places[i].seq % 2 == 1 || stale_us(&set->places[i]) < stale_us(best))
+            best = &set->places[i];
     if (best->seq % 2 == 1)
         note_loss(set, now_us);
-    else if (now_us < stale_us(best))
-        note_loss(set, best->named_us);
+    else if (now_us < stale_us(best) && !addr_is_set(&best->fact.local))
+        note_loss(set, best->fact.named_us);
     return best;
+}
+
+static struct peers_entry *write_fact(struct peers *peers, const struct fact *fact, uint64_t now_us)
+{
+    struct set *set = &peers->own->sets[set_of(peers, fact->listener, &fact->key)];
+    struct peers_entry *entry = place_for(set, fact, now_us);
+    uint32_t seq = atomic_load(&entry->seq) | 1;
+
+    atomic_store(&entry->seq, seq);
+    atomic_thread_fence(memory_order_release);
+    entry->fact = *fact;
+    atomic_store_explicit(&entry->used_us, now_us, memory_order_relaxed);
+    atomic_store_explicit(&entry->seq, seq + 1, memory_order_release);
+    return entry;
 }
 
 struct peers_entry *peers_note(struct peers *peers, uint64_t listener, const struct addr *peer,
                                const struct peers_client *client, uint64_t now_us, uint64_t idle_us)
 {
-    struct peers_entry *entry =
-        place_for(&peers->own->sets[set_of(peers, listener, peer)], listener, peer, now_us);
-    uint32_t seq = atomic_load(&entry->seq) | 1;
+    const struct fact fact = { .listener = listener,
+                               .key = *peer,
+                               .value = client->addr,
+                               .is_named = client->is_named,
+                               .named_us = client->named_us,
+                               .idle_us = idle_us };
 
-    atomic_store(&entry->seq, seq);
-    atomic_thread_fence(memory_order_release);
-    entry->is_named = client->is_named;
-    entry->listener = listener;
-    entry->named_us = client->named_us;
-    entry->idle_us = idle_us;
-    atomic_store_explicit(&entry->used_us, now_us, memory_order_relaxed);
-    entry->peer = *peer;
-    entry->client = client->addr;
-    atomic_store_explicit(&entry->seq, seq + 1, memory_order_release);
-    return entry;
+    return write_fact(peers, &fact, now_us);
 }
 
 bool peers_use(struct peers_entry *entry, uint64_t listener, const struct addr *peer,
                uint64_t now_us)
 {
-    if (entry->listener != listener || !addr_equal(&entry->peer, peer))
+    if (!is_about(&entry->fact, listener, peer))
         return false;
     atomic_store_explicit(&entry->used_us, now_us, memory_order_relaxed);
     return true;
@@ -323,20 +343,23 @@ bool peers_use(struct peers_entry *entry, uint64_t listener, const struct addr *
 /* The reader's findings so far. */
 struct search {
     uint64_t listener;
-    const struct addr *peer;
+    const struct addr *key;
     uint64_t idle_us;
     uint64_t until_us; /* when the best is stale */
+    uint64_t lost_us;
     bool is_unsure;
-    struct peers_client best;
+    struct fact best;
 };
 
-static bool read_entry(const struct peers_entry *entry, struct peers_entry *copy)
+/* returns: false: it is being written, or its writer died. */
+static bool read_entry(const struct peers_entry *entry, struct fact *fact, uint64_t *used_us)
 {
     for (unsigned i = 0; i < TRIES; i++) {
         uint32_t seq = atomic_load_explicit(&entry->seq, memory_order_acquire);
         if (seq % 2 == 1)
             continue;
-        memcpy(copy, (const void *)entry, sizeof *copy);
+        *fact = entry->fact;
+        *used_us = atomic_load_explicit(&entry->used_us, memory_order_relaxed);
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load_explicit(&entry->seq, memory_order_relaxed) == seq)
             return true;
@@ -344,43 +367,82 @@ static bool read_entry(const struct peers_entry *entry, struct peers_entry *copy
     return false;
 }
 
+/* An entry that was never written is about nobody. */
 static void look_at(struct search *search, const struct peers_entry *entry)
 {
-    struct peers_entry copy;
+    struct fact fact;
+    uint64_t used_us;
 
-    if (!read_entry(entry, &copy)) {
+    if (!read_entry(entry, &fact, &used_us)) {
         search->is_unsure = true;
         return;
     }
-    if (copy.seq == 0 || copy.listener != search->listener ||
-        !addr_equal(&copy.peer, search->peer) || copy.named_us < search->best.named_us)
+    if (!is_about(&fact, search->listener, search->key) || fact.named_us < search->best.named_us)
         return;
-    if (copy.named_us > search->best.named_us)
+    if (fact.named_us > search->best.named_us)
         search->until_us = 0; /* of an older header */
-    uint64_t idle_us = copy.idle_us < search->idle_us ? copy.idle_us : search->idle_us;
-    if (copy.used_us + idle_us > search->until_us)
-        search->until_us = copy.used_us + idle_us;
-    search->best = (struct peers_client){ .addr = copy.client,
-                                          .is_named = copy.is_named,
-                                          .named_us = copy.named_us };
+    uint64_t idle_us = fact.idle_us < search->idle_us ? fact.idle_us : search->idle_us;
+    if (used_us + idle_us > search->until_us)
+        search->until_us = used_us + idle_us;
+    search->best = fact;
+}
+
+/* returns: whether a fact was found that is not stale. */
+static bool find_fact(const struct peers *peers, struct search *search, uint64_t now_us)
+{
+    uint32_t n = atomic_load(&peers->head->n_regions);
+    unsigned number = set_of(peers, search->listener, search->key);
+
+    for (uint32_t i = 0; i < n; i++) {
+        const struct set *set = &region_at(peers, i)->sets[number];
+        for (unsigned place = 0; place < PLACES; place++)
+            look_at(search, &set->places[place]);
+        if (atomic_load(&set->lost_us) > search->lost_us)
+            search->lost_us = atomic_load(&set->lost_us);
+    }
+    return addr_is_set(&search->best.value) && now_us < search->until_us;
 }
 
 bool peers_find(const struct peers *peers, uint64_t listener, const struct addr *peer,
                 uint64_t now_us, uint64_t idle_us, struct peers_client *out)
 {
-    struct search search = { .listener = listener, .peer = peer, .idle_us = idle_us };
-    uint32_t n = atomic_load(&peers->head->n_regions);
-    unsigned number = set_of(peers, listener, peer);
-    uint64_t lost_us = 0;
+    struct search search = { .listener = listener, .key = peer, .idle_us = idle_us };
 
-    for (uint32_t i = 0; i < n; i++) {
-        const struct set *set = &region_at(peers, i)->sets[number];
-        for (unsigned way = 0; way < WAYS; way++)
-            look_at(&search, &set->ways[way]);
-        if (atomic_load(&set->lost_us) > lost_us)
-            lost_us = atomic_load(&set->lost_us);
-    }
-    *out = search.best;
-    return !search.is_unsure && search.best.named_us >= lost_us && addr_is_set(&search.best.addr) &&
-           now_us < search.until_us;
+    if (!find_fact(peers, &search, now_us) || search.is_unsure ||
+        search.best.named_us < search.lost_us)
+        return false;
+    *out = (struct peers_client){ .addr = search.best.value,
+                                  .is_named = search.best.is_named,
+                                  .named_us = search.best.named_us };
+    return true;
+}
+
+/* Differs from the key of the peers. */
+static uint64_t key_of_ways(uint64_t listener)
+{
+    return ~listener;
+}
+
+void peers_note_way(struct peers *peers, uint64_t listener, const struct addr *client,
+                    const struct peers_way *way, uint64_t now_us, uint64_t idle_us)
+{
+    const struct fact fact = { .listener = key_of_ways(listener),
+                               .key = *client,
+                               .value = way->peer,
+                               .local = way->local,
+                               .named_us = now_us,
+                               .idle_us = idle_us };
+
+    (void)write_fact(peers, &fact, now_us);
+}
+
+bool peers_find_way(const struct peers *peers, uint64_t listener, const struct addr *client,
+                    uint64_t now_us, uint64_t idle_us, struct peers_way *out)
+{
+    struct search search = { .listener = key_of_ways(listener), .key = client, .idle_us = idle_us };
+
+    if (!find_fact(peers, &search, now_us))
+        return false;
+    *out = (struct peers_way){ .peer = search.best.value, .local = search.best.local };
+    return true;
 }

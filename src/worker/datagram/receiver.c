@@ -151,8 +151,9 @@ static const char *take_header(struct receiver *receiver, struct datagram *datag
     wrong = take_v2(datagram, out);
     if (!wrong)
         out->named_us = clock_now_us();
-    else if (udp_session_find(receiver, &datagram->peer, 0) ||
-             recall(receiver, &datagram->peer, out))
+    else if (!proxyproto_begins(datagram->bytes, datagram->len) &&
+             (udp_session_find(receiver, &datagram->peer, 0) ||
+              recall(receiver, &datagram->peer, out)))
         wrong = NULL;
     return wrong;
 }
@@ -176,27 +177,29 @@ static void explain(struct receiver *receiver, enum reason reason, const struct 
     report_refusal(receiver->listener, &refusal);
 }
 
-/* No other session ends here but by flush's leave: run holds one that must not be used after it. */
+/*
+ * No other session ends here but by flush's leave: run holds one that must not be used after it.
+ * before: NULL, or the session that a header from its peer ends.
+ */
 static struct udp_session *start(struct receiver *receiver, const struct datagram *datagram,
-                                 const struct udp_origin *origin, struct run *run)
+                                 const struct udp_origin *origin, struct udp_session *before,
+                                 struct run *run)
 {
     struct udp_session *session = NULL;
     struct udp_failure failure;
+    enum reason reason;
 
     flush(run);
-    enum reason reason = udp_session_start(receiver, origin, &datagram->peer, &session, &failure);
+    if (before)
+        reason = udp_session_restart(before, origin, &session, &failure);
+    else
+        reason = udp_session_start(receiver, origin, &datagram->peer, &session, &failure);
     if (reason == REASON_NONE)
         return session;
     if (is_first(receiver))
         forget(receiver, &datagram->peer);
     explain(receiver, reason, datagram, origin, &failure);
     return NULL;
-}
-
-/* In the mode first a header may name another client for a peer that has a session. */
-static bool is_outdated(const struct udp_session *session, const struct udp_origin *origin)
-{
-    return addr_is_set(&origin->client) && !addr_equal(&session->client, &origin->client);
 }
 
 static struct udp_session *find(const struct receiver *receiver, const struct datagram *datagram,
@@ -218,12 +221,9 @@ static struct udp_session *session_of(struct receiver *receiver, struct datagram
 {
     struct udp_session *session = find(receiver, datagram, origin);
 
-    if (session && is_outdated(session, origin)) {
-        flush(run);
-        udp_session_end(session, "a new header from the same peer");
-        session = NULL;
-    }
-    return session ? session : start(receiver, datagram, origin, run);
+    if (session && !(is_first(receiver) && origin->header))
+        return session;
+    return start(receiver, datagram, origin, session, run);
 }
 
 /* Does the listener take its header, by the TLVs? returns: false: it is dropped, and counted. */
@@ -242,8 +242,8 @@ static bool is_header_welcome(struct receiver *receiver, const struct datagram *
 }
 
 /*
- * A header that is refused ends what its peer had: in the mode first, a later datagram without a
- * header would leave in the name of the client before.
+ * A header that is refused, or no good, ends what its peer had: in the mode first, a later datagram
+ * without a header would leave in the name of the client before.
  */
 static void give_up_peer(struct receiver *receiver, const struct addr *peer, struct run *run)
 {
@@ -269,8 +269,8 @@ static bool find_origin(struct receiver *receiver, struct datagram *datagram,
         wrong = take_header(receiver, datagram, origin);
         if (wrong)
             refuse_header(receiver, datagram, wrong);
-        if (wrong || is_header_welcome(receiver, datagram, origin))
-            return !wrong;
+        else if (is_header_welcome(receiver, datagram, origin))
+            return true;
         if (is_first(receiver))
             give_up_peer(receiver, &datagram->peer, run);
         return false;

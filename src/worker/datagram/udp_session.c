@@ -8,9 +8,9 @@
 
 #include "mmproxy/base/clock.h"
 #include "mmproxy/net/spoof_datagram.h"
-#include "mmproxy/proxyproto/spp.h"
 #include "mmproxy/worker/datagram/peers.h"
 #include "mmproxy/worker/datagram/receiver.h"
+#include "mmproxy/worker/datagram/udp_answers.h"
 #include "mmproxy/worker/roster.h"
 
 /* So many sessions end for a new one without a descriptor; others may take the freed ones. */
@@ -23,7 +23,7 @@ static enum udp_header mode_of(const struct udp_session *session)
     return session->place.receiver->listener->config->udp_header;
 }
 
-static struct udp_session *session_of(struct udp_table_entry *place)
+struct udp_session *udp_session_of(struct udp_table_entry *place)
 {
     return (struct udp_session *)(void *)((char *)place - offsetof(struct udp_session, place));
 }
@@ -33,7 +33,7 @@ struct udp_session *udp_session_find(const struct receiver *receiver, const stru
 {
     struct udp_table_entry *place = udp_table_find(receiver->table, receiver, key, port);
 
-    return place ? session_of(place) : NULL;
+    return place ? udp_session_of(place) : NULL;
 }
 
 struct target_facts udp_origin_facts(const struct udp_origin *origin)
@@ -97,7 +97,7 @@ static void note(struct udp_session *session, uint64_t now_us)
     const struct receiver *receiver = session->place.receiver;
     const struct worker *worker = receiver->listener->worker;
 
-    if (mode_of(session) != UDP_HEADER_FIRST || worker->draining)
+    if (mode_of(session) != UDP_HEADER_FIRST || session->admitted.is_direct || worker->draining)
         return;
     const struct peers_client client = { .addr = session->client,
                                          .is_named = session->is_named,
@@ -108,7 +108,23 @@ static void note(struct udp_session *session, uint64_t now_us)
                                           &client, now_us, idle_us(receiver));
 }
 
-static void set_idle(struct udp_session *session)
+/* So that an answer that reaches another worker finds back by the way of the latest datagram. */
+static void note_way(const struct udp_session *session)
+{
+    const struct receiver *receiver = session->place.receiver;
+    const struct worker *worker = receiver->listener->worker;
+    struct peers_way way = { .peer = session->peer, .local = session->local };
+
+    if (mode_of(session) != UDP_HEADER_FIRST || worker->draining)
+        return;
+    if (!addr_is_set(&way.local))
+        way.local = *session->socket->listen;
+    addr_set_port(&way.local, addr_port(session->socket->listen));
+    peers_note_way(worker->spec->peers, receiver->peers_key, &session->client, &way, clock_now_us(),
+                   idle_us(receiver));
+}
+
+void udp_session_set_idle(struct udp_session *session)
 {
     session->entry.active_us = loop_now_us(session->place.receiver->listener->worker->loop);
     deadline_set(&session->idle, &session->place.receiver->idle);
@@ -116,92 +132,18 @@ static void set_idle(struct udp_session *session)
     note(session, clock_now_us());
 }
 
-/* Replies that the kernel did not take for the peer. */
-static void report_lost(struct udp_session *session, int error)
-{
-    const struct report_refusal refusal = { .reason = REASON_PEER_LOST,
-                                            .detail = strerror(error),
-                                            .peer = &session->peer,
-                                            .client = &session->client };
-
-    report_refusal(session->place.receiver->listener, &refusal);
-}
-
 void udp_session_forward(struct udp_session *session, unsigned first, unsigned n)
 {
     const struct datagram_way way = { .to = session->is_connected ? NULL : session->target };
 
-    set_idle(session); /* before another worker can see it */
+    udp_session_set_idle(session); /* before another worker can see it */
+    note_way(session);
     struct datagram_sent sent =
         datagrams_send(session->place.receiver->room, session->io.fd, first, n, &way);
     session->bytes_in += sent.len;
     counters_add(session->place.receiver->listener->counters, COUNT_BYTES_IN, sent.len);
     if (sent.error != 0)
         report_error(session, sent.error);
-}
-
-/* On a socket that is not connected: is it the service that answers? From any address it has. */
-static bool is_from_target(const struct udp_session *session, const struct addr *from)
-{
-    const struct addr *target = session->target;
-    const struct locals *locals = session->place.receiver->listener->worker->locals;
-
-    return addr_port(from) == addr_port(target) &&
-           (addr_equal_host(from, target) || locals_contain(locals, from));
-}
-
-static void send_replies(struct udp_session *session, unsigned first, unsigned n)
-{
-    struct datagram_way way = { .to = &session->peer };
-
-    if (n == 0)
-        return;
-    if (addr_is_set(&session->local))
-        way.from = &session->local;
-    if (mode_of(session) == UDP_HEADER_SPP && addr_is_set(session->spp.proxy)) {
-        const struct spp header = { .client = session->client, .proxy = *session->spp.proxy };
-        spp_write(way.prefix, &header);
-        way.prefix_len = SPP_LEN;
-    }
-    set_idle(session);
-    struct datagram_sent sent =
-        datagrams_send(session->place.receiver->room, session->socket->io.fd, first, n, &way);
-    session->bytes_out += sent.len;
-    counters_add(session->place.receiver->listener->counters, COUNT_BYTES_OUT, sent.len);
-    if (sent.error != 0)
-        report_lost(session, sent.error);
-}
-
-/*
- * Of sockets with one source the latest gets what comes for it: the client may have a session for
- * another port of the service, or at another listener, too.
- */
-static void pass_to_sibling(const struct udp_session *session, unsigned i)
-{
-    const struct receiver *receiver = session->place.receiver;
-    const struct addr *from = &datagrams_at(receiver->room, i)->peer;
-    struct udp_table_entry *each = NULL;
-
-    while ((each = udp_table_next(receiver->table, each, &session->client, addr_port(from)))) {
-        if (!is_from_target(session_of(each), from))
-            continue;
-        send_replies(session_of(each), i, 1);
-        return;
-    }
-}
-
-static void pass_on(struct udp_session *session, unsigned n)
-{
-    unsigned first = 0;
-
-    for (unsigned i = 0; i < n && !session->is_connected; i++) {
-        if (is_from_target(session, &datagrams_at(session->place.receiver->room, i)->peer))
-            continue;
-        send_replies(session, first, i - first);
-        pass_to_sibling(session, i);
-        first = i + 1;
-    }
-    send_replies(session, first, n - first);
 }
 
 /* The socket has reported the errors; their details would wake us for ever. */
@@ -222,7 +164,7 @@ static void on_reply(struct loop_io *io, unsigned events)
     if (n < 0)
         report_error(session, -n);
     else
-        pass_on(session, (unsigned)n);
+        udp_answers_pass_on(session, (unsigned)n);
     if (n <= 0 && !session->is_connected)
         drain_errors(session->io.fd); /* where there is no datagram, they woke us */
 }
@@ -305,7 +247,7 @@ static void begin(struct udp_session *session)
     struct worker *worker = session->place.receiver->listener->worker;
 
     session->idle.owner = session;
-    set_idle(session);
+    udp_session_set_idle(session);
     udp_table_add(session->place.receiver->table, &session->place);
     session->entry.is_udp = true;
     roster_add(worker, &session->entry, session);
@@ -383,12 +325,33 @@ static struct udp_session *new_session(struct receiver *receiver, const struct u
     return session;
 }
 
+/* Of a session that has ended: its socket, if any, and where that leads to. */
+struct remains {
+    int fd; /* -1: none */
+    bool is_connected;
+    struct addr target;
+};
+
+static int take_socket(struct udp_session *session, const struct target_choice *choice,
+                       struct remains *remains)
+{
+    int fd = remains->fd;
+
+    if (fd < 0 || !addr_equal(&remains->target, &choice->target))
+        return open_socket(session, choice);
+    session->is_connected = remains->is_connected;
+    remains->fd = -1;
+    return fd;
+}
+
 /* Its socket, watched. returns: 0 or -errno. */
-static int open_io(struct udp_session *session, const struct target_choice *choice)
+static int open_io(struct udp_session *session, const struct target_choice *choice,
+                   struct remains *remains)
 {
     struct worker *worker = session->place.receiver->listener->worker;
 
-    int fd = keep_target(session, &choice->target) ? open_socket(session, choice) : -ENOMEM;
+    int fd =
+        keep_target(session, &choice->target) ? take_socket(session, choice, remains) : -ENOMEM;
     if (fd < 0)
         return fd;
     session->io = (struct loop_io){ .on_event = on_reply, .owner = session, .fd = fd };
@@ -400,9 +363,9 @@ static int open_io(struct udp_session *session, const struct target_choice *choi
     return err;
 }
 
-enum reason udp_session_start(struct receiver *receiver, const struct udp_origin *origin,
-                              const struct addr *peer, struct udp_session **out,
-                              struct udp_failure *failure)
+static enum reason start(struct receiver *receiver, const struct udp_origin *origin,
+                         const struct addr *peer, struct remains *remains, struct udp_session **out,
+                         struct udp_failure *failure)
 {
     struct udp_session *session = new_session(receiver, origin, peer);
     struct target_choice choice;
@@ -419,7 +382,7 @@ enum reason udp_session_start(struct receiver *receiver, const struct udp_origin
     }
     if (mode_of(session) != UDP_HEADER_FIRST)
         session->place.port = addr_port(&choice.target);
-    int err = open_io(session, &choice);
+    int err = open_io(session, &choice, remains);
     if (err < 0) {
         *failure = (struct udp_failure){ .error = -err, .target = choice.target };
         admission_leave(&receiver->listener->admission, &session->admitted);
@@ -432,19 +395,54 @@ enum reason udp_session_start(struct receiver *receiver, const struct udp_origin
     return REASON_NONE;
 }
 
-void udp_session_end(struct udp_session *session, const char *end)
+enum reason udp_session_start(struct receiver *receiver, const struct udp_origin *origin,
+                              const struct addr *peer, struct udp_session **out,
+                              struct udp_failure *failure)
+{
+    struct remains none = { .fd = -1 };
+
+    return start(receiver, origin, peer, &none, out, failure);
+}
+
+/* returns: its socket, which is the caller's now. */
+static int end_but_socket(struct udp_session *session, const char *end)
 {
     struct listener *listener = session->place.receiver->listener;
     const struct report_session facts = facts_of(session, end);
+    int fd = session->io.fd;
 
     loop_unwatch(listener->worker->loop, &session->io);
-    close(session->io.fd);
     deadline_clear(&session->idle);
     udp_table_remove(session->place.receiver->table, &session->place);
     report_disconnected(listener, &facts);
     admission_leave(&listener->admission, &session->admitted);
     roster_remove(listener->worker, &session->entry);
     free_session(session);
+    return fd;
+}
+
+enum reason udp_session_restart(struct udp_session *session, const struct udp_origin *origin,
+                                struct udp_session **out, struct udp_failure *failure)
+{
+    struct receiver *receiver = session->place.receiver;
+    const struct addr peer = session->peer;
+    bool is_same_client = addr_equal(&session->client, &origin->client);
+    struct remains remains = { .is_connected = session->is_connected, .target = *session->target };
+
+    remains.fd = end_but_socket(session, "a new header from the same peer");
+    if (!is_same_client) {
+        close(remains.fd);
+        remains.fd = -1;
+    }
+    enum reason reason = start(receiver, origin, &peer, &remains, out, failure);
+    if (remains.fd >= 0)
+        close(remains.fd);
+    return reason;
+}
+
+void udp_session_end(struct udp_session *session, const char *end)
+{
+    close(end_but_socket(session, end));
 }
 
 void udp_session_on_idle(struct deadline *deadline)

@@ -12,6 +12,9 @@
  *   it, nothing counts: a datagram without a header is dropped then, and never sent in the name of
  *   a client that may be another.
  *
+ * It says as well by which way a client's latest datagram came: the kernel gives an answer to the
+ * latest of the client's sockets, and that may be another worker's.
+ *
  * It also says who reads the sockets: a worker begins when those of earlier generations have
  * stopped. Two at once could take a header and the datagram behind it in the wrong order.
  *
@@ -27,10 +30,10 @@
 #include "mmproxy/base/addr.h"
 
 /*
- * A worker has room for n_sets * PEERS_WAYS peers: here 32,768, and less in a 32-bit process, whose
- * address space is small.
+ * A worker has room for n_sets * PEERS_PLACES entries: here for 32,768 peers and as many clients,
+ * and less in a 32-bit process, whose address space is small.
  */
-enum { PEERS_WAYS = 8, PEERS_SETS = sizeof(void *) > 4 ? 4096 : 512 };
+enum { PEERS_PLACES = 8, PEERS_SETS = sizeof(void *) > 4 ? 8192 : 1024 };
 
 struct peers;
 struct peers_entry;
@@ -40,6 +43,12 @@ struct peers_client {
     struct addr addr;  /* not set: no client */
     bool is_named;     /* by a header; else it is the peer itself */
     uint64_t named_us; /* monotonic: when the header came */
+};
+
+/* How answers get to a client. */
+struct peers_way {
+    struct addr peer;  /* that its latest datagram came from */
+    struct addr local; /* where that was sent to: this host's address, and the listener's port */
 };
 
 /* ---- the supervisor -------------------------------------------------------------------- */
@@ -106,5 +115,16 @@ bool peers_use(struct peers_entry *entry, uint64_t listener, const struct addr *
 /* returns: whether the peer speaks for a client, and then *out. */
 bool peers_find(const struct peers *peers, uint64_t listener, const struct addr *peer,
                 uint64_t now_us, uint64_t idle_us, struct peers_client *out);
+
+/* A datagram of the client came by this way, now. */
+void peers_note_way(struct peers *peers, uint64_t listener, const struct addr *client,
+                    const struct peers_way *way, uint64_t now_us, uint64_t idle_us);
+
+/*
+ * The latest way, whichever worker noted it. Its peer may speak for another client meanwhile.
+ * returns: whether there is one, and then *out.
+ */
+bool peers_find_way(const struct peers *peers, uint64_t listener, const struct addr *client,
+                    uint64_t now_us, uint64_t idle_us, struct peers_way *out);
 
 #endif

@@ -100,8 +100,22 @@ enum reason udp_session_start(struct receiver *receiver, const struct udp_origin
                               const struct addr *peer, struct udp_session **out,
                               struct udp_failure *failure);
 
+/*
+ * Ends it for a header from its peer, and starts the session that this header is the first of.
+ * Where that is one between the same client and port of the target, it has the same socket: no
+ * answer on its way is lost. Else as udp_session_start.
+ */
+enum reason udp_session_restart(struct udp_session *session, const struct udp_origin *origin,
+                                struct udp_session **out, struct udp_failure *failure);
+
 /* n received datagrams of this session, from the first on, go to the target. */
 void udp_session_forward(struct udp_session *session, unsigned first, unsigned n);
+
+/* Something came or went: its idle_timeout begins anew. */
+void udp_session_set_idle(struct udp_session *session);
+
+/* Whose entry it is. */
+struct udp_session *udp_session_of(struct udp_table_entry *place);
 
 /* Ends it: end is for the log, static. */
 void udp_session_end(struct udp_session *session, const char *end);

@@ -9,6 +9,7 @@ import pytest
 
 from lib import conf, header, udp
 from lib.conn import connect
+from lib.ctl import Ctl
 from lib.reloading import RELOADED, Reloader
 from lib.topology import CLIENT_OF, LB4, LOOPBACK_OF, ORIGIN_OF, STRANGER_OF
 from lib.udp import MODES
@@ -126,20 +127,25 @@ def test_max_sessions_ends_the_one_silent_longest(udp_listener, service, balance
                           rf"{CLIENT_OF[4]}:{40000 + goes}, .*, another session needed its place")
 
 
-def test_a_flood_of_clients_costs_a_paced_client_nothing(net, launch, directory, service, balancer):
-    path = conf.write(directory, [udp.listener(), conf.listener()], workers=1)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_flood_of_clients_costs_a_paced_client_nothing(net, launch, directory, service, balancer,
+                                                         mode):
+    path = conf.write(directory, [udp.listener(mode), conf.listener()], workers=1)
     gateway = launch(net.origin, "-c", path, prefix=["prlimit", "--nofile=128:128"])
     gateway.wait_workers(1)
     target = service(kind=udp.Echo)
-    paced, flood = balancer(), balancer()
+    paced, flood = balancer(), [balancer() for _ in range(200)]
+    head = udp.header_of(mode, CLIENT_OF[4], 40000)
     for number in range(100):
         for client in range(20):
-            flood.send(udp.v2(f"203.0.113.{client}", 1024 + number) + b"flood")
-        paced.send(GOOD + b"%d" % number)
-        assert paced.recv() == b"%d" % number
+            sender = flood[(number * 20 + client) % len(flood)]
+            sender.send(udp.header_of(mode, f"203.0.113.{client}", 1024 + number) + b"flood")
+        paced.send((b"" if mode == "first" and number > 0 else head) + b"%d" % number)
+        assert paced.recv() == (head if mode == "spp" else b"") + b"%d" % number
     assert [s for data, s in target.seen if data != b"flood"] == [(CLIENT_OF[4], 40000)] * 100
     gateway.wait_line(r"\[-\] dns: .*, another session needed its place")
     # Connections have descriptors still.
+    assert Ctl(directory).listener("dns")["sessions"] <= 128 * 3 // 4
     connect(net.lb, ORIGIN_OF[4], 2222).close()
     assert not gateway.find(r".*accepting no connections.*")
 

@@ -155,6 +155,71 @@ static void a_region_outlives_its_worker(void **state)
     expect(1, 200, &client_a);
 }
 
+static void note_way(unsigned worker, const struct addr *client, const struct peers_way *way,
+                     uint64_t now)
+{
+    peers_note_way(workers[worker].peers, LISTENER, client, way, now, IDLE);
+}
+
+static void expect_way(unsigned worker, uint64_t now, const struct peers_way *way)
+{
+    struct peers_way found;
+    bool is_found = peers_find_way(workers[worker].peers, LISTENER, &client_a, now, IDLE, &found);
+
+    assert_int_equal(is_found, way != NULL);
+    if (!way)
+        return;
+    assert_true(addr_equal(&found.peer, &way->peer));
+    assert_true(addr_equal(&found.local, &way->local));
+}
+
+static void the_latest_way_to_a_client_counts_whoever_noted_it(void **state)
+{
+    struct peers_way one = { .peer = peer, .local = support_addr("192.0.2.2:53") };
+    struct peers_way two = { .peer = support_addr("192.0.2.1:3001"),
+                             .local = support_addr("192.0.2.3:53") };
+
+    (void)state;
+    expect_way(0, 100, NULL);
+    note_way(0, &client_a, &one, 100);
+    note_way(0, &client_b, &two, 200);
+    expect_way(1, 200, &one);
+    note_way(1, &client_a, &two, 300);
+    expect_way(0, 300, &two);
+    note_way(0, &client_a, &one, 400);
+    expect_way(1, 1399, &one);
+    expect_way(1, 1400, NULL);
+}
+
+/* The peer's address may be that of a client, too. */
+static void a_way_is_no_header(void **state)
+{
+    struct peers_way way = { .peer = client_b, .local = support_addr("192.0.2.2:53") };
+
+    (void)state;
+    note(0, &peer, &client_a, 100);
+    note_way(1, &peer, &way, 200);
+    expect(0, 300, &client_a);
+    note_way(0, &client_a, &way, 300);
+    note(1, &client_a, &client_b, 400);
+    expect_way(0, 400, &way);
+}
+
+/* So many that each of the newest is gone. */
+static void a_way_that_had_to_go_takes_no_header_with_it(void **state)
+{
+    struct peers_way way = { .peer = peer, .local = support_addr("192.0.2.2:53") };
+    struct addr each = support_addr("192.0.2.9:1");
+
+    (void)state;
+    note(0, &peer, &client_a, 100);
+    for (unsigned i = 0; i < 50 * SETS * PEERS_PLACES; i++) {
+        each.in.sin_addr.s_addr = htonl(0x0a000000 + i);
+        note_way(1, &each, &way, 102);
+    }
+    expect(1, 103, &client_a);
+}
+
 static void readers_of_earlier_generations_are_seen(void **state)
 {
     uint32_t first = peers_next_epoch(supervisor);
@@ -210,6 +275,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_place_that_went_to_another_peer_is_not_used, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_region_outlives_its_worker, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_latest_way_to_a_client_counts_whoever_noted_it, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_way_is_no_header, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_way_that_had_to_go_takes_no_header_with_it, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(readers_of_earlier_generations_are_seen, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_stand_for_listeners, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_what_is_ours_is_adopted, set_up, tear_down),

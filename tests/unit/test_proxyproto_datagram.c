@@ -99,12 +99,27 @@ static void what_is_no_header_for_udp_is_refused(void **state)
     }
 }
 
+static void what_is_meant_to_be_a_header_is_known_for_one(void **state)
+{
+    static const char v1[] = "PROXY TCP4 198.51.100.7 203.0.113.9 40000 53\r\nquery";
+    static const char v2[] = SIG "\x21\x11\x00\x0c" V4 "query";
+
+    (void)state;
+    for (size_t len = 0; len < sizeof v2; len++)
+        assert_int_equal(proxyproto_begins((const uint8_t *)v2, len), len >= sizeof SIG - 1);
+    for (size_t len = 0; len < sizeof v1; len++)
+        assert_int_equal(proxyproto_begins((const uint8_t *)v1, len),
+                         len >= sizeof v1 - sizeof "query");
+    assert_false(proxyproto_begins((const uint8_t *)"PROXY me", 8));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_header_for_udp_is_accepted_with_payload_and_without),
         cmocka_unit_test(a_header_that_is_cut_off_is_refused),
         cmocka_unit_test(what_is_no_header_for_udp_is_refused),
+        cmocka_unit_test(what_is_meant_to_be_a_header_is_known_for_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

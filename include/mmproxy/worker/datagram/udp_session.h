@@ -6,10 +6,11 @@
  *
  * No datagram may ever leave in the name of another client:
  *
- * - A session's socket is bound to its client's address when the session starts. Neither changes.
+ * - A session's socket is bound to its client's address when the session starts. Neither changes. A
+ *   session that a new header ends leaves its socket to the next one of the same client alone.
  * - A session is found by the client that the datagram's own header names and the target's port
  *   (every, spp), or by the peer's address and port (first). No datagram is sent by a session that
- * was not found so.
+ *   was not found so.
  * - A session that has ended is in no table: the next datagram is judged as a first one. Without a
  *   header it is dropped, unless peers (peers.h) know for whom its peer speaks.
  */

@@ -31,6 +31,7 @@ def test_reloads_lose_and_misattribute_nothing(udp_listener, directory, udp_clie
                        drain_timeout=number)
         reloader.hup_only(RELOADED)
     clients.stop()
+    print(f"{clients.lost} of {clients.sent} lost")
     assert (clients.lost, clients.misattributed()) == (0, [])
     assert clients.sent > 32
 
@@ -45,6 +46,7 @@ def test_killed_workers_lose_nothing_that_comes_meanwhile(udp_listener, udp_clie
         proc.kill(gateway.workers()[number % 2])
         clients.round()
         gateway.wait_workers(2)
+    print(f"{clients.lost} of {clients.sent} lost")
     assert (clients.lost, clients.misattributed()) == (0, [])
 
 

@@ -3,6 +3,7 @@
 
 import concurrent.futures
 import ctypes
+import functools
 import itertools
 import os
 import socket
@@ -56,13 +57,18 @@ class Namespace:
         return ["nsenter", f"--net={self.path}", "setpriv", "--pdeathsig", "KILL",
                 "--", *map(str, argv)]
 
-    def run(self, *argv, **options):
-        """Runs a command to its end, which must be a success; returns what it printed."""
-        done = subprocess.run(self.argv(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, check=False, **options)
-        if done.returncode != 0:
-            raise AssertionError(f"{argv} exited {done.returncode}: {done.stdout}")
-        return done.stdout
+    def run(self, *argv, input=None, **options):
+        """
+        Runs a command to its end, which must be a success; returns what it printed. It is started
+        by the thread that lives inside, so nothing has to enter first.
+        """
+        process = self.call(functools.partial(
+            subprocess.Popen, [str(word) for word in argv], stdin=subprocess.PIPE if input else None,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options))
+        output, _ = process.communicate(input)
+        if process.returncode != 0:
+            raise AssertionError(f"{argv} exited {process.returncode}: {output}")
+        return output
 
     def ip(self, *commands):
         """Runs ip(8) commands, each without its leading "ip", -6 first or no option."""

@@ -88,18 +88,20 @@ static size_t arm(struct pollfd *fds, const struct attempt *items, size_t n)
     return waiting;
 }
 
+/* Even a process that was kept waiting itself looks once at what has come. */
 static void wait_for(struct pollfd *fds, struct attempt *items, size_t n, int64_t deadline_ms)
 {
-    for (;;) {
-        int64_t left_ms = deadline_ms - (int64_t)clock_now_ms();
+    int64_t left_ms;
 
-        if (arm(fds, items, n) == 0 || left_ms <= 0)
+    do {
+        left_ms = deadline_ms - (int64_t)clock_now_ms();
+        if (arm(fds, items, n) == 0)
             return;
-        if (poll(fds, n, (int)left_ms) < 0 && errno != EINTR)
+        if (poll(fds, n, left_ms > 0 ? (int)left_ms : 0) < 0 && errno != EINTR)
             return;
         for (size_t i = 0; i < n; i++)
             proceed(&items[i], fds[i].revents);
-    }
+    } while (left_ms > 0);
 }
 
 static void run_batch(struct pollfd *fds, struct attempt *items, size_t n, int limit_ms)

@@ -7,9 +7,14 @@
 #include <string.h>
 
 #include "mmproxy/base/clock.h"
+#include "mmproxy/base/shell.h"
 #include "mmproxy/worker/listener.h"
 
-enum { HELD_BACK_TOLD_AFTER_US = 10 * 1000000 };
+enum {
+    HELD_BACK_TOLD_AFTER_US = 10 * 1000000,
+    SOCKET_PATH_MAX = 107, /* of a Unix socket */
+    WHY_MAX = SHELL_QUOTED_MAX(SOCKET_PATH_MAX) + 128,
+};
 
 static const char *const events[REASON_KINDS] = {
     [REASON_KIND_NOT_ALLOWED] = "not_allowed",
@@ -135,12 +140,34 @@ static void doubt_for(const struct listener *listener, const struct addr *client
                    &source);
 }
 
-/* Why the target is silent can be found out; why it refuses is plain, or this client's affair. */
-static const char *what_says_why(enum reason reason)
+/* ", or mmproxyctl check" where there is somebody whom it can ask, else "". */
+static void name_control(const struct config *config, char out[WHY_MAX])
 {
-    return reason == REASON_TARGET_TIMEOUT || reason == REASON_TARGET_UNREACHABLE
-               ? "; to see why: mmproxy --check"
-               : "";
+    const char *path = config->control;
+    char quoted[SHELL_QUOTED_MAX(SOCKET_PATH_MAX)];
+
+    out[0] = '\0';
+    if (!config->path || !path || path[0] == '\0')
+        return;
+    if (strcmp(path, CONFIG_DEFAULT_CONTROL) == 0)
+        snprintf(out, WHY_MAX, ", or mmproxyctl check");
+    else if (strlen(path) <= SOCKET_PATH_MAX)
+        snprintf(out, WHY_MAX, ", or mmproxyctl -s %s check",
+                 shell_quote(path, quoted, sizeof quoted));
+}
+
+/* Why the target is silent can be found out; why it refuses is plain, or this client's affair. */
+static const char *what_says_why(const struct listener *listener, enum reason reason,
+                                 char out[WHY_MAX])
+{
+    char control[WHY_MAX];
+
+    out[0] = '\0';
+    if (reason != REASON_TARGET_TIMEOUT && reason != REASON_TARGET_UNREACHABLE)
+        return out;
+    name_control(listener->worker->spec->config, control);
+    snprintf(out, WHY_MAX, "; to see why: mmproxy --check%.*s", WHY_MAX - 64, control);
+    return out;
 }
 
 void report_refusal(struct listener *listener, const struct report_refusal *refusal)
@@ -148,6 +175,7 @@ void report_refusal(struct listener *listener, const struct report_refusal *refu
     enum reason_kind kind = reason_kind(refusal->reason);
     enum log_level level = refusal->is_health_check ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING;
     struct facts facts;
+    char why[WHY_MAX];
 
     counters_add(listener->counters, COUNT_REFUSED + (unsigned)refusal->reason, 1);
     if (kind == REASON_KIND_CONNECT_FAILED) {
@@ -171,7 +199,7 @@ void report_refusal(struct listener *listener, const struct report_refusal *refu
         log_event(level, facts.fields, facts.n, "[-] %s%s to %s failed: %s%s%s%s", listener->label,
                   facts.peer.whole, facts.target.whole, refusal->detail,
                   facts.client.whole[0] ? ", proxy protocol source " : "", facts.client.whole,
-                  what_says_why(refusal->reason));
+                  what_says_why(listener, refusal->reason, why));
         break;
     default:
         log_event(level, facts.fields, facts.n, "[?] %s%s refused%s%s: %s", listener->label,

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lib import conf, preload, routing
+from lib import conf, preload, return_path_faults, routing
 from lib.conn import Conn
 from lib.target import EchoTarget, Target
 from lib.topology import LB4, ORIGIN4
@@ -138,18 +138,9 @@ while True:
 """
 
 
-@pytest.mark.parametrize("name, address, target, options, cure", [
-    ("docker-proxy", "127.0.0.1", "target_v4",
-     ["-proto", "tcp", "-container-ip", "172.17.0.2", "-container-port", "80"],
-     'target_v4 = "172.17.0.2:80" in listener ssh.'),
-    ("docker-proxy", "0.0.0.0", "target_v4", [], "--network host"),
-    ("docker-proxy", "::", "target_v4", [], "--network host"),
-    ("docker-proxy", "::1", "target_v6", ["-container-ip", "fd00::2", "-container-port", "80"],
-     'target_v6 = "[fd00::2]:80" in listener ssh.'),
-    ("rootlessport", "0.0.0.0", "target_v4", [], "Use the container's own address and port"),
-    ("pasta.avx2", "127.0.0.1", "target_v4", [], "Use the container's own address and port")])
-def test_a_forwarder_of_ports_is_named_with_the_cure(name, address, target, options, cure, origin,
-                                                     directory):
+@pytest.mark.parametrize("published", return_path_faults.PUBLISHED)
+def test_a_forwarder_of_ports_is_named_with_the_cure(published, origin, directory):
+    name, address, target, options, cure = return_path_faults.PUBLISHED[published]
     family = "socket.AF_INET6" if ":" in address else "socket.AF_INET"
     proxy = subprocess.Popen(origin.argv(sys.executable, "-c", FORWARDER.format(
         name=name, family=family, address=address), *options), stdout=subprocess.PIPE)

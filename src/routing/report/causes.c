@@ -67,6 +67,16 @@ static int look(struct causes *causes)
     return err;
 }
 
+static void find_unmarked(struct rtnl *rtnl, struct firewall_way *way)
+{
+    enum return_path path = listener_config_return_path(way->listener, addr_family(&way->target));
+    struct rtnl_route route;
+
+    if (path == RETURN_PATH_CONNMARK && way->is_local &&
+        rtnl_lookup(rtnl, &way->client, NULL, 0, &route) == 0 && route.type == RTN_UNICAST)
+        (void)if_indextoname(route.oif, way->unmarked);
+}
+
 /*
  * How packets between a client and the target go. client: NULL for this host itself, which connects
  * from an address of its own.
@@ -84,6 +94,7 @@ static struct firewall_way find_way(struct causes *causes, const struct listener
     way.client = client ? *client : way.is_local ? *target : sock_source_for(target);
     if (!client || addr_port(client) == 0)
         addr_set_port(&way.client, CLIENT_PORT);
+    find_unmarked(causes->rtnl, &way);
     return way;
 }
 

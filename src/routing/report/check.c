@@ -143,6 +143,16 @@ static void look_for_translation(struct targets *targets, struct causes *causes)
     }
 }
 
+/* What the service sees of other clients. */
+static void report_others(const struct target *target, struct causes *causes,
+                          const struct report_sink *sink)
+{
+    for (size_t i = 0; target->others && i < target->others->n; i++)
+        causes_other(causes, target->listener, &target->addr, &target->others->items[i], sink);
+    if (target->is_translated)
+        (void)causes_translation(causes, target->listener, &target->addr, sink);
+}
+
 static void report_udp(const struct target *target, struct causes *causes,
                        const struct report_sink *sink)
 {
@@ -153,8 +163,7 @@ static void report_udp(const struct target *target, struct causes *causes,
         check_udp_report(&check, target->listener, &target->addr, causes, sink);
     else if (!check.comes_back)
         check_udp_lost(causes, target->listener, &target->addr, sink);
-    if (target->is_translated)
-        (void)causes_translation(causes, target->listener, &target->addr, sink);
+    report_others(target, causes, sink);
 }
 
 bool check_tries(const struct target *target)
@@ -369,10 +378,7 @@ static void report_tried(const struct target *target, struct causes *causes,
     else
         causes_plain(causes, target->listener, &target->addr, target->plain, sink);
     report_spoofed(target, causes, sink);
-    for (size_t i = 0; target->others && i < target->others->n; i++)
-        causes_other(causes, target->listener, &target->addr, &target->others->items[i], sink);
-    if (target->is_translated)
-        (void)causes_translation(causes, target->listener, &target->addr, sink);
+    report_others(target, causes, sink);
 }
 
 static void report_target(const struct target *target, struct causes *causes,
@@ -476,12 +482,12 @@ bool check_run(const struct config *config, const struct report_sink *sink)
         look_up(&targets.items[i], rtnl, &host);
     if (err == 0)
         err = try_all(&targets);
-    if (err == 0)
-        err = check_again_run(targets.items, targets.n_items, causes, sink);
     if (err == 0) {
         look_at_all_udp(&targets, rtnl, causes);
-        look_for_translation(&targets, causes);
+        err = check_again_run(targets.items, targets.n_items, causes, sink);
     }
+    if (err == 0)
+        look_for_translation(&targets, causes);
     if (err == 0)
         all = report_all(&targets, causes, sink);
     else

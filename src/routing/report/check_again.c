@@ -45,13 +45,14 @@ static void add_client(struct list *list, struct target *target, const struct re
         target->client = (struct addr){ 0 };
 }
 
+/* Over UDP nothing is tried: what the rules say is all there is. */
 static void add_others(struct list *list, struct target *target, struct causes *causes)
 {
     target->others = calloc(1, sizeof *target->others);
     if (!target->others)
         return;
     causes_others(causes, target->listener, &target->addr, target->others);
-    for (size_t i = 0; i < target->others->n; i++)
+    for (size_t i = 0; check_tries(target) && i < target->others->n; i++)
         add(list, target, FROM_OTHER, i, &target->others->items[i].client);
 }
 
@@ -65,15 +66,16 @@ static void collect(struct list *list, struct target *items, size_t n, struct ca
         const struct addr another =
             survey_other_client_of(target->listener, addr_family(&target->addr));
 
-        if (!check_tries(target))
+        if (target->lacks_ipv6)
             continue;
-        if (target->spoofed != 0 && target->spoofed != target->plain) {
+        if (check_tries(target) && target->spoofed != 0 && target->spoofed != target->plain) {
             add(list, target, FROM_ANOTHER_ADDRESS, 0, &another);
             continue;
         }
         if (target->spoofed != 0)
             continue;
-        add_client(list, target, sink);
+        if (check_tries(target))
+            add_client(list, target, sink);
         if (n_others++ < WITH_OTHERS_MAX)
             add_others(list, target, causes);
     }

@@ -32,10 +32,14 @@ void firewall_close(struct firewall *firewall)
 static struct ruleset_packet packet_at(const struct stop *stop, const struct firewall_way *way)
 {
     const struct listener_config *listener = way->listener;
+    bool is_unmarked =
+        stop->is_reply && way->unmarked[0] != '\0' && strcmp(stop->hook, "output") == 0;
 
     return (struct ruleset_packet){
         .hook = stop->hook,
-        .device = way->is_local ? "lo" : way->device,
+        .device = is_unmarked     ? way->unmarked
+                  : way->is_local ? "lo"
+                                  : way->device,
         .src = stop->is_reply ? way->target : way->client,
         .dst = stop->is_reply ? way->client : way->target,
         .mark = stop->is_reply ? listener->mark
@@ -43,6 +47,7 @@ static struct ruleset_packet packet_at(const struct stop *stop, const struct fir
         .is_udp = listener->protocol == PROTOCOL_UDP,
         .is_new = !stop->is_reply,
         .is_dst_local = way->is_local && !stop->is_reply,
+        .is_rerouted = is_unmarked,
     };
 }
 
@@ -165,6 +170,16 @@ static const char *what_it_does(enum ruleset_effect effect)
     }
 }
 
+/* A rule for what leaves this host, such as a kill switch: replies with connmark seem to. */
+static void report_by_mark(const struct ruleset_found *found, const struct firewall_way *way,
+                           const char *mending, const struct report_sink *sink)
+{
+    report_sink_line(sink, LOG_LEVEL_WARNING,
+                     "[!] FAILED: %s: %s. With connmark replies are bound for %s until they are "
+                     "marked: use return path fwmark, or let marked packets pass.%s",
+                     what_it_does(found->effect), found->rule, way->unmarked, mending);
+}
+
 bool firewall_report(struct firewall *firewall, const struct firewall_way *way, unsigned effects,
                      const struct report_sink *sink)
 {
@@ -172,13 +187,19 @@ bool firewall_report(struct firewall *firewall, const struct firewall_way *way, 
 
     (void)firewall_find(firewall, way, effects, &list);
     for (size_t i = 0; i < list.n_items; i++) {
-        bool has_command = list.items[i].command[0] != '\0';
+        const struct ruleset_found *found = &list.items[i];
+        const char *mending = found->command[0] == '\0' ? ""
+                              : report_sink_has_told(sink, found->command)
+                                  ? " A command above mends it."
+                                  : " This command mends it:";
 
-        report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: %s: %s.%s",
-                         what_it_does(list.items[i].effect), list.items[i].rule,
-                         has_command ? " This command mends it:" : "");
-        if (has_command)
-            report_sink_command(sink, list.items[i].command);
+        if (found->is_by_mark)
+            report_by_mark(found, way, mending, sink);
+        else
+            report_sink_line(sink, LOG_LEVEL_WARNING, "[!] FAILED: %s: %s.%s",
+                             what_it_does(found->effect), found->rule, mending);
+        if (found->command[0] != '\0')
+            report_sink_command(sink, found->command);
     }
     return list.n_items > 0;
 }

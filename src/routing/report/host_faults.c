@@ -92,22 +92,30 @@ bool host_faults_loopback(struct rtnl *rtnl, const struct addr *target,
     return true;
 }
 
+/* When it is full, some entries come and go all the same. */
+enum { FULL_MARGIN = 50 };
+
 static bool report_conntrack(const struct report_sink *sink)
 {
     static const char name[] = "net.netfilter.nf_conntrack_max";
+    struct report_sink of_host = *sink;
     char command[WANTED_COMMAND_MAX];
     int count = 0;
     int max = 0;
 
     if (sysctl_get("net.netfilter.nf_conntrack_count", &count) < 0 || sysctl_get(name, &max) < 0 ||
-        max <= 0 || count < max)
+        max <= 0 || count < max - max / FULL_MARGIN)
         return false;
+    of_host.prefix = NULL; /* in another network namespace it can't be set */
+    wanted_sysctl_command(name, max > INT32_MAX / 2 ? max : 2 * max, command);
     report_sink_line(sink, LOG_LEVEL_WARNING,
                      "[!] FAILED: conntrack is full, and new connections are dropped: it has %d of "
-                     "%d. This command gives it twice the room:",
-                     count, max);
-    report_sink_command(sink,
-                        wanted_sysctl_command(name, max > INT32_MAX / 2 ? max : 2 * max, command));
+                     "%d. The limit is that of the host, for all containers.%s",
+                     count, max,
+                     report_sink_has_told(sink, command)
+                         ? ""
+                         : " On the host this command gives it twice the room:");
+    report_sink_command(&of_host, command);
     return true;
 }
 

@@ -259,7 +259,8 @@ void others_find(struct others *others, struct firewall *firewall, struct rtnl *
                  const struct firewall_way *way)
 {
     others->n = 0;
-    find_by_rules(others, rtnl, &way->target);
+    if (way->listener->protocol == PROTOCOL_TCP)
+        find_by_rules(others, rtnl, &way->target);
     if (is_marked_late(way))
         find_by_routes(others, rtnl, addr_family(&way->target));
     find_refused(others, firewall, way);

@@ -196,11 +196,12 @@ static void report_no_ipv6(const struct report_sink *sink)
     int value = 0;
 
     if (sysctl_get("net.ipv6.conf.lo.disable_ipv6", &value) == 0 && value != 0)
-        report_sink_line(sink, LOG_LEVEL_WARNING,
-                         "[!] This host has no IPv6: IPv6 targets are left out. It is switched off "
-                         "by net.ipv6.conf.lo.disable_ipv6 = 1; to switch it on: %ssysctl -w "
-                         "net.ipv6.conf.lo.disable_ipv6=0",
-                         report_sink_prefix(sink));
+        report_sink_line(
+            sink, LOG_LEVEL_WARNING,
+            "[!] This host has no IPv6: IPv6 targets are left out. It is switched off "
+            "by net.ipv6.conf.lo.disable_ipv6 = 1; to switch it on, and then check again: "
+            "%ssysctl -w net.ipv6.conf.lo.disable_ipv6=0",
+            report_sink_prefix(sink));
     else
         report_sink_line(sink, LOG_LEVEL_WARNING,
                          "[!] This host's kernel has no IPv6: IPv6 targets are left out.");

@@ -9,7 +9,7 @@
 #include "mmproxy/base/shell.h"
 #include "mmproxy/routing/wanted/rulematch.h"
 
-enum { JUMPS_MAX = 16 };
+enum { JUMPS_MAX = 16, PRIORITY_MANGLE = -150 };
 
 /* How a chain ends for a packet. */
 enum end { GOES_ON, ACCEPTED };
@@ -22,6 +22,7 @@ struct walk {
     char table[RULEMATCH_NAME_MAX]; /* "inet filter" */
     char chain[RULEMATCH_NAME_MAX];
     char legacy[RULEMATCH_NAME_MAX]; /* "iptables-legacy -t filter"; "": a table of nftables */
+    bool is_early;                   /* the hook is before that in which replies are marked */
     struct ruleset_list *list;
 };
 
@@ -85,6 +86,44 @@ static void describe(const struct walk *walk, const char *line, size_t len,
              (int)len, line);
 }
 
+/* Is the rule about what leaves by any device but one? */
+static bool is_for_all_but_one(const char *line)
+{
+    const char *end = line + strcspn(line, "\n");
+    const char *at = strstr(line, "oifname != ");
+
+    at = at ? at : strstr(line, "oif != ");
+    return at && at < end;
+}
+
+/*
+ * A rule that keeps packets from leaving this host, such as the kill switch of a VPN, stays: what
+ * only seems to leave is let pass in front of it. line: NULL for a policy.
+ */
+static void describe_exception(const struct walk *walk, const char *line,
+                               struct ruleset_found *found)
+{
+    const struct ruleset_packet *packet = walk->packet;
+    bool is_legacy = walk->legacy[0] != '\0';
+    char passes[32] = "";
+
+    found->is_by_mark = packet->is_rerouted && !walk->is_early;
+    if (found->is_by_mark)
+        snprintf(passes, sizeof passes, is_legacy ? "-m mark --mark %u" : "meta mark %u",
+                 packet->mark);
+    else if (line && strcmp(packet->hook, "output") == 0 && strcmp(packet->device, "lo") == 0 &&
+             is_for_all_but_one(line))
+        snprintf(passes, sizeof passes, is_legacy ? "-o lo" : "oif lo");
+    if (passes[0] == '\0')
+        return;
+    if (is_legacy)
+        snprintf(found->command, sizeof found->command, "%.64s -I %.64s %s -j ACCEPT", walk->legacy,
+                 walk->chain, passes);
+    else
+        snprintf(found->command, sizeof found->command, "nft insert rule %.64s %.64s %s accept",
+                 walk->table, walk->chain, passes);
+}
+
 static void tell(const struct walk *walk, enum ruleset_effect effect, const char *line)
 {
     struct ruleset_found found = { .effect = effect };
@@ -97,6 +136,8 @@ static void tell(const struct walk *walk, enum ruleset_effect effect, const char
         describe(walk, line, strcspn(line, "\n"), &found);
     if (effect == RULESET_DNAT)
         found.to = destination_of(line);
+    if (effect & RULESET_REFUSES)
+        describe_exception(walk, line, &found);
     add(walk->list, &found);
 }
 
@@ -165,6 +206,7 @@ static void tell_policy(const struct walk *walk)
         describe_legacy_policy(walk, &found);
     else
         describe_policy(walk, &found);
+    describe_exception(walk, NULL, &found);
     add(walk->list, &found);
 }
 
@@ -310,6 +352,16 @@ static bool is_for_device(const char *hook, const char *device)
     return at && end && at < end;
 }
 
+/* "hook output priority raw; policy accept;": those of connmark have the priority "mangle". */
+static bool is_early(const struct walk *walk, const char *hook)
+{
+    const char *at = strstr(hook, " priority ");
+
+    at = at ? at + strlen(" priority ") : "";
+    return strncmp(at, "raw", 3) == 0 || strtol(at, NULL, 10) < PRIORITY_MANGLE ||
+           strstr(walk->legacy, " -t raw");
+}
+
 /* "type filter hook input priority filter; policy drop;" */
 static void walk_base(struct walk *walk, const char *line)
 {
@@ -321,6 +373,7 @@ static void walk_base(struct walk *walk, const char *line)
     if (!hook || hook > end || strncmp(hook + 6, walk->packet->hook, len) != 0 ||
         hook[6 + len] != ' ' || !is_for_device(hook + 6, walk->packet->device))
         return;
+    walk->is_early = is_early(walk, hook);
     if (walk_chain(walk, rulematch_next_line(line)) == GOES_ON && policy && policy < end)
         tell_policy(walk);
 }

@@ -167,3 +167,6 @@ ip route add default dev eth0 table 1836018789""",
 LOCAL_ONLY = {"wg-quick's sysctl", "Mullvad"}
 # ... and what connmark can't: its replies are bound for another interface when that is looked at.
 NOT_CONNMARK = {"Mullvad"}
+METHODS = ("loopback", "fwmark", "connmark")
+CASES = [(name, method) for name in HEALTHY for method in METHODS
+         if method != "connmark" or name not in NOT_CONNMARK]

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
 The faults that --check names. One table for each kind of host; test_return_path_faults.py makes each
-of them, and docs/troubleshooting.md is about them.
+of them, and docs/troubleshooting.md is about them. Run as a program it prints the count that stands
+there: PYTHONPATH=tests/e2e python3 -m lib.return_path_faults
 """
 
+import collections
 import dataclasses
 
-from lib import conf
+from lib import conf, healthy_hosts
 from lib.topology import CLIENT_OF, LB4, ORIGIN4
 
 PORT = conf.SERVICE_PORT
@@ -15,15 +17,26 @@ PORT = conf.SERVICE_PORT
 @dataclasses.dataclass
 class Fault:
     """
-    How it comes to be, what the report says, and whether its commands mend it. Commands in `inside`
-    are for the machine, or the network namespace, that the target is on. client: one that it hits.
+    How it comes to be, and what the report says, whose commands mend it, unless `unmended` says why
+    not. Commands in `inside` are for the machine, or the network namespace, that the target is on.
+    client, port: one that it hits. status: of --check. checks: how many it takes to mend it.
     """
     inject: tuple = ()
     named: str = ""
     method: str = "fwmark"
-    mended: bool = True
+    unmended: str = ""
     inside: tuple = ()
     client: str = CLIENT_OF[4]
+    port: int = 0
+    status: int = 1
+    checks: int = 1
+
+
+GATEWAY = "the gateway's address is not known here"
+SERVICE_ITSELF = "the service, or its configuration, is to be changed"
+MACHINE = "the other machine is to be changed"
+CONTAINER = "the container is to be started"
+HOST_LIMIT = "the limit is the host's; no network namespace, such as the tests', can set it"
 
 
 NFT = "nft add table inet x; nft 'add chain inet x c {{ type {} hook {} priority {}; {} }}'; "
@@ -151,6 +164,15 @@ LOCAL = {
         ("iptables-legacy -t raw -A OUTPUT -o lo -j NOTRACK; "
          "iptables-legacy -t raw -A PREROUTING -i lo -j NOTRACK",),
         r"this rule switches it off for its packets: iptables-legacy -t raw -A", "connmark"),
+    "loopback: rule missing": Fault(("ip rule del from 127.0.0.0/8 iif lo",),
+                                    r"ip rule add from 127.0.0.0/8 iif lo .*CHECK FAILED", "loopback"),
+    "loopback: a VPN in front": Fault(
+        ("ip rule add priority 50 from all lookup 53", "ip route add default dev eth0 table 53"),
+        r"rule 50 .* comes before it", "loopback"),
+    "loopback: wg-quick's kill switch": Fault(
+        ("iptables -I OUTPUT ! -o wg0 -m mark ! --mark 0xca6c -m addrtype ! --dst-type LOCAL "
+         "-j REJECT",), r"rejects its packets: ip filter, chain OUTPUT: .*\nnft insert rule ip filter "
+                        r"OUTPUT oif lo accept", "loopback"),
     "lo is down": Fault(("ip link set lo down",), r"Interface lo is down", "loopback"),
     "lo lost its address": Fault(("ip address del 127.0.0.1/8 dev lo",),
                                  r"Interface lo has lost the address 127\.0\.0\.1/8"),
@@ -177,7 +199,7 @@ LOCAL = {
         r"Clients such as 1\.1\.1\.1 can't reach", client="1.1.1.7"),
     "some clients: low ports": Fault(
         (nft("iif lo tcp sport 1024-30000 drop"),),
-        r"Clients with ports from 1024 to 30000 can't reach"),
+        r"Clients with ports from 1024 to 30000 can't reach", port=20000),
     "some clients: another mark": Fault(
         (nft("ip daddr 128.0.0.0/2 meta mark set 0x5", "route", "output", "-140"),),
         r"(?s)Clients in 128\.0\.0\.0/2 can't reach .*This rule changes the mark",
@@ -191,9 +213,38 @@ LOCAL = {
         ("ip route add blackhole 128.0.0.0/2",),
         r"Clients in 128\.0\.0\.0/2 can't reach .* In the way is route blackhole 128\.0\.0\.0/2",
         "connmark", client="150.1.2.3"),
+    "connmark: a kill switch": Fault(
+        (nft("oif lo accept", hook="output", policy="policy drop;") + f"; {RULE} ct mark 0xf41 accept; "
+         f"{RULE} oifname tun0 accept; {RULE} reject",),
+        r"rule rejects its packets: inet x, chain c: reject\. With connmark replies are bound for "
+        r"eth0 until they are marked: use return path fwmark, or let marked packets pass\. This "
+        r"command mends it:\nnft insert rule inet x c meta mark 123 accept", "connmark"),
+    "connmark: a kill switch by policy": Fault(
+        (nft("oif lo accept", hook="output", policy="policy drop;") + f"; {RULE} oifname tun0 accept",),
+        r"chain drops its packets: inet x, chain c: policy drop\. With connmark", "connmark"),
+    "connmark: a kill switch of iptables": Fault(
+        ("for ip in iptables ip6tables; do $ip -A OUTPUT ! -o tun0 -m mark ! --mark 0xca6c "
+         "-m addrtype ! --dst-type LOCAL -j REJECT; done",),
+        r"rejects its packets: ip filter, chain OUTPUT: .*\. With connmark", "connmark"),
+    "connmark: a kill switch of iptables-legacy": Fault(
+        ("iptables-legacy -A OUTPUT -o lo -j ACCEPT; iptables-legacy -A OUTPUT -o tun0 -j ACCEPT; "
+         "iptables-legacy -P OUTPUT DROP",),
+        r"drops its packets: iptables-legacy -t filter -P OUTPUT DROP\. With connmark", "connmark"),
+    "wg-quick's kill switch": Fault(
+        ("for ip in iptables ip6tables; do $ip -I OUTPUT ! -o wg0 -m mark ! --mark 0xca6c "
+         "-m addrtype ! --dst-type LOCAL -j REJECT; done",),
+        r"rejects its packets: ip filter, chain OUTPUT: .*\nnft insert rule ip filter OUTPUT oif lo "
+        r"accept"),
+    "conntrack is full": Fault(
+        ("conntrack: full",), r"conntrack is full, and new connections are dropped: it has",
+        "connmark", HOST_LIMIT),
+    "IPv6 is switched off": Fault(
+        ("sysctl -w net.ipv6.conf.all.disable_ipv6=1",),
+        r"IPv6 targets are left out\. It is switched off by net\.ipv6\.conf\.lo\.disable_ipv6 = 1",
+        status=0, checks=2, client=CLIENT_OF[6]),
     "connmark: no default route": Fault(
         ("ip route del default", "ip route add 192.0.2.0/24 dev eth0"),
-        r"there is no IPv4 default route", "connmark", False),
+        r"there is no IPv4 default route", "connmark", GATEWAY),
 }
 
 # --- UDP, a service on a wildcard address
@@ -247,9 +298,25 @@ FLOWS = {
     "flows: clients replaced": Fault(
         (nft("oif lo masquerade", "nat", "postrouting", "srcnat"),),
         r"This rule replaces the client's address by another: inet x, chain c: .*masquerade"),
+    "flows: some clients by a firewall": Fault(
+        (nft("ip saddr 128.0.0.0/2 udp dport 53 drop"),),
+        r"Clients in 128\.0\.0\.0/2 can't reach target server 127\.0\.0\.1:53, although",
+        client="150.1.2.3"),
+    "flows: some clients by iptables-legacy": Fault(
+        ("iptables-legacy -A INPUT -s 160.0.0.0/3 -p udp -j DROP",),
+        r"Clients in 160\.0\.0\.0/3 can't reach", client="185.1.2.3"),
+    "flows: all clients but a set": Fault(
+        (nft("ip saddr != { 127.0.0.0/8, 192.0.0.0/8, 198.0.0.0/8 } drop"),),
+        r"Clients such as 1\.1\.1\.1 can't reach", client="1.1.1.7"),
+    "flows: some clients by their ports": Fault(
+        (nft("iif lo udp sport 1024-30000 drop"),),
+        r"Clients with ports from 1024 to 30000 can't reach", port=20000),
+    "flows: some clients by the way of replies": Fault(
+        (nft("ip daddr 128.0.0.0/2 udp sport 53 drop", hook="output"),),
+        r"Clients in 128\.0\.0\.0/2 can't reach", client="150.1.2.3"),
     "flows: no default route": Fault(
         ("ip route del default",),
-        r"Return path flows needs a default route for IPv4, and there is none", mended=False),
+        r"Return path flows needs a default route for IPv4, and there is none", unmended=GATEWAY),
 }
 
 # --- a target on another machine, whose gateway this host is
@@ -317,14 +384,14 @@ ROUTED = {
         (), r"Make this host its gateway; there: ip route replace default via 172.18.0.1\.",
         inside=("ip route replace default via 172.18.0.99",)),
     "routed: a route for some clients": Fault(
-        (), r"Replies of 172.18.0.2 to clients do not come back through this host", mended=False,
+        (), r"Replies of 172.18.0.2 to clients do not come back through this host", unmended=MACHINE,
         inside=("ip route add 192.0.0.0/8 via 172.18.0.99",)),
     "routed: the machine is off": Fault(
         (), r"Does the machine or container run, and has it the address 172\.18\.0\.2\?",
-        mended=False, inside=("ip link set eth0 down",)),
+        unmended=MACHINE, inside=("ip link set eth0 down",)),
     "routed: its firewall refuses": Fault(
         (), r"connection refused by the machine behind br0\. Start the service there",
-        mended=False, inside=(nft("tcp dport 25 reject with tcp reset"),)),
+        unmended=MACHINE, inside=(nft("tcp dport 25 reject with tcp reset"),)),
 }
 
 # --- targets in another network namespace, whose commands are run from outside
@@ -359,19 +426,28 @@ NETNS = {
     "netns: some clients": Fault(
         (), r"Clients in 128\.0\.0\.0/2 can't reach", client="150.1.2.3",
         inside=(nft("ip saddr 128.0.0.0/2 tcp dport 25 drop"),)),
+    "netns: IPv6 is switched off": Fault(
+        (), r"This host has no IPv6: .* to switch it on, and then check again: nsenter --net=",
+        inside=("sysctl -w net.ipv6.conf.all.disable_ipv6=1",), status=0, checks=2,
+        client=CLIENT_OF[6]),
+    "netns: IPv6 of lo is switched off": Fault(
+        (), r"It is switched off by net\.ipv6\.conf\.lo\.disable_ipv6 = 1",
+        inside=("sysctl -w net.ipv6.conf.lo.disable_ipv6=1",), status=0, checks=2,
+        client=CLIENT_OF[6]),
     "netns: the service is for IPv6 alone": Fault(
-        (), r"A service listens on \[::1\]:25, for IPv6 alone", mended=False,
+        (), r"A service listens on \[::1\]:25, for IPv6 alone", unmended=SERVICE_ITSELF,
         inside=("services: ::1",)),
     "netns: the service is on another address": Fault(
-        (), r"A service listens on 172\.18\.0\.2:25: set target_v4 = ", mended=False,
+        (), r"A service listens on 172\.18\.0\.2:25: set target_v4 = ", unmended=SERVICE_ITSELF,
         inside=("services: 172.18.0.2",)),
     "netns: the service is down": Fault(
-        (), r"Nothing listens on port 25: start the service", mended=False, inside=("services:",)),
+        (), r"Nothing listens on port 25: start the service", unmended=SERVICE_ITSELF,
+        inside=("services:",)),
     "netns: it was made anew": Fault(
         (), r"nsenter --net=\S+ ip rule add from 127.* CHECK FAILED", inside=("new",)),
     "netns: it is gone": Fault(
         (), r"mail is closed: its network namespace does not exist .* Start the container",
-        mended=False, inside=("gone",)),
+        unmended=CONTAINER, inside=("gone",)),
 }
 
 NETNS_MARK = {
@@ -391,8 +467,11 @@ NETNS_FLOWS = {
     "netns, flows: nothing is recorded": Fault(
         (), r"table inet mmproxy-flows4_123_65 is there, but it was changed",
         inside=(f"nft flush chain inet {FLOWS_TABLE} record",)),
+    "netns, flows: some clients": Fault(
+        (), r"Clients in 128\.0\.0\.0/2 can't reach", client="150.1.2.3",
+        inside=(nft("ip saddr 128.0.0.0/2 udp dport 53 drop"),)),
     "netns, flows: no default route": Fault(
-        (), r"Return path flows needs a default route for IPv4", mended=False,
+        (), r"Return path flows needs a default route for IPv4", unmended=GATEWAY,
         inside=("ip route del default",)),
 }
 
@@ -416,9 +495,32 @@ SERVICE = {
 
 SOCKETS = ("the service is bound to an interface", "the service hangs")
 
+# --- ports of a container that a program publishes: its name and address, the key of the target, the
+# program's options, and what is said
+
+PUBLISHED = {
+    "docker-proxy": ("docker-proxy", "127.0.0.1", "target_v4",
+                     ["-proto", "tcp", "-container-ip", "172.17.0.2", "-container-port", "80"],
+                     'target_v4 = "172.17.0.2:80" in listener ssh.'),
+    "docker-proxy that does not say where": ("docker-proxy", "0.0.0.0", "target_v4", [],
+                                             "--network host"),
+    "docker-proxy for both families": ("docker-proxy", "::", "target_v4", [], "--network host"),
+    "docker-proxy, IPv6": ("docker-proxy", "::1", "target_v6",
+                           ["-container-ip", "fd00::2", "-container-port", "80"],
+                           'target_v6 = "[fd00::2]:80" in listener ssh.'),
+    "rootlessport": ("rootlessport", "0.0.0.0", "target_v4", [],
+                     "Use the container's own address and port"),
+    "pasta": ("pasta.avx2", "127.0.0.1", "target_v4", [],
+              "Use the container's own address and port"),
+}
+
 # --- which fault has each message that docs/troubleshooting.md has of --check; "…" is anything
 
 DOCUMENTED = {
+    "This firewall rule rejects its packets: … With connmark replies are bound for eth0 until they "
+    "are marked: …": "connmark: a kill switch",
+    "conntrack is full, and new connections are dropped: …": "conntrack is full",
+    "This host has no IPv6: IPv6 targets are left out. …": "IPv6 is switched off",
     "ip rule add fwmark 123 lookup 100 … CHECK FAILED": "rule missing",
     "a wrong route is in its place: …": "blackhole in its place",
     "rule 50 (…) comes before it and takes the replies": "halves of the world",
@@ -462,3 +564,43 @@ DOCUMENTED = {
 
 # How messages in the other tables there begin: of the log, at a start.
 OF_THE_LOG = ("not a PROXY", "not complete", "v1 ", "v2 ")
+
+
+# --- how many there are, for docs/troubleshooting.md
+
+KINDS = {"flows": FLOWS, "routed": ROUTED, "netns": NETNS | NETNS_MARK | NETNS_FLOWS}
+
+
+def _all():
+    """(return path, name, why the commands do not mend it) of each."""
+    for name, fault in LOCAL.items():
+        yield "connmark" if fault.method == "connmark" else "fwmark, loopback", name, fault.unmended
+    for path, table in KINDS.items():
+        for name, fault in table.items():
+            yield path, name, fault.unmended
+    for name in (*SERVICE, *SOCKETS):
+        yield "all of them: the service itself", name, SERVICE_ITSELF
+    for name in PUBLISHED:
+        yield "all of them: published ports", f"published by {name}", SERVICE_ITSELF
+
+
+def count():
+    """The table of docs/troubleshooting.md."""
+    named, mended, reasons = collections.Counter(), collections.Counter(), {}
+    for path, name, unmended in _all():
+        named[path] += 1
+        mended[path] += not unmended
+        if unmended:
+            reasons.setdefault(unmended, []).append(f"*{name}*")
+    return "\n".join([
+        "| return path | faults | named | mended |", "| --- | --- | --- | --- |",
+        *(f"| {path} | {n} | {n} | {mended[path]} |" for path, n in named.items()),
+        f"| together | {named.total()} | {named.total()} | {mended.total()} |", "",
+        "What the commands do not mend is named with what to do:", "",
+        *(f"- {reason}: {', '.join(names)}" for reason, names in reasons.items()), "",
+        f"{len(healthy_hosts.CASES)} hosts have nothing wrong with them ({len(healthy_hosts.HEALTHY)} "
+        f"kinds, with {', '.join(healthy_hosts.METHODS)}): `--check` finds nothing there.", ""])
+
+
+if __name__ == "__main__":
+    print(count(), end="")

@@ -159,16 +159,14 @@ def own(namespace):
 
 def create_mangle(namespace):
     """iptables leaves its empty table and chains behind: have them there from the beginning."""
-    for tool in ("iptables", "ip6tables"):
-        for chain in ("PREROUTING", "OUTPUT"):
-            for verb in ("-A", "-D"):
-                namespace.run(tool, "-t", "mangle", verb, chain, "-j", "ACCEPT")
+    for tool in ("iptables-restore", "ip6tables-restore"):
+        namespace.run(tool, input="*mangle\n:PREROUTING ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n")
 
 
 # --- a spoofed session, made as mmproxy makes it
 
 
-def spoofed(namespace, source, address, port, mark=123, timeout=DEADLINE):
+def spoofed(namespace, source, address, port, mark=123, timeout=DEADLINE, source_port=0):
     """Connects from an address that is not the namespace's; the connection, or OSError."""
     sock = namespace.socket(family_of(address))
     if ":" in address:
@@ -178,7 +176,7 @@ def spoofed(namespace, source, address, port, mark=123, timeout=DEADLINE):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
     sock.settimeout(timeout)
     try:
-        sock.bind((source, 0))
+        sock.bind((source, source_port))
         sock.connect((address, port))
     except OSError:
         sock.close()
@@ -186,13 +184,13 @@ def spoofed(namespace, source, address, port, mark=123, timeout=DEADLINE):
     return Conn(sock, (address, port))
 
 
-def ask_spoofed(namespace, source, address, port, mark=123):
+def ask_spoofed(namespace, source, address, port, mark=123, source_port=0):
     """A datagram from an address that is not the namespace's, and the answer to it."""
     with namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         sock.settimeout(DEADLINE)
-        sock.bind((source, 0))
+        sock.bind((source, source_port))
         sock.sendto(b"question", (address, port))
         assert sock.recv(100) == b"question"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * others: other clients than the one that the checks use. Rules of this host may treat them
- * differently. They are found in the rules, and then a connection from each is tried.
+ * differently. They are found in the rules, and then a connection from each is tried. Over UDP none
+ * can be: there it is rules of a firewall alone that are looked at, as they say what they do.
  */
 #ifndef MMPROXY_ROUTING_REPORT_OTHERS_H
 #define MMPROXY_ROUTING_REPORT_OTHERS_H

@@ -43,6 +43,7 @@ struct ruleset_packet {
     bool is_udp;
     bool is_new;       /* the first of its connection */
     bool is_dst_local; /* an address of this host */
+    bool is_rerouted;  /* in output: once it is marked it leaves by another device */
 };
 
 enum { RULESET_TEXT_MAX = 512, RULESET_FOUND_MAX = 16 };
@@ -51,6 +52,7 @@ struct ruleset_found {
     enum ruleset_effect effect;
     char rule[RULESET_TEXT_MAX];    /* as nft writes it; a policy's chain */
     char command[RULESET_TEXT_MAX]; /* that mends it */
+    bool is_by_mark;                /* which lets packets pass that bear the mark */
     struct addr to;                 /* DNAT: where to, as far as known; port 0: the same */
 };
 

@@ -17,7 +17,7 @@ import traceback
 
 import pytest
 
-from lib import conf, conntrack, daemon, healthy_hosts, netns, routing, udp
+from lib import conf, conntrack, daemon, fault_count, healthy_hosts, netns, routing, udp
 from lib import return_path_faults as faults
 from lib.box import BOX_OF, Box
 from lib.target import EchoTarget
@@ -315,7 +315,7 @@ def test_faults_are_named_and_the_printed_commands_mend_them(kind, names, direct
 
 def test_the_count_in_the_documents_is_that_of_these_faults():
     text = (daemon.ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
-    assert faults.count() in text
+    assert fault_count.count() in text
 
 
 # --- the service itself

@@ -272,6 +272,52 @@ static void every_rule_in_the_way_is_found_once(void **state)
     assert_string_equal(list.items[2].command, "nft insert rule inet wall input iif lo accept");
 }
 
+/* It keeps what it is there for from leaving; replies to clients do not leave. */
+static void a_kill_switch_stays_and_replies_pass_in_front_of_it(void **state)
+{
+    static const char rules[] = "table inet vpn { # handle 1\n"
+                                "\tchain early { # handle 2\n"
+                                "\t\ttype filter hook output priority raw; policy accept;\n"
+                                "\t\tip daddr 192.0.2.0/25 drop # handle 3\n"
+                                "\t}\n"
+                                "\tchain output { # handle 4\n"
+                                "\t\ttype filter hook output priority filter; policy drop;\n"
+                                "\t\toifname \"tun0\" accept # handle 5\n"
+                                "\t\toifname != \"wg0\" meta mark != 0x0000ca6c reject # handle 6\n"
+                                "\t}\n"
+                                "}\n";
+    struct ruleset_packet packet = { .hook = "output",
+                                     .device = "eth0",
+                                     .src = support_addr("127.0.0.1:22"),
+                                     .dst = support_addr("192.0.2.1:40000"),
+                                     .mark = 123,
+                                     .is_rerouted = true };
+    struct ruleset_list list = { .n_items = 0 };
+
+    (void)state;
+    ruleset_find(&(struct ruleset){ rules, true }, &packet, RULESET_REFUSES, &list);
+    assert_int_equal(list.n_items, 2); /* the policy has the same command as the rule */
+    assert_string_equal(list.items[0].command, "nft delete rule inet vpn early handle 3");
+    assert_false(list.items[0].is_by_mark); /* there they have no mark yet */
+    assert_string_equal(list.items[1].command,
+                        "nft insert rule inet vpn output meta mark 123 accept");
+    assert_true(list.items[1].is_by_mark);
+
+    list.n_items = 0;
+    packet.device = "lo";
+    packet.is_rerouted = false;
+    packet.dst = support_addr("198.51.100.1:40000");
+    ruleset_find(&(struct ruleset){ rules, true }, &packet, RULESET_REJECT, &list);
+    assert_int_equal(list.n_items, 1);
+    assert_string_equal(list.items[0].command, "nft insert rule inet vpn output oif lo accept");
+    assert_false(list.items[0].is_by_mark);
+
+    list.n_items = 0;
+    packet.device = "tun0";
+    ruleset_find(&(struct ruleset){ rules, true }, &packet, RULESET_REFUSES, &list);
+    assert_int_equal(list.n_items, 0);
+}
+
 static void text_that_ends_anywhere_is_no_harm(void **state)
 {
     struct ruleset_packet packet = { .hook = "input",
@@ -304,6 +350,7 @@ int main(void)
         cmocka_unit_test(conntrack_that_is_switched_off_is_found),
         cmocka_unit_test(docker_s_rule_for_packets_from_outside_is_not_blamed),
         cmocka_unit_test(every_rule_in_the_way_is_found_once),
+        cmocka_unit_test(a_kill_switch_stays_and_replies_pass_in_front_of_it),
         cmocka_unit_test(text_that_ends_anywhere_is_no_harm),
     };
 

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
 The faults that --check names. One table for each kind of host; test_return_path_faults.py makes each
-of them, and docs/troubleshooting.md is about them. Run as a program it prints the count that stands
-there: PYTHONPATH=tests/e2e python3 -m lib.return_path_faults
+of them, docs/troubleshooting.md is about them, and fault_count.py counts them.
 """
 
-import collections
 import dataclasses
 
-from lib import conf, healthy_hosts
+from lib import conf
 from lib.topology import CLIENT_OF, LB4, ORIGIN4
 
 PORT = conf.SERVICE_PORT
@@ -564,43 +562,3 @@ DOCUMENTED = {
 
 # How messages in the other tables there begin: of the log, at a start.
 OF_THE_LOG = ("not a PROXY", "not complete", "v1 ", "v2 ")
-
-
-# --- how many there are, for docs/troubleshooting.md
-
-KINDS = {"flows": FLOWS, "routed": ROUTED, "netns": NETNS | NETNS_MARK | NETNS_FLOWS}
-
-
-def _all():
-    """(return path, name, why the commands do not mend it) of each."""
-    for name, fault in LOCAL.items():
-        yield "connmark" if fault.method == "connmark" else "fwmark, loopback", name, fault.unmended
-    for path, table in KINDS.items():
-        for name, fault in table.items():
-            yield path, name, fault.unmended
-    for name in (*SERVICE, *SOCKETS):
-        yield "all of them: the service itself", name, SERVICE_ITSELF
-    for name in PUBLISHED:
-        yield "all of them: published ports", f"published by {name}", SERVICE_ITSELF
-
-
-def count():
-    """The table of docs/troubleshooting.md."""
-    named, mended, reasons = collections.Counter(), collections.Counter(), {}
-    for path, name, unmended in _all():
-        named[path] += 1
-        mended[path] += not unmended
-        if unmended:
-            reasons.setdefault(unmended, []).append(f"*{name}*")
-    return "\n".join([
-        "| return path | faults | named | mended |", "| --- | --- | --- | --- |",
-        *(f"| {path} | {n} | {n} | {mended[path]} |" for path, n in named.items()),
-        f"| together | {named.total()} | {named.total()} | {mended.total()} |", "",
-        "What the commands do not mend is named with what to do:", "",
-        *(f"- {reason}: {', '.join(names)}" for reason, names in reasons.items()), "",
-        f"{len(healthy_hosts.CASES)} hosts have nothing wrong with them ({len(healthy_hosts.HEALTHY)} "
-        f"kinds, with {', '.join(healthy_hosts.METHODS)}): `--check` finds nothing there.", ""])
-
-
-if __name__ == "__main__":
-    print(count(), end="")

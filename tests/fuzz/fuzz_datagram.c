@@ -58,8 +58,11 @@ static void check_v2(const uint8_t *bytes, size_t len)
     PROPERTY(verdict != PROXYPROTO_MORE);
     if (verdict == PROXYPROTO_BAD) {
         PROPERTY(out.reason != NULL && strlen(out.reason) > 0);
+        PROPERTY(!proxyproto_begins(bytes, len) ||
+                 strcmp(out.reason, "not a PROXY protocol header") != 0);
         return;
     }
+    PROPERTY(proxyproto_begins(bytes, len));
     PROPERTY(out.version == 2 && out.length >= PROXYPROTO_V2_MIN && out.length <= len);
     PROPERTY(out.tlvs_at >= PROXYPROTO_V2_MIN && out.tlvs_at <= out.length);
     PROPERTY(addr_is_set(&out.client) == !out.is_local);

@@ -128,7 +128,7 @@ static void an_older_header_does_not_count_where_a_newer_one_had_to_go(void **st
     (void)state;
     note(0, &peer, &client_a, 100);
     note(1, &peer, &client_b, 101);
-    for (unsigned i = 0; i < 50 * SETS * PEERS_PLACES; i++) {
+    for (unsigned i = 0; i < 50 * SETS * PEERS_WAYS; i++) {
         each.in.sin_addr.s_addr = htonl(0x0a000000 + i);
         note(1, &each, &client_b, 102);
     }
@@ -158,7 +158,7 @@ static void a_region_outlives_its_worker(void **state)
 static void note_way(unsigned worker, const struct addr *client, const struct peers_way *way,
                      uint64_t now)
 {
-    peers_note_way(workers[worker].peers, LISTENER, client, way, now, IDLE);
+    peers_note_way(workers[worker].peers, LISTENER, client, way, now);
 }
 
 static void expect_way(unsigned worker, uint64_t now, const struct peers_way *way)
@@ -205,19 +205,27 @@ static void a_way_is_no_header(void **state)
     expect_way(0, 400, &way);
 }
 
-/* So many that each of the newest is gone. */
-static void a_way_that_had_to_go_takes_no_header_with_it(void **state)
+/* So many others that its place is another's now. */
+static void a_way_that_had_to_go_is_not_found(void **state)
 {
     struct peers_way way = { .peer = peer, .local = support_addr("192.0.2.2:53") };
     struct addr each = support_addr("192.0.2.9:1");
 
     (void)state;
-    note(0, &peer, &client_a, 100);
-    for (unsigned i = 0; i < 50 * SETS * PEERS_PLACES; i++) {
+    note(1, &peer, &client_a, 100);
+    note_way(0, &client_a, &way, 100);
+    note_way(1, &client_a, &way, 100);
+    for (unsigned i = 0; i < 50 * SETS * PEERS_WAYS; i++) {
         each.in.sin_addr.s_addr = htonl(0x0a000000 + i);
         note_way(1, &each, &way, 102);
     }
-    expect(1, 103, &client_a);
+    expect_way(1, 103, &way);
+    for (unsigned i = 0; i < 50 * SETS * PEERS_WAYS; i++) {
+        each.in.sin_addr.s_addr = htonl(0x0a000000 + i);
+        note_way(0, &each, &way, 102);
+    }
+    expect_way(1, 103, NULL);
+    expect(0, 103, &client_a);
 }
 
 static void readers_of_earlier_generations_are_seen(void **state)
@@ -278,8 +286,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_latest_way_to_a_client_counts_whoever_noted_it, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_way_is_no_header, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_way_that_had_to_go_takes_no_header_with_it, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_way_that_had_to_go_is_not_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(readers_of_earlier_generations_are_seen, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_stand_for_listeners, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_what_is_ours_is_adopted, set_up, tear_down),

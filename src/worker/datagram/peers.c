@@ -19,22 +19,11 @@
 enum {
     LAYOUT = 3,
     REGIONS = sizeof(void *) > 4 ? 4096 : 64,
-    PLACES = PEERS_PLACES,
+    WAYS = PEERS_WAYS,
     TRIES = 1000, /* at a place that is being written, which takes nanoseconds */
 };
 
 static const char magic[16] = "mmproxy peers";
-
-/* Whose datagrams a peer sends, or by which way a client's latest one came. */
-struct fact {
-    uint64_t listener;
-    struct addr key;   /* the peer; of a way, the client */
-    struct addr value; /* the client; of a way, the peer */
-    struct addr local; /* of a way alone */
-    bool is_named;
-    uint64_t named_us; /* of a way, when the datagram came */
-    uint64_t idle_us;  /* not used for so long, it is stale */
-};
 
 /*
  * seq is odd while the entry is written, and 0 before the first time. A reader that finds it odd,
@@ -42,20 +31,35 @@ struct fact {
  */
 struct peers_entry {
     _Atomic uint32_t seq;
+    bool is_named;
+    uint64_t listener;
+    uint64_t named_us;
+    uint64_t idle_us; /* not used for so long, it is stale */
     _Atomic uint64_t used_us;
-    struct fact fact;
+    struct addr peer;
+    struct addr client;
 };
 
 /* Where peers of one hash are. */
 struct set {
     _Atomic uint64_t
         lost_us; /* the newest header that was noted here and had to go: when it came */
-    struct peers_entry places[PLACES];
+    struct peers_entry ways[WAYS];
+};
+
+/* Where the way to clients of one hash is. seq is that of an entry. */
+struct way_entry {
+    _Atomic uint32_t seq;
+    uint64_t listener;
+    struct addr client;
+    struct peers_way way;
+    uint64_t came_us;
 };
 
 struct region {
     _Atomic uint32_t reading; /* the epoch of the worker that reads sockets; 0 = none */
     struct set sets[];
+    /* and a struct way_entry for each entry in them */
 };
 
 /* The first pages, which supervisors alone write. */
@@ -83,7 +87,9 @@ static size_t head_size(void)
 
 static size_t region_size(uint32_t n_sets)
 {
-    return shared_whole_pages(sizeof(struct region) + n_sets * sizeof(struct set));
+    size_t size = sizeof(struct set) + WAYS * sizeof(struct way_entry);
+
+    return shared_whole_pages(sizeof(struct region) + n_sets * size);
 }
 
 static size_t size_of_all(uint32_t n_sets)
@@ -257,21 +263,16 @@ uint64_t peers_listener(const struct peers *peers, const char *name)
     return hash;
 }
 
-static unsigned set_of(const struct peers *peers, uint64_t listener, const struct addr *key)
+static unsigned set_of(const struct peers *peers, uint64_t listener, const struct addr *peer)
 {
-    uint64_t number = listener ^ (uint64_t)addr_port(key) << 48;
+    uint64_t number = listener ^ (uint64_t)addr_port(peer) << 48;
 
-    return (unsigned)(hash_host(&peers->head->secret, key, number) % peers->n_sets);
+    return (unsigned)(hash_host(&peers->head->secret, peer, number) % peers->n_sets);
 }
 
 static uint64_t stale_us(const struct peers_entry *entry)
 {
-    return entry->used_us + entry->fact.idle_us;
-}
-
-static bool is_about(const struct fact *fact, uint64_t listener, const struct addr *key)
-{
-    return fact->listener == listener && addr_equal(&fact->key, key);
+    return entry->used_us + entry->idle_us;
 }
 
 /* An older header of the same peer, noted in another region, must not count again. */
@@ -281,60 +282,51 @@ static void note_loss(struct set *set, uint64_t named_us)
         atomic_store(&set->lost_us, named_us);
 }
 
-/*
- * The key's own entry, else an entry whose writer died, a free one, or the first to be stale. A way
- * that goes is no loss.
- */
-static struct peers_entry *place_for(struct set *set, const struct fact *fact, uint64_t now_us)
+/* The peer's own entry, else an entry whose writer died, a free one, or the first to be stale. */
+static struct peers_entry *place_for(struct set *set, uint64_t listener, const struct addr *peer,
+                                     uint64_t now_us)
 {
-    struct peers_entry *best = &set->places[0];
+    struct peers_entry *best = &set->ways[0];
 
-    for (unsigned i = 0; i < PLACES; i++) {
-        struct peers_entry *each = &set->places[i];
-        if (each->seq % 2 == 0 && is_about(&each->fact, fact->listener, &fact->key))
+    for (unsigned i = 0; i < WAYS; i++) {
+        struct peers_entry *each = &set->ways[i];
+        if (each->seq % 2 == 0 && each->listener == listener && addr_equal(&each->peer, peer))
             return each;
     }
-    for (unsigned i = 1; i < PLACES && best->seq % 2 == 0; i++)
-        if (set->places[i].seq % 2 == 1 || stale_us(&set->places[i]) < stale_us(best))
-            best = &set->places[i];
+    for (unsigned i = 1; i < WAYS && best->seq % 2 == 0; i++)
+        if (set->ways[i].seq % 2 == 1 || stale_us(&set->ways[i]) < stale_us(best))
+            best = &set->ways[i];
     if (best->seq % 2 == 1)
         note_loss(set, now_us);
-    else if (now_us < stale_us(best) && !addr_is_set(&best->fact.local))
-        note_loss(set, best->fact.named_us);
+    else if (now_us < stale_us(best))
+        note_loss(set, best->named_us);
     return best;
-}
-
-static struct peers_entry *write_fact(struct peers *peers, const struct fact *fact, uint64_t now_us)
-{
-    struct set *set = &peers->own->sets[set_of(peers, fact->listener, &fact->key)];
-    struct peers_entry *entry = place_for(set, fact, now_us);
-    uint32_t seq = atomic_load(&entry->seq) | 1;
-
-    atomic_store(&entry->seq, seq);
-    atomic_thread_fence(memory_order_release);
-    entry->fact = *fact;
-    atomic_store_explicit(&entry->used_us, now_us, memory_order_relaxed);
-    atomic_store_explicit(&entry->seq, seq + 1, memory_order_release);
-    return entry;
 }
 
 struct peers_entry *peers_note(struct peers *peers, uint64_t listener, const struct addr *peer,
                                const struct peers_client *client, uint64_t now_us, uint64_t idle_us)
 {
-    const struct fact fact = { .listener = listener,
-                               .key = *peer,
-                               .value = client->addr,
-                               .is_named = client->is_named,
-                               .named_us = client->named_us,
-                               .idle_us = idle_us };
+    struct peers_entry *entry =
+        place_for(&peers->own->sets[set_of(peers, listener, peer)], listener, peer, now_us);
+    uint32_t seq = atomic_load(&entry->seq) | 1;
 
-    return write_fact(peers, &fact, now_us);
+    atomic_store(&entry->seq, seq);
+    atomic_thread_fence(memory_order_release);
+    entry->is_named = client->is_named;
+    entry->listener = listener;
+    entry->named_us = client->named_us;
+    entry->idle_us = idle_us;
+    atomic_store_explicit(&entry->used_us, now_us, memory_order_relaxed);
+    entry->peer = *peer;
+    entry->client = client->addr;
+    atomic_store_explicit(&entry->seq, seq + 1, memory_order_release);
+    return entry;
 }
 
 bool peers_use(struct peers_entry *entry, uint64_t listener, const struct addr *peer,
                uint64_t now_us)
 {
-    if (!is_about(&entry->fact, listener, peer))
+    if (entry->listener != listener || !addr_equal(&entry->peer, peer))
         return false;
     atomic_store_explicit(&entry->used_us, now_us, memory_order_relaxed);
     return true;
@@ -343,23 +335,20 @@ bool peers_use(struct peers_entry *entry, uint64_t listener, const struct addr *
 /* The reader's findings so far. */
 struct search {
     uint64_t listener;
-    const struct addr *key;
+    const struct addr *peer;
     uint64_t idle_us;
     uint64_t until_us; /* when the best is stale */
-    uint64_t lost_us;
     bool is_unsure;
-    struct fact best;
+    struct peers_client best;
 };
 
-/* returns: false: it is being written, or its writer died. */
-static bool read_entry(const struct peers_entry *entry, struct fact *fact, uint64_t *used_us)
+static bool read_entry(const struct peers_entry *entry, struct peers_entry *copy)
 {
     for (unsigned i = 0; i < TRIES; i++) {
         uint32_t seq = atomic_load_explicit(&entry->seq, memory_order_acquire);
         if (seq % 2 == 1)
             continue;
-        *fact = entry->fact;
-        *used_us = atomic_load_explicit(&entry->used_us, memory_order_relaxed);
+        memcpy(copy, (const void *)entry, sizeof *copy);
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load_explicit(&entry->seq, memory_order_relaxed) == seq)
             return true;
@@ -367,82 +356,108 @@ static bool read_entry(const struct peers_entry *entry, struct fact *fact, uint6
     return false;
 }
 
-/* An entry that was never written is about nobody. */
 static void look_at(struct search *search, const struct peers_entry *entry)
 {
-    struct fact fact;
-    uint64_t used_us;
+    struct peers_entry copy;
 
-    if (!read_entry(entry, &fact, &used_us)) {
+    if (!read_entry(entry, &copy)) {
         search->is_unsure = true;
         return;
     }
-    if (!is_about(&fact, search->listener, search->key) || fact.named_us < search->best.named_us)
+    if (copy.seq == 0 || copy.listener != search->listener ||
+        !addr_equal(&copy.peer, search->peer) || copy.named_us < search->best.named_us)
         return;
-    if (fact.named_us > search->best.named_us)
+    if (copy.named_us > search->best.named_us)
         search->until_us = 0; /* of an older header */
-    uint64_t idle_us = fact.idle_us < search->idle_us ? fact.idle_us : search->idle_us;
-    if (used_us + idle_us > search->until_us)
-        search->until_us = used_us + idle_us;
-    search->best = fact;
-}
-
-/* returns: whether a fact was found that is not stale. */
-static bool find_fact(const struct peers *peers, struct search *search, uint64_t now_us)
-{
-    uint32_t n = atomic_load(&peers->head->n_regions);
-    unsigned number = set_of(peers, search->listener, search->key);
-
-    for (uint32_t i = 0; i < n; i++) {
-        const struct set *set = &region_at(peers, i)->sets[number];
-        for (unsigned place = 0; place < PLACES; place++)
-            look_at(search, &set->places[place]);
-        if (atomic_load(&set->lost_us) > search->lost_us)
-            search->lost_us = atomic_load(&set->lost_us);
-    }
-    return addr_is_set(&search->best.value) && now_us < search->until_us;
+    uint64_t idle_us = copy.idle_us < search->idle_us ? copy.idle_us : search->idle_us;
+    if (copy.used_us + idle_us > search->until_us)
+        search->until_us = copy.used_us + idle_us;
+    search->best = (struct peers_client){ .addr = copy.client,
+                                          .is_named = copy.is_named,
+                                          .named_us = copy.named_us };
 }
 
 bool peers_find(const struct peers *peers, uint64_t listener, const struct addr *peer,
                 uint64_t now_us, uint64_t idle_us, struct peers_client *out)
 {
-    struct search search = { .listener = listener, .key = peer, .idle_us = idle_us };
+    struct search search = { .listener = listener, .peer = peer, .idle_us = idle_us };
+    uint32_t n = atomic_load(&peers->head->n_regions);
+    unsigned number = set_of(peers, listener, peer);
+    uint64_t lost_us = 0;
 
-    if (!find_fact(peers, &search, now_us) || search.is_unsure ||
-        search.best.named_us < search.lost_us)
-        return false;
-    *out = (struct peers_client){ .addr = search.best.value,
-                                  .is_named = search.best.is_named,
-                                  .named_us = search.best.named_us };
-    return true;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct set *set = &region_at(peers, i)->sets[number];
+        for (unsigned way = 0; way < WAYS; way++)
+            look_at(&search, &set->ways[way]);
+        if (atomic_load(&set->lost_us) > lost_us)
+            lost_us = atomic_load(&set->lost_us);
+    }
+    *out = search.best;
+    return !search.is_unsure && search.best.named_us >= lost_us && addr_is_set(&search.best.addr) &&
+           now_us < search.until_us;
 }
 
-/* Differs from the key of the peers. */
-static uint64_t key_of_ways(uint64_t listener)
+/* The place of a client's way in every region. */
+static size_t way_number(const struct peers *peers, uint64_t listener, const struct addr *client)
 {
-    return ~listener;
+    uint64_t number = listener ^ (uint64_t)addr_port(client) << 48;
+
+    return hash_host(&peers->head->secret, client, number) % ((size_t)peers->n_sets * WAYS);
+}
+
+static struct way_entry *way_at(const struct peers *peers, struct region *region, size_t number)
+{
+    struct way_entry *first = (struct way_entry *)(void *)&region->sets[peers->n_sets];
+
+    return &first[number];
 }
 
 void peers_note_way(struct peers *peers, uint64_t listener, const struct addr *client,
-                    const struct peers_way *way, uint64_t now_us, uint64_t idle_us)
+                    const struct peers_way *way, uint64_t now_us)
 {
-    const struct fact fact = { .listener = key_of_ways(listener),
-                               .key = *client,
-                               .value = way->peer,
-                               .local = way->local,
-                               .named_us = now_us,
-                               .idle_us = idle_us };
+    struct way_entry *entry = way_at(peers, peers->own, way_number(peers, listener, client));
+    uint32_t seq = atomic_load(&entry->seq) | 1;
 
-    (void)write_fact(peers, &fact, now_us);
+    atomic_store(&entry->seq, seq);
+    atomic_thread_fence(memory_order_release);
+    entry->listener = listener;
+    entry->client = *client;
+    entry->way = *way;
+    entry->came_us = now_us;
+    atomic_store_explicit(&entry->seq, seq + 1, memory_order_release);
+}
+
+/* returns: whether it is written whole, and for this client. */
+static bool read_way(const struct way_entry *entry, uint64_t listener, const struct addr *client,
+                     struct way_entry *copy)
+{
+    for (unsigned i = 0; i < TRIES; i++) {
+        uint32_t seq = atomic_load_explicit(&entry->seq, memory_order_acquire);
+        if (seq % 2 == 1)
+            continue;
+        memcpy(copy, (const void *)entry, sizeof *copy);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&entry->seq, memory_order_relaxed) == seq)
+            return copy->listener == listener && addr_equal(&copy->client, client) &&
+                   addr_is_set(&copy->way.peer) && addr_is_set(&copy->way.local);
+    }
+    return false;
 }
 
 bool peers_find_way(const struct peers *peers, uint64_t listener, const struct addr *client,
                     uint64_t now_us, uint64_t idle_us, struct peers_way *out)
 {
-    struct search search = { .listener = key_of_ways(listener), .key = client, .idle_us = idle_us };
+    uint32_t n = atomic_load(&peers->head->n_regions);
+    size_t number = way_number(peers, listener, client);
+    uint64_t latest_us = 0;
 
-    if (!find_fact(peers, &search, now_us))
-        return false;
-    *out = (struct peers_way){ .peer = search.best.value, .local = search.best.local };
-    return true;
+    for (uint32_t i = 0; i < n; i++) {
+        struct way_entry copy;
+        if (!read_way(way_at(peers, region_at(peers, i), number), listener, client, &copy) ||
+            copy.came_us < latest_us)
+            continue;
+        latest_us = copy.came_us;
+        *out = copy.way;
+    }
+    return latest_us > 0 && now_us < latest_us + idle_us;
 }

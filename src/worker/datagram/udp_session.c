@@ -120,8 +120,8 @@ static void note_way(const struct udp_session *session)
     if (!addr_is_set(&way.local))
         way.local = *session->socket->listen;
     addr_set_port(&way.local, addr_port(session->socket->listen));
-    peers_note_way(worker->spec->peers, receiver->peers_key, &session->client, &way, clock_now_us(),
-                   idle_us(receiver));
+    peers_note_way(worker->spec->peers, receiver->peers_key, &session->client, &way,
+                   clock_now_us());
 }
 
 void udp_session_set_idle(struct udp_session *session)

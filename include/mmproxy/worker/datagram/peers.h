@@ -30,10 +30,10 @@
 #include "mmproxy/base/addr.h"
 
 /*
- * A worker has room for n_sets * PEERS_PLACES entries: here for 32,768 peers and as many clients,
- * and less in a 32-bit process, whose address space is small.
+ * A worker has room for n_sets * PEERS_WAYS peers: here 32,768, and less in a 32-bit process, whose
+ * address space is small.
  */
-enum { PEERS_PLACES = 8, PEERS_SETS = sizeof(void *) > 4 ? 8192 : 1024 };
+enum { PEERS_WAYS = 8, PEERS_SETS = sizeof(void *) > 4 ? 4096 : 512 };
 
 struct peers;
 struct peers_entry;
@@ -116,13 +116,16 @@ bool peers_use(struct peers_entry *entry, uint64_t listener, const struct addr *
 bool peers_find(const struct peers *peers, uint64_t listener, const struct addr *peer,
                 uint64_t now_us, uint64_t idle_us, struct peers_client *out);
 
-/* A datagram of the client came by this way, now. */
+/*
+ * A datagram of the client came by this way, now. Another client's way may have to go, which is
+ * found no more then.
+ */
 void peers_note_way(struct peers *peers, uint64_t listener, const struct addr *client,
-                    const struct peers_way *way, uint64_t now_us, uint64_t idle_us);
+                    const struct peers_way *way, uint64_t now_us);
 
 /*
- * The latest way, whichever worker noted it. Its peer may speak for another client meanwhile.
- * returns: whether there is one, and then *out.
+ * The latest way that a worker has noted, not longer than idle_us ago. Its peer may speak for
+ * another client meanwhile. returns: whether there is one, and then *out.
  */
 bool peers_find_way(const struct peers *peers, uint64_t listener, const struct addr *client,
                     uint64_t now_us, uint64_t idle_us, struct peers_way *out);

@@ -43,7 +43,7 @@ static const struct filter_line lines[] = {
       .why = "what is acknowledged with an answer, and what at once",
       OPTION(IPPROTO_TCP, TCP_QUICKACK) },
     { .call = "setsockopt",
-      .why = "no pacing on the way to a target on this host",
+      .why = "no pacing on the way to a target or container on this host",
       OPTION(IPPROTO_TCP, TCP_CONGESTION) },
     { .call = "setsockopt", .why = "urgent bytes in line", OPTION(SOL_SOCKET, SO_OOBINLINE) },
     { .call = "setsockopt", .why = "keepalive", OPTION(SOL_SOCKET, SO_KEEPALIVE) },

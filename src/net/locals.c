@@ -30,6 +30,9 @@ struct locals {
     struct subnets *set;
     struct prefix *networks; /* owned; those of the interfaces' addresses */
     size_t n_networks;
+    struct prefix *bridged; /* owned; those of them that locals_reach_container is about */
+    size_t n_bridged;
+    bool follows_bridges;
     /*
      * Addresses of events since the last read: they count at once. An address that is removed
      * counts until the next read, and so do more than ADDED_MAX additions within one interval:
@@ -45,6 +48,7 @@ struct locals {
 /* Everything that the kernel has for the set. */
 struct facts {
     struct rtnl_addresses addresses;
+    struct rtnl_links links;    /* none unless they are wanted */
     struct rtnl_rules rules[2]; /* [0] IPv4, [1] IPv6 */
     struct rtnl_routes routes[2];
 };
@@ -152,10 +156,13 @@ static int read_family(struct rtnl *rtnl, sa_family_t family, struct facts *fact
     return err;
 }
 
-static int read_facts(struct rtnl *rtnl, struct facts *facts)
+static int read_facts(struct rtnl *rtnl, bool with_links, struct facts *facts)
 {
     int err = rtnl_dump_addresses(rtnl, &facts->addresses);
 
+    /* Without them only speed is lost. */
+    if (err == 0 && with_links && rtnl_dump_links(rtnl, &facts->links) < 0)
+        rtnl_links_close(&facts->links);
     if (err == 0)
         err = read_family(rtnl, AF_INET, facts);
     if (err == 0)
@@ -166,10 +173,17 @@ static int read_facts(struct rtnl *rtnl, struct facts *facts)
 static void facts_close(struct facts *facts)
 {
     rtnl_addresses_close(&facts->addresses);
+    rtnl_links_close(&facts->links);
     for (size_t i = 0; i < 2; i++) {
         rtnl_rules_close(&facts->rules[i]);
         rtnl_routes_close(&facts->routes[i]);
     }
+}
+
+static void set_network(struct prefix *network, const struct rtnl_address *item)
+{
+    addr_from_bytes(&network->addr, item->family, item->address, 0);
+    network->len = item->len;
 }
 
 static int copy_networks(struct locals *fresh, const struct rtnl_addresses *addresses)
@@ -177,25 +191,62 @@ static int copy_networks(struct locals *fresh, const struct rtnl_addresses *addr
     fresh->networks = calloc(addresses->n_items + 1, sizeof *fresh->networks);
     if (!fresh->networks)
         return -ENOMEM;
-    for (size_t i = 0; i < addresses->n_items; i++) {
-        const struct rtnl_address *item = &addresses->items[i];
-        struct prefix *network = &fresh->networks[fresh->n_networks++];
+    for (size_t i = 0; i < addresses->n_items; i++)
+        set_network(&fresh->networks[fresh->n_networks++], &addresses->items[i]);
+    return 0;
+}
 
-        addr_from_bytes(&network->addr, item->family, item->address, 0);
-        network->len = item->len;
+/* A port that is something else may lead to another machine. */
+static bool leads_to_containers(const struct rtnl_links *links, uint32_t interface)
+{
+    bool is_bridge = false;
+    bool has_port = false;
+
+    for (size_t i = 0; i < links->n_items; i++) {
+        const struct rtnl_link *link = &links->items[i];
+
+        if (link->index == interface)
+            is_bridge = link->is_bridge;
+        if (link->master != interface)
+            continue;
+        if (!link->is_veth)
+            return false;
+        has_port = true;
+    }
+    return is_bridge && has_port;
+}
+
+/* Every interface has a network of link-local addresses, and it is the same one. */
+static bool is_link_local(const struct rtnl_address *item)
+{
+    return is_v6(item->family) && item->address[0] == 0xfe && (item->address[1] & 0xc0) == 0x80;
+}
+
+static int copy_bridged(struct locals *fresh, const struct facts *facts)
+{
+    fresh->bridged = calloc(facts->addresses.n_items + 1, sizeof *fresh->bridged);
+    if (!fresh->bridged)
+        return -ENOMEM;
+    for (size_t i = 0; i < facts->addresses.n_items; i++) {
+        const struct rtnl_address *item = &facts->addresses.items[i];
+
+        if (!is_link_local(item) && leads_to_containers(&facts->links, item->interface))
+            set_network(&fresh->bridged[fresh->n_bridged++], item);
     }
     return 0;
 }
 
-static int fill(struct locals *fresh, struct rtnl *rtnl)
+static int fill(struct locals *fresh, const struct locals *locals)
 {
     struct facts facts = { 0 };
-    int err = read_facts(rtnl, &facts);
+    int err = read_facts(locals->rtnl, locals->follows_bridges, &facts);
 
     if (err == 0)
         err = add_addresses(fresh->set, &facts.addresses);
     if (err == 0)
         err = copy_networks(fresh, &facts.addresses);
+    if (err == 0)
+        err = copy_bridged(fresh, &facts);
     for (size_t i = 0; err == 0 && i < 2; i++)
         err = add_routes(fresh->set, &facts.routes[i], &facts.rules[i]);
     facts_close(&facts);
@@ -205,21 +256,25 @@ static int fill(struct locals *fresh, struct rtnl *rtnl)
 static int read_all(struct locals *locals)
 {
     struct locals fresh = { .set = subnets_new() };
-    int err = fresh.set ? fill(&fresh, locals->rtnl) : -ENOMEM;
+    int err = fresh.set ? fill(&fresh, locals) : -ENOMEM;
 
     locals->read_at_ms = clock_now_ms();
     locals->has_failed = err < 0;
     if (err < 0) {
         subnets_free(fresh.set);
         free(fresh.networks);
+        free(fresh.bridged);
         return err;
     }
     subnets_seal(fresh.set);
     subnets_free(locals->set);
     free(locals->networks);
+    free(locals->bridged);
     locals->set = fresh.set;
     locals->networks = fresh.networks;
     locals->n_networks = fresh.n_networks;
+    locals->bridged = fresh.bridged;
+    locals->n_bridged = fresh.n_bridged;
     locals->n_added = 0;
     locals->is_stale = false;
     return 0;
@@ -290,7 +345,19 @@ void locals_free(struct locals *locals)
     rtnl_free(locals->rtnl);
     subnets_free(locals->set);
     free(locals->networks);
+    free(locals->bridged);
     free(locals);
+}
+
+int locals_follow_bridges(struct locals *locals)
+{
+    static const int group = RTNLGRP_LINK;
+
+    if (setsockopt(locals->events, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0)
+        return -errno;
+    locals->follows_bridges = true;
+    locals->is_stale = true;
+    return read_all(locals);
 }
 
 int locals_fd(const struct locals *locals)
@@ -380,6 +447,15 @@ bool locals_are_neighbours(const struct locals *locals, const struct addr *a, co
 {
     for (size_t i = 0; i < locals->n_networks; i++) {
         if (is_in(&locals->networks[i], a) && is_in(&locals->networks[i], b))
+            return true;
+    }
+    return false;
+}
+
+bool locals_reach_container(const struct locals *locals, const struct addr *addr)
+{
+    for (size_t i = 0; i < locals->n_bridged; i++) {
+        if (is_in(&locals->bridged[i], addr))
             return true;
     }
     return false;

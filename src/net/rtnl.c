@@ -209,6 +209,38 @@ int rtnl_dump_addresses(struct rtnl *rtnl, struct rtnl_addresses *out)
     return err;
 }
 
+static int add_link(const struct nlmsghdr *msg, void *context)
+{
+    struct rtnl_links *out = context;
+    struct rtnl_link *items;
+    struct rtnl_link link;
+
+    if (!rtnlmsg_link(msg, &link))
+        return 0;
+    items = reallocarray(out->items, out->n_items + 1, sizeof *items);
+    if (!items)
+        return -ENOMEM;
+    items[out->n_items++] = link;
+    out->items = items;
+    return 0;
+}
+
+int rtnl_dump_links(struct rtnl *rtnl, struct rtnl_links *out)
+{
+    size_t before = out->n_items;
+    int err = -EAGAIN;
+
+    for (int i = 0; err == -EAGAIN && i < DUMP_TRIES; i++) {
+        struct nlmsghdr *msg = begin_request(rtnl, RTM_GETLINK, NLM_F_DUMP);
+
+        mnl_nlmsg_put_extra_header(msg, sizeof(struct ifinfomsg));
+        mnl_attr_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+        out->n_items = before;
+        err = talk(rtnl, msg, add_link, out);
+    }
+    return err;
+}
+
 struct routes_of {
     struct rtnl_filter filter;
     struct rtnl_routes routes;
@@ -265,6 +297,12 @@ void rtnl_addresses_close(struct rtnl_addresses *addresses)
 {
     free(addresses->items);
     *addresses = (struct rtnl_addresses){ 0 };
+}
+
+void rtnl_links_close(struct rtnl_links *links)
+{
+    free(links->items);
+    *links = (struct rtnl_links){ 0 };
 }
 
 void rtnl_rules_close(struct rtnl_rules *rules)

@@ -190,15 +190,12 @@ static bool rule_attribute(const struct nlattr *attr, void *context)
 typedef bool attribute_reader(const struct nlattr *attr, void *out);
 
 /*
- * Hands every attribute behind the header to read; false where one is not whole or not
- * liked. libmnl's own loops end silently at a truncated attribute.
+ * Hands every attribute to read; false where one is not whole or not liked. libmnl's own loops end
+ * silently at a truncated attribute.
  */
-static bool read_attributes(const struct nlmsghdr *msg, size_t header_len, attribute_reader *read,
-                            void *out)
+static bool read_all(const char *bytes, size_t len, attribute_reader *read, void *out)
 {
-    const char *bytes = mnl_nlmsg_get_payload(msg);
-    size_t len = mnl_nlmsg_get_payload_len(msg);
-    size_t at = header_len; /* both headers are a multiple of 4 long, as attributes want it */
+    size_t at = 0;
 
     while (at < len) {
         const struct nlattr *attr = (const void *)(bytes + at);
@@ -210,6 +207,15 @@ static bool read_attributes(const struct nlmsghdr *msg, size_t header_len, attri
         at += (attr->nla_len + 3U) & ~3U;
     }
     return true;
+}
+
+/* Those behind the header: every header is a multiple of 4 long, as attributes want it. */
+static bool read_attributes(const struct nlmsghdr *msg, size_t header_len, attribute_reader *read,
+                            void *out)
+{
+    const char *bytes = mnl_nlmsg_get_payload(msg);
+
+    return read_all(bytes + header_len, mnl_nlmsg_get_payload_len(msg) - header_len, read, out);
 }
 
 static bool has_header(const struct nlmsghdr *msg, size_t header_len)
@@ -332,7 +338,54 @@ bool rtnlmsg_address(const struct nlmsghdr *msg, struct rtnl_address *out)
         return false;
     if (header->ifa_prefixlen > 8 * address_len(header->ifa_family))
         return false;
-    *out = (struct rtnl_address){ .family = header->ifa_family, .len = header->ifa_prefixlen };
+    *out = (struct rtnl_address){ .family = header->ifa_family,
+                                  .interface = header->ifa_index,
+                                  .len = header->ifa_prefixlen };
     return read_attributes(msg, sizeof *header, address_attribute, &found) &&
            (found.has_local || found.has_address);
+}
+
+static bool is_text(const struct nlattr *attr, const char *text)
+{
+    size_t len = strlen(text) + 1;
+
+    return mnl_attr_get_payload_len(attr) == len &&
+           memcmp(mnl_attr_get_payload(attr), text, len) == 0;
+}
+
+static bool kind_attribute(const struct nlattr *attr, void *context)
+{
+    struct rtnl_link *out = context;
+
+    if (mnl_attr_get_type(attr) == IFLA_INFO_KIND) {
+        out->is_bridge = is_text(attr, "bridge");
+        out->is_veth = is_text(attr, "veth");
+    }
+    return true;
+}
+
+static bool link_attribute(const struct nlattr *attr, void *context)
+{
+    struct rtnl_link *out = context;
+
+    switch (mnl_attr_get_type(attr)) {
+    case IFLA_MASTER:
+        return read_u32(attr, &out->master);
+    case IFLA_LINKINFO:
+        return read_all(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr), kind_attribute,
+                        out);
+    default:
+        return true;
+    }
+}
+
+bool rtnlmsg_link(const struct nlmsghdr *msg, struct rtnl_link *out)
+{
+    const struct ifinfomsg *header = mnl_nlmsg_get_payload(msg);
+
+    if ((msg->nlmsg_type != RTM_NEWLINK && msg->nlmsg_type != RTM_DELLINK) ||
+        !has_header(msg, sizeof *header))
+        return false;
+    *out = (struct rtnl_link){ .index = (uint32_t)header->ifi_index };
+    return read_attributes(msg, sizeof *header, link_attribute, out);
 }

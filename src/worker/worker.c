@@ -312,6 +312,8 @@ static int worker_open(struct worker *worker, const struct worker_spec *spec)
     int err = locals_new(&worker->locals);
     if (err < 0)
         return err;
+    if (worker->is_paced)
+        (void)locals_follow_bridges(worker->locals);
 
     err = counters_own(spec->counters, spec->worker_id);
     if (err < 0)

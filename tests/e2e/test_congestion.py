@@ -6,6 +6,8 @@ import socket
 import pytest
 
 from lib import conf, header, preload, proc, routing
+from lib.box import BOX_OF, Box
+from lib.conn import connect
 from lib.topology import CLIENT4, ORIGIN4
 
 # The kernel may have no algorithm that paces: the daemon is told that it has one.
@@ -69,3 +71,22 @@ def test_default_that_does_not_pace_is_kept(net, serve, target, session):
     assert _algorithms(gateway) == ("reno", "reno")
     config = conf.write(gateway.directory, [conf.listener()])
     assert "congctl" not in routing.run(net.origin, "rules", config, gateway.directory).text
+
+
+@pytest.mark.parametrize("is_bridged", [True, False], ids=["bridge", "veth"])
+def test_container_on_a_bridge_is_reached_without_pacing(is_bridged, net, launch, directory, paced):
+    """A network device of its own may lead anywhere."""
+    box = Box(net.origin, is_bridged)
+    try:
+        targets = conf.listener(target_v4=f"{BOX_OF[4]}:25", return_path="routed")
+        config = conf.write(directory, [targets], workers=1, routing="managed")
+        gateway = launch(net.origin, "-c", config,
+                         env=paced | {"RUNTIME_DIRECTORY": str(directory / "run")})
+        gateway.wait_listening(*conf.LISTEN)
+        peer = connect(net.lb, ORIGIN4, conf.PORT)
+        peer.send(header.v1(CLIENT4, 51234) + b"hello")
+        assert peer.recv(5) == b"hello"
+        default = _default(net.origin)
+        assert _algorithms(gateway) == (default, "reno" if is_bridged else default)
+    finally:
+        box.close()

@@ -113,11 +113,14 @@ static void read_message(const struct nlmsghdr *original, struct kernel *kernel)
     struct rtnl_rule rule;
     struct rtnl_route route;
     struct rtnl_address address;
+    struct rtnl_link link;
     bool is_rule = rtnlmsg_rule(msg, &rule);
     bool is_route = rtnlmsg_route(msg, &route);
     bool is_address = rtnlmsg_address(msg, &address);
+    bool is_link = rtnlmsg_link(msg, &link);
 
-    PROPERTY(is_rule + is_route + is_address <= 1);
+    PROPERTY(is_rule + is_route + is_address + is_link <= 1);
+    PROPERTY(!is_link || !(link.is_bridge && link.is_veth));
     PROPERTY(!is_address || address.family == AF_INET || address.family == AF_INET6);
     if (is_rule) {
         size_t family = rule.family == AF_INET6;

@@ -178,6 +178,81 @@ static void two_addresses_in_a_network_of_the_host_are_neighbours(void **state)
     support_ip("-6 addr del 2001:db8::7/64 dev lo");
 }
 
+static bool reaches_container(const struct locals *locals, const char *host)
+{
+    struct addr addr = support_host(host);
+
+    return locals_reach_container(locals, &addr);
+}
+
+static void update_until_reached(struct locals *locals, const char *host, bool is_reached)
+{
+    while (reaches_container(locals, host) != is_reached)
+        update(locals);
+}
+
+static void a_bridge_of_veth_pairs_alone_leads_to_containers(void **state)
+{
+    struct locals *locals = open_locals();
+
+    (void)state;
+    assert_int_equal(locals_follow_bridges(locals), 0);
+    support_ip("link add br9 type bridge");
+    support_ip("addr add 198.51.100.7/26 dev br9");
+    support_ip("-6 addr add 2001:db8::7/64 dev br9 nodad");
+    support_ip("-6 addr add fe80::7/64 dev br9 nodad");
+    support_ip("link add v9 type veth peer name w9");
+    update_until(locals, "2001:db8::7", true);
+    assert_false(reaches_container(locals, "198.51.100.8")); /* without a port */
+
+    support_ip("link set v9 master br9");
+    update_until_reached(locals, "198.51.100.8", true);
+    assert_true(reaches_container(locals, "2001:db8::8"));
+    assert_false(reaches_container(locals, "198.51.100.65"));
+    assert_false(reaches_container(locals, "fe80::8"));
+    assert_false(reaches_container(locals, "127.0.0.1"));
+
+    support_ip("link add vx9 type vxlan id 9 dstport 4789");
+    support_ip("link set vx9 master br9");
+    update_until_reached(locals, "198.51.100.8", false);
+    support_ip("link set vx9 nomaster");
+    update_until_reached(locals, "198.51.100.8", true);
+    support_ip("link del v9");
+    update_until_reached(locals, "2001:db8::8", false);
+    support_ip("link del br9");
+    support_ip("link del vx9");
+    locals_free(locals);
+}
+
+static void the_network_of_a_pair_itself_is_any_network(void **state)
+{
+    struct locals *locals;
+
+    (void)state;
+    support_ip("link add v9 type veth peer name w9");
+    support_ip("addr add 198.51.100.7/26 dev v9");
+    locals = open_locals();
+    assert_int_equal(locals_follow_bridges(locals), 0);
+    assert_false(reaches_container(locals, "198.51.100.8"));
+    support_ip("link del v9");
+    locals_free(locals);
+}
+
+static void bridges_that_are_not_followed_lead_nowhere(void **state)
+{
+    (void)state;
+    support_ip("link add br9 type bridge");
+    support_ip("link add v9 master br9 type veth peer name w9");
+    support_ip("addr add 198.51.100.7/26 dev br9");
+    struct locals *locals = open_locals();
+    assert_false(reaches_container(locals, "198.51.100.8"));
+    assert_int_equal(locals_follow_bridges(locals), 0);
+    assert_true(reaches_container(locals, "198.51.100.8"));
+    support_ip("link del v9");
+    support_ip("link del br9");
+    locals_free(locals);
+}
+
 /* Reported: such addresses passed as clients. */
 static void an_own_address_in_another_table_is_local(void **state)
 {
@@ -343,6 +418,9 @@ int main(void)
         cmocka_unit_test(what_was_there_before_is_known),
         cmocka_unit_test(a_return_path_makes_no_client_local),
         cmocka_unit_test(two_addresses_in_a_network_of_the_host_are_neighbours),
+        cmocka_unit_test(a_bridge_of_veth_pairs_alone_leads_to_containers),
+        cmocka_unit_test(the_network_of_a_pair_itself_is_any_network),
+        cmocka_unit_test(bridges_that_are_not_followed_lead_nowhere),
         cmocka_unit_test(an_own_address_in_another_table_is_local),
         cmocka_unit_test(a_rule_that_changes_is_noticed),
         cmocka_unit_test(the_address_of_an_interface_is_local_without_a_route),

@@ -207,6 +207,55 @@ static void an_address_that_is_none_is_refused(void **state)
     assert_false(rtnlmsg_address(message.header, &address));
 }
 
+/* `ip link add NAME master 7 type KIND` */
+static void a_link(struct message *message, const char *kind)
+{
+    struct ifinfomsg header = { .ifi_index = 5 };
+
+    begin(message, RTM_NEWLINK, &header, sizeof(header));
+    mnl_attr_put_u32(message->header, IFLA_MTU, 1500);
+    struct nlattr *info = mnl_attr_nest_start(message->header, IFLA_LINKINFO);
+    mnl_attr_put_strz(message->header, IFLA_INFO_KIND, kind);
+    mnl_attr_nest_end(message->header, info);
+    mnl_attr_put_u32(message->header, IFLA_MASTER, 7);
+}
+
+static void an_interface_is_read_with_its_kind_and_its_bridge(void **state)
+{
+    static const char *const kinds[] = { "bridge", "veth", "bridge_slave", "vet", "" };
+    struct message message;
+    struct rtnl_link link;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        a_link(&message, kinds[i]);
+        assert_true(rtnlmsg_link(message.header, &link));
+        assert_int_equal(link.index, 5);
+        assert_int_equal(link.master, 7);
+        assert_int_equal(link.is_bridge, i == 0);
+        assert_int_equal(link.is_veth, i == 1);
+    }
+    a_whole_route(&message);
+    assert_false(rtnlmsg_link(message.header, &link));
+}
+
+static void an_interface_whose_kind_is_cut_off_is_refused(void **state)
+{
+    struct message message;
+    struct rtnl_link link;
+
+    (void)state;
+    a_link(&message, "veth");
+    struct nlattr *info = (void *)(message.bytes + sizeof(struct nlmsghdr) +
+                                   sizeof(struct ifinfomsg) + 8); /* behind the MTU */
+    assert_int_equal(mnl_attr_get_type(info), IFLA_LINKINFO);
+    ((struct nlattr *)mnl_attr_get_payload(info))->nla_len++;
+    assert_true(rtnlmsg_link(message.header, &link)); /* into the padding */
+    assert_false(link.is_veth);
+    ((struct nlattr *)mnl_attr_get_payload(info))->nla_len += 3;
+    assert_false(rtnlmsg_link(message.header, &link));
+}
+
 /* Copied to the end of a heap block, so that a sanitizer sees any byte read beyond. */
 static bool parse_prefix(const struct message *message, size_t len, bool is_rule)
 {
@@ -337,6 +386,8 @@ int main(void)
         cmocka_unit_test(a_route_is_read_with_gateway_and_metric),
         cmocka_unit_test(an_address_is_read_with_its_broadcast),
         cmocka_unit_test(an_address_that_is_none_is_refused),
+        cmocka_unit_test(an_interface_is_read_with_its_kind_and_its_bridge),
+        cmocka_unit_test(an_interface_whose_kind_is_cut_off_is_refused),
         cmocka_unit_test(a_truncated_message_is_refused_at_every_length),
         cmocka_unit_test(a_length_beyond_the_bytes_ends_the_walk),
         cmocka_unit_test(messages_are_taken_one_after_the_other),

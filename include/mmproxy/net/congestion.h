@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * congestion: which algorithm decides how fast TCP may send. One that paces, such as BBR, waits on
- * a timer between packets, which is useful on a network. On the way to a service on this host it
- * only costs processor time.
+ * a timer between packets, which is useful on a network. On the way to a service or a container on
+ * this host it only costs processor time.
  */
 #ifndef MMPROXY_NET_CONGESTION_H
 #define MMPROXY_NET_CONGESTION_H

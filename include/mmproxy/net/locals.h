@@ -46,4 +46,16 @@ bool locals_contain(const struct locals *locals, const struct addr *addr);
  */
 bool locals_are_neighbours(const struct locals *locals, const struct addr *a, const struct addr *b);
 
+/*
+ * From now on locals_reach_container answers. To be called before a jail closes. returns: 0, or
+ * -errno: it answers false.
+ */
+int locals_follow_bridges(struct locals *locals);
+
+/*
+ * Is it in the network of a bridge of this host whose ports are all veth pairs? Then containers are
+ * behind it, and no other machine. Ports do not count. What changes counts after 200 ms at most.
+ */
+bool locals_reach_container(const struct locals *locals, const struct addr *addr);
+
 #endif

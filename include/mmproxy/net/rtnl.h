@@ -48,7 +48,16 @@ int rtnl_dump_routes(struct rtnl *rtnl, sa_family_t family, struct rtnl_filter f
 /* Appends the addresses of all interfaces, both families. returns: 0 or -errno. */
 int rtnl_dump_addresses(struct rtnl *rtnl, struct rtnl_addresses *out);
 
+struct rtnl_links {
+    struct rtnl_link *items;
+    size_t n_items;
+};
+
+/* Appends all interfaces. returns: 0 or -errno. */
+int rtnl_dump_links(struct rtnl *rtnl, struct rtnl_links *out);
+
 void rtnl_addresses_close(struct rtnl_addresses *addresses);
+void rtnl_links_close(struct rtnl_links *links);
 void rtnl_rules_close(struct rtnl_rules *rules);
 void rtnl_routes_close(struct rtnl_routes *routes);
 

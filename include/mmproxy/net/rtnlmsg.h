@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * rtnlmsg: rtnetlink messages about rules, routes and addresses, from bytes to values. Pure: what
- * is truncated or malformed is refused, never read past its end.
+ * rtnlmsg: rtnetlink messages about rules, routes, addresses and interfaces, from bytes to values.
+ * Pure: what is truncated or malformed is refused, never read past its end.
  *
  * spec: rtnetlink(7), <linux/fib_rules.h>
  */
@@ -79,9 +79,18 @@ struct rtnl_routes {
     size_t n_items;
 };
 
+/* An interface. */
+struct rtnl_link {
+    uint32_t index;
+    uint32_t master; /* the bridge, say, that it is a port of; 0 = none */
+    bool is_bridge;
+    bool is_veth; /* one end of a pair; the other one is in another namespace as a rule */
+};
+
 /* An address of an interface of this host. */
 struct rtnl_address {
     sa_family_t family;
+    uint32_t interface;
     uint8_t address[16];
     uint8_t len; /* bits of its network's prefix */
     bool has_broadcast;
@@ -101,5 +110,6 @@ const struct nlmsghdr *rtnlmsg_take(const void **bytes, size_t *len);
 bool rtnlmsg_rule(const struct nlmsghdr *msg, struct rtnl_rule *out);
 bool rtnlmsg_route(const struct nlmsghdr *msg, struct rtnl_route *out);
 bool rtnlmsg_address(const struct nlmsghdr *msg, struct rtnl_address *out);
+bool rtnlmsg_link(const struct nlmsghdr *msg, struct rtnl_link *out);
 
 #endif

@@ -15,7 +15,7 @@ struct spoof {
     uint32_t mark;      /* SO_MARK: what the return path's rules look at; 0 = none */
     bool preserve_port; /* use the source's port if the kernel will have it */
     bool is_shared;     /* UDP: other clients may have this source address */
-    bool avoids_pacing; /* the target is on this host, see congestion.h */
+    bool avoids_pacing; /* no network is between it and the target, see congestion.h */
     bool sends_at_once; /* the caller has bytes for spoof_send: the handshake's last
                            acknowledgement may go with them */
 };

@@ -20,12 +20,15 @@ static enum session_state connect_failed(struct session *session, int err)
     return SESSION_CLOSED;
 }
 
-/* The kernel paces for a network; there is none on the way to a target on this host. */
+/* The kernel paces for a network; there is none on the way to a target or container on this host.
+ */
 static bool avoids_pacing(const struct session *session)
 {
     const struct worker *worker = session->listener->worker;
+    const struct addr *target = &session->choice.target;
 
-    return worker->is_paced && locals_contain(worker->locals, &session->choice.target);
+    return worker->is_paced && (locals_contain(worker->locals, target) ||
+                                locals_reach_container(worker->locals, target));
 }
 
 /* sent: how much of what came with the header is on its way already. */

@@ -113,6 +113,7 @@ static void what_is_behind_the_header_waits_for_the_target(void **state)
         size_t len = first[i] == strlen(V1) ? first[i] : strlen(V1) + 7;
         assert_int_equal(rig_give(&rig, &(V1 "payload")[begun], len - begun), SESSION_CONNECT);
         assert_int_equal(rig.session.header_len, len - strlen(V1));
+        assert_int_equal(rig.session.proxy_len, strlen(V1));
         if (rig.session.header_len > 0)
             assert_memory_equal(rig.session.header, "payload", 7);
         rig_close(&rig);

@@ -2,6 +2,7 @@
 #include "mmproxy/base/shell.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* Characters without a meaning to a shell, wherever they stand in an argument. */
@@ -25,5 +26,32 @@ const char *shell_quote(const char *word, char *out, size_t size)
     }
     *end++ = '\'';
     *end = '\0';
+    return out;
+}
+
+/* Quotes that go in pairs stay; a single one would take the next line in. */
+static bool has_pairs(const char *text)
+{
+    size_t n = 0;
+
+    for (const char *at = text; *at != '\0'; at++)
+        n += *at == '"';
+    return n % 2 == 0 && !strchr(text, '\'');
+}
+
+const char *shell_harmless(const char *text, char *out, size_t size)
+{
+    const char *special = has_pairs(text) ? "$`\\;&|<>()" : "$`\\;&|<>()\"'";
+    size_t n = 0;
+
+    assert(size > 0);
+    for (; *text != '\0' && n + 2 < size; text++) {
+        bool is_control = (unsigned char)*text < ' ' || *text == '\x7f';
+
+        if (!is_control && strchr(special, *text))
+            out[n++] = '\\';
+        out[n++] = is_control ? '?' : *text;
+    }
+    out[n] = '\0';
     return out;
 }

@@ -24,6 +24,9 @@ static const char saved[] =
     "-A strangers -s 192.0.2.0/24 -m comment --comment \"no \\\"$(id)\\\" here\" -j REJECT "
     "--reject-with icmp-port-unreachable\n"
     "-A strangers -s 0.0.0.0/1 -m set --match-set bad src -j DROP\n"
+    ":a;id|$(id)\"' - [0:0]\n"
+    "-A INPUT -s 198.18.0.0/24 -j a;id|$(id)\"'\n"
+    "-A a;id|$(id)\"' -m comment --comment \"a;b|c'd\" -j DROP\n"
     "COMMIT\n";
 
 static struct ruleset_list list; /* by the last find */
@@ -67,6 +70,17 @@ static void a_rule_is_named_as_it_was_added_and_its_command_deletes_it(void **st
                         "--comment \"no \\\"\\$(id)\\\" here\" -j REJECT --reject-with "
                         "icmp-port-unreachable");
     assert_non_null(strstr(list.items[0].rule, "iptables-legacy -t filter -A strangers -s 192.0"));
+}
+
+/* A name of a chain is no word of iptables': in a container it is whatever somebody there wants. */
+static void a_chain_s_name_runs_nothing(void **state)
+{
+    (void)state;
+    assert_true(find("input", "198.18.0.7:40000", "127.0.0.1:22", true, RULESET_DROP));
+    assert_string_equal(
+        list.items[0].command,
+        "iptables-legacy -t filter -D a\\;id\\|\\$\\(id\\)\\\"\\' -m comment --comment "
+        "\"a;b|c'd\" -j DROP");
 }
 
 static void what_other_rules_accept_is_not_found(void **state)
@@ -137,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rule_is_named_as_it_was_added_and_its_command_deletes_it),
+        cmocka_unit_test(a_chain_s_name_runs_nothing),
         cmocka_unit_test(what_other_rules_accept_is_not_found),
         cmocka_unit_test(a_policy_is_found),
         cmocka_unit_test(a_mark_is_found),

@@ -318,6 +318,29 @@ static void a_kill_switch_stays_and_replies_pass_in_front_of_it(void **state)
     assert_int_equal(list.n_items, 0);
 }
 
+/* In the network namespace of a container names and comments are as somebody there chose them. */
+static void names_and_comments_run_nothing(void **state)
+{
+    static const char rules[] = "table inet a;id { # handle 1\n"
+                                "\tchain $(id) { # handle 2\n"
+                                "\t\ttype filter hook input priority filter; policy accept;\n"
+                                "\t\tdrop comment \"a\" ; id\" # handle 3\n"
+                                "\t}\n"
+                                "}\n";
+    const struct ruleset_packet packet = { .hook = "input",
+                                           .device = "lo",
+                                           .src = support_addr("192.0.2.1:40000"),
+                                           .dst = support_addr("127.0.0.1:22") };
+    struct ruleset_list list = { .n_items = 0 };
+
+    (void)state;
+    ruleset_find(&(struct ruleset){ rules, true }, &packet, RULESET_REFUSES, &list);
+    assert_int_equal(list.n_items, 1);
+    assert_string_equal(list.items[0].command, "nft delete rule inet aid '$(id)' handle 3");
+    assert_string_equal(list.items[0].rule, "inet aid, chain \\$\\(id\\): drop comment \\\"a\\\" "
+                                            "\\; id\\\"");
+}
+
 static void text_that_ends_anywhere_is_no_harm(void **state)
 {
     struct ruleset_packet packet = { .hook = "input",
@@ -351,6 +374,7 @@ int main(void)
         cmocka_unit_test(docker_s_rule_for_packets_from_outside_is_not_blamed),
         cmocka_unit_test(every_rule_in_the_way_is_found_once),
         cmocka_unit_test(a_kill_switch_stays_and_replies_pass_in_front_of_it),
+        cmocka_unit_test(names_and_comments_run_nothing),
         cmocka_unit_test(text_that_ends_anywhere_is_no_harm),
     };
 

@@ -57,6 +57,44 @@ static void what_means_nothing_to_a_shell_stays_as_it_is(void **state)
         assert_string_equal(shell_quote(words[i], quoted, sizeof quoted), words[i]);
 }
 
+/* Each is given to a real shell, behind a command that does nothing, with a line behind it. */
+static void a_text_in_a_line_is_not_run(void **state)
+{
+    static const char *const texts[] = { "$(echo run)",
+                                         "`echo run`",
+                                         "a; echo run",
+                                         "x | echo run",
+                                         "x && echo run",
+                                         "x > /dev/stdout",
+                                         "\"; echo run; \"",
+                                         "it's",
+                                         "'",
+                                         "\"",
+                                         "' $(echo run) \"",
+                                         "\\",
+                                         "\n echo run",
+                                         "\"\\\"; echo run; \"",
+                                         "\" ' $(echo run) ' \"" };
+    char out[128];
+    char command[sizeof out + 32];
+    char printed[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        (void)snprintf(command, sizeof command, ": %s.\necho end",
+                       shell_harmless(texts[i], out, sizeof out));
+        FILE *shell = popen(command, "r");
+        assert_non_null(shell);
+        printed[fread(printed, 1, sizeof printed - 1, shell)] = '\0';
+        assert_int_equal(pclose(shell), 0);
+        assert_string_equal(printed, "end\n");
+    }
+    assert_string_equal(
+        shell_harmless("iif \"lo\" ip saddr != { 10.0.0.0/8 } drop", out, sizeof out),
+        "iif \"lo\" ip saddr != { 10.0.0.0/8 } drop");
+    assert_string_equal(shell_harmless("a;;;", out, 5), "a\\;"); /* cut, but not between the two */
+}
+
 static void the_longest_word_has_room(void **state)
 {
     char word[WORD_MAX + 1];
@@ -74,6 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_shell_reads_every_word_as_it_was),
         cmocka_unit_test(what_means_nothing_to_a_shell_stays_as_it_is),
+        cmocka_unit_test(a_text_in_a_line_is_not_run),
         cmocka_unit_test(the_longest_word_has_room),
     };
 

@@ -15,4 +15,10 @@
  */
 const char *shell_quote(const char *word, char *out, size_t size);
 
+/*
+ * A text that somebody else wrote, for a line that may be pasted together with commands: a shell
+ * would run nothing of it. It is cut where it has no room. returns: out.
+ */
+const char *shell_harmless(const char *text, char *out, size_t size);
+
 #endif

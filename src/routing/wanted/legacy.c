@@ -202,19 +202,46 @@ static void print_target(const struct table *table, const char *target, const ch
     fprintf(table->out, "jump %s ", target);
 }
 
-/* A command of the shell: words stand in double quotes there already, where they need some. */
+/* Means this character something to a shell, at this place? */
+static bool is_special(char c, bool is_quoted)
+{
+    return strchr(is_quoted ? "$`" : "$`\\;&|<>()'\"", c) != NULL;
+}
+
+/*
+ * A rule as a shell reads it: words stand in double quotes where iptables-save found that they need
+ * some, names of chains never do. returns: false where it has no room.
+ */
+static bool write_spec(const char *spec, char out[SPEC_MAX])
+{
+    bool is_quoted = false;
+    size_t n = 0;
+
+    for (const char *at = spec; *at != '\0' && *at != '\n'; at++) {
+        bool begins = *at == '"' && !is_quoted && at > spec && at[-1] == ' ';
+        bool is_pair = is_quoted && *at == '\\' && at[1] != '\0' && at[1] != '\n';
+
+        if (n + 3 > SPEC_MAX)
+            return false;
+        if (begins || (*at == '"' && is_quoted))
+            is_quoted = begins;
+        else if (is_pair)
+            out[n++] = *at++; /* and what it takes its meaning from */
+        else if (is_special(*at, is_quoted))
+            out[n++] = '\\';
+        out[n++] = *at;
+    }
+    out[n] = '\0';
+    return !is_quoted;
+}
+
 static void print_comment(const struct table *table, const char *spec)
 {
-    size_t len = strcspn(spec, "\n");
+    char text[SPEC_MAX];
 
-    if (len > SPEC_MAX)
-        return;
-    fprintf(table->out, "# ip%stables-legacy -t %s -A ", table->is_v6 ? "6" : "", table->name);
-    for (size_t i = 0; i < len; i++) {
-        if (spec[i] == '$' || spec[i] == '`')
-            fputc('\\', table->out);
-        fputc(spec[i], table->out);
-    }
+    if (write_spec(spec, text))
+        fprintf(table->out, "# ip%stables-legacy -t %s -A %s", table->is_v6 ? "6" : "", table->name,
+                text);
 }
 
 /* spec: what follows "-A ". */
@@ -291,7 +318,8 @@ static void print_chain(const struct table *table, const char *line)
 /* line: "*filter". Its name differs from those of nft's tables. */
 static void open_table(struct table *table, const char *line)
 {
-    snprintf(table->name, sizeof table->name, "%.*s", (int)strcspn(line + 1, "\n "), line + 1);
+    snprintf(table->name, sizeof table->name, "%.*s",
+             (int)strspn(line + 1, "abcdefghijklmnopqrstuvwxyz"), line + 1);
     fprintf(table->out, "table %s legacy:%s { # ip%stables-legacy -t %s\n",
             table->is_v6 ? "ip6" : "ip", table->name, table->is_v6 ? "6" : "", table->name);
     table->is_open = true;

@@ -58,6 +58,37 @@ static struct addr destination_of(const char *line)
     return to;
 }
 
+/*
+ * "nft delete rule inet x c handle 3". In the network namespace of a container names are as
+ * somebody there chose them.
+ */
+static void write_command(const struct walk *walk, const char *verb, const char *rest,
+                          struct ruleset_found *found)
+{
+    char table[SHELL_QUOTED_MAX(RULEMATCH_NAME_MAX)];
+    char chain[SHELL_QUOTED_MAX(RULEMATCH_NAME_MAX)];
+    size_t family = strcspn(walk->table, " ");
+    const char *name = walk->table + family + (walk->table[family] == ' ');
+    int len;
+
+    shell_quote(walk->chain, chain, sizeof chain);
+    if (walk->legacy[0] != '\0')
+        len = snprintf(found->command, sizeof found->command, "%s %s %s %s", walk->legacy, verb,
+                       chain, rest);
+    else
+        len =
+            snprintf(found->command, sizeof found->command, "nft %s rule %.*s %s %s %s", verb,
+                     (int)family, walk->table, shell_quote(name, table, sizeof table), chain, rest);
+    if ((size_t)len >= sizeof found->command)
+        found->command[0] = '\0';
+}
+
+/* What stands in a report, between commands that are pasted. */
+static void write_rule(struct ruleset_found *found, const char *rule)
+{
+    shell_harmless(rule, found->rule, sizeof found->rule);
+}
+
 /* "# iptables-legacy -t filter -A INPUT ..." behind the translation: the rule; with -D it goes. */
 static void describe_legacy(const char *line, size_t len, struct ruleset_found *found)
 {
@@ -76,14 +107,17 @@ static void describe(const struct walk *walk, const char *line, size_t len,
                      struct ruleset_found *found)
 {
     const char *handle = strstr(line, "# handle ");
+    char rule[RULESET_TEXT_MAX];
+    char rest[32];
 
     if (handle && handle < line + len) {
-        snprintf(found->command, sizeof found->command, "nft delete rule %.100s %.100s handle %lu",
-                 walk->table, walk->chain, strtoul(handle + strlen("# handle "), NULL, 10));
+        snprintf(rest, sizeof rest, "handle %lu", strtoul(handle + strlen("# handle "), NULL, 10));
+        write_command(walk, "delete", rest, found);
         len = (size_t)(handle - line) - (handle > line); /* and the blank before it */
     }
-    snprintf(found->rule, sizeof found->rule, "%.64s, chain %.64s: %.*s", walk->table, walk->chain,
-             (int)len, line);
+    snprintf(rule, sizeof rule, "%.64s, chain %.64s: %.*s", walk->table, walk->chain, (int)len,
+             line);
+    write_rule(found, rule);
 }
 
 /* Is the rule about what leaves by any device but one? */
@@ -105,23 +139,18 @@ static void describe_exception(const struct walk *walk, const char *line,
 {
     const struct ruleset_packet *packet = walk->packet;
     bool is_legacy = walk->legacy[0] != '\0';
-    char passes[32] = "";
+    char passes[64] = "";
 
     found->is_by_mark = packet->is_rerouted && !walk->is_early;
     if (found->is_by_mark)
-        snprintf(passes, sizeof passes, is_legacy ? "-m mark --mark %u" : "meta mark %u",
-                 packet->mark);
+        snprintf(passes, sizeof passes,
+                 is_legacy ? "-m mark --mark %u -j ACCEPT" : "meta mark %u accept", packet->mark);
     else if (line && strcmp(packet->hook, "output") == 0 && strcmp(packet->device, "lo") == 0 &&
              is_for_all_but_one(line))
-        snprintf(passes, sizeof passes, is_legacy ? "-o lo" : "oif lo");
+        snprintf(passes, sizeof passes, is_legacy ? "-o lo -j ACCEPT" : "oif lo accept");
     if (passes[0] == '\0')
         return;
-    if (is_legacy)
-        snprintf(found->command, sizeof found->command, "%.64s -I %.64s %s -j ACCEPT", walk->legacy,
-                 walk->chain, passes);
-    else
-        snprintf(found->command, sizeof found->command, "nft insert rule %.64s %.64s %s accept",
-                 walk->table, walk->chain, passes);
+    write_command(walk, is_legacy ? "-I" : "insert", passes, found);
 }
 
 static void tell(const struct walk *walk, enum ruleset_effect effect, const char *line)
@@ -161,6 +190,8 @@ static void describe_legacy_policy(const struct walk *walk, struct ruleset_found
     bool out = is_out(packet->hook);
     const struct addr *target = out ? &packet->dst : &packet->src;
     char device[SHELL_QUOTED_MAX(IFNAMSIZ)];
+    char rule[RULESET_TEXT_MAX];
+    char rest[256];
     char which[128] = "";
     char host[ADDR_STRLEN];
 
@@ -168,10 +199,11 @@ static void describe_legacy_policy(const struct walk *walk, struct ruleset_found
         snprintf(which, sizeof which, " %s %s -p %s --%s %u", out ? "-d" : "-s",
                  addr_format_host(target, host), packet->is_udp ? "udp" : "tcp",
                  out ? "dport" : "sport", addr_port(target));
-    snprintf(found->rule, sizeof found->rule, "%.64s -P %.64s DROP", walk->legacy, walk->chain);
-    snprintf(found->command, sizeof found->command, "%.64s -I %.64s %s %s%s -j ACCEPT",
-             walk->legacy, walk->chain, out ? "-o" : "-i",
+    snprintf(rule, sizeof rule, "%.64s -P %.64s DROP", walk->legacy, walk->chain);
+    write_rule(found, rule);
+    snprintf(rest, sizeof rest, "%s %s%s -j ACCEPT", out ? "-o" : "-i",
              shell_quote(packet->device, device, sizeof device), which);
+    write_command(walk, "-I", rest, found);
 }
 
 /* On lo everything is let in; of another device what this target sends, or is sent, alone. */
@@ -181,6 +213,8 @@ static void describe_policy(const struct walk *walk, struct ruleset_found *found
     bool out = is_out(packet->hook);
     const struct addr *target = out ? &packet->dst : &packet->src;
     char device[SHELL_QUOTED_MAX(IFNAMSIZ)];
+    char rule[RULESET_TEXT_MAX];
+    char rest[256];
     char which[96] = "";
     char host[ADDR_STRLEN];
 
@@ -189,11 +223,11 @@ static void describe_policy(const struct walk *walk, struct ruleset_found *found
                  addr_family(target) == AF_INET6 ? "ip6" : "ip", out ? "daddr" : "saddr",
                  addr_format_host(target, host), packet->is_udp ? "udp" : "tcp",
                  out ? "dport" : "sport", addr_port(target));
-    snprintf(found->rule, sizeof found->rule, "%.64s, chain %.64s: policy drop", walk->table,
-             walk->chain);
-    snprintf(found->command, sizeof found->command, "nft insert rule %.64s %.64s %s %s%s accept",
-             walk->table, walk->chain, out ? "oif" : "iif",
+    snprintf(rule, sizeof rule, "%.64s, chain %.64s: policy drop", walk->table, walk->chain);
+    write_rule(found, rule);
+    snprintf(rest, sizeof rest, "%s %s%s accept", out ? "oif" : "iif",
              shell_quote(packet->device, device, sizeof device), which);
+    write_command(walk, "insert", rest, found);
 }
 
 static void tell_policy(const struct walk *walk)

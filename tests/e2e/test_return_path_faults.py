@@ -157,6 +157,23 @@ class Routed(Host):
         self.box.close()
 
 
+class RoutedDatagrams(Routed):
+    def __init__(self, origin, directory, _):
+        self.box = Box(origin, is_bridged=True)
+        Host.__init__(self, origin, directory, udp.listener(
+            target_v4=f"{BOX_OF[4]}:53", target_v6=None, return_path="routed"))
+        self.service = udp.Echo(self.box.namespace, BOX_OF[4], udp.SERVICE_PORT)
+
+    def serve_client(self, client, port):
+        routing.ask_spoofed(self.origin, client, BOX_OF[4], udp.SERVICE_PORT, mark=0,
+                            source_port=port)
+        assert (b"question", client) in [(data, host) for data, (host, _) in self.service.seen]
+
+    def close(self):
+        self.service.close()
+        super().close()
+
+
 class Netns(Host):
     """The targets are on the loopback of another namespace; its commands are run from here."""
 
@@ -236,6 +253,7 @@ class NetnsFlows(Netns):
 
 
 KINDS = ((Local, faults.LOCAL), (Flows, faults.FLOWS), (Routed, faults.ROUTED),
+         (RoutedDatagrams, faults.ROUTED_UDP),
          (Netns, faults.NETNS), (NetnsMark, faults.NETNS_MARK), (NetnsFlows, faults.NETNS_FLOWS))
 MENDED = {name: fault for _, table in KINDS for name, fault in table.items()}
 SOME = [(kind, list(table)[i:i + AT_ONCE])

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mmproxy/net/listening.h"
 #include "mmproxy/net/sock.h"
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/report/check.h"
@@ -24,6 +25,9 @@ struct causes {
     struct survey survey;
     struct target_service service;
     struct firewall firewall;
+    bool is_udp_read;
+    struct listening *udp; /* owned */
+    size_t n_udp;
 };
 
 enum { CLIENT_PORT = 40000 }; /* any that clients have */
@@ -48,6 +52,7 @@ void causes_free(struct causes *causes)
     wanted_close(&causes->wanted);
     target_service_close(&causes->service);
     firewall_close(&causes->firewall);
+    free(causes->udp);
     free(causes);
 }
 
@@ -67,13 +72,29 @@ static int look(struct causes *causes)
     return err;
 }
 
-static void find_unmarked(struct rtnl *rtnl, struct firewall_way *way)
+/* A UDP service with this very address on loopback: the rule for that sends its replies over lo. */
+static bool answers_over_lo(struct causes *causes, const struct addr *target)
+{
+    bool answers = false;
+
+    if (!causes->is_udp_read)
+        (void)listening_read_udp(&causes->udp, &causes->n_udp);
+    causes->is_udp_read = true;
+    for (size_t i = 0; i < causes->n_udp && addr_is_loopback(target); i++)
+        answers |= addr_equal(&causes->udp[i].addr, target);
+    return answers;
+}
+
+/* Replies with connmark or flows start as what leaves this host, until they are marked. */
+static void find_unmarked(struct causes *causes, struct firewall_way *way)
 {
     enum return_path path = listener_config_return_path(way->listener, addr_family(&way->target));
     struct rtnl_route route;
 
-    if (path == RETURN_PATH_CONNMARK && way->is_local &&
-        rtnl_lookup(rtnl, &way->client, NULL, 0, &route) == 0 && route.type == RTN_UNICAST)
+    if (!way->is_local || (path != RETURN_PATH_CONNMARK && path != RETURN_PATH_FLOWS) ||
+        (path == RETURN_PATH_FLOWS && answers_over_lo(causes, &way->target)))
+        return;
+    if (rtnl_lookup(causes->rtnl, &way->client, NULL, 0, &route) == 0 && route.type == RTN_UNICAST)
         (void)if_indextoname(route.oif, way->unmarked);
 }
 
@@ -94,7 +115,7 @@ static struct firewall_way find_way(struct causes *causes, const struct listener
     way.client = client ? *client : way.is_local ? *target : sock_source_for(target);
     if (!client || addr_port(client) == 0)
         addr_set_port(&way.client, CLIENT_PORT);
-    find_unmarked(causes->rtnl, &way);
+    find_unmarked(causes, &way);
     return way;
 }
 

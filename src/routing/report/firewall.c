@@ -170,14 +170,18 @@ static const char *what_it_does(enum ruleset_effect effect)
     }
 }
 
-/* A rule for what leaves this host, such as a kill switch: replies with connmark seem to. */
+/* A rule for what leaves this host, such as a kill switch: replies seem to, at first. */
 static void report_by_mark(const struct ruleset_found *found, const struct firewall_way *way,
                            const char *mending, const struct report_sink *sink)
 {
+    bool is_connmark = listener_config_return_path(way->listener, addr_family(&way->target)) ==
+                       RETURN_PATH_CONNMARK;
+
     report_sink_line(sink, LOG_LEVEL_WARNING,
-                     "[!] FAILED: %s: %s. With connmark replies are bound for %s until they are "
-                     "marked: use return path fwmark, or let marked packets pass.%s",
-                     what_it_does(found->effect), found->rule, way->unmarked, mending);
+                     "[!] FAILED: %s: %s. With %s replies are bound for %s until they are marked: "
+                     "%slet marked packets pass.%s",
+                     what_it_does(found->effect), found->rule, is_connmark ? "connmark" : "flows",
+                     way->unmarked, is_connmark ? "use return path fwmark, or " : "", mending);
 }
 
 bool firewall_report(struct firewall *firewall, const struct firewall_way *way, unsigned effects,

@@ -10,7 +10,7 @@ import collections
 from lib import healthy_hosts
 from lib import return_path_faults as faults
 
-KINDS = {"flows": faults.FLOWS, "routed": faults.ROUTED,
+KINDS = {"flows": faults.FLOWS, "routed": faults.ROUTED | faults.ROUTED_UDP,
          "netns": faults.NETNS | faults.NETNS_MARK | faults.NETNS_FLOWS}
 
 

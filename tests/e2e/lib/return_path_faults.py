@@ -296,6 +296,12 @@ FLOWS = {
     "flows: clients replaced": Fault(
         (nft("oif lo masquerade", "nat", "postrouting", "srcnat"),),
         r"This rule replaces the client's address by another: inet x, chain c: .*masquerade"),
+    "flows: a kill switch": Fault(
+        (nft("oif lo accept", hook="output", policy="policy drop;") + f"; {RULE} oifname tun0 accept; "
+         f"{RULE} reject",),
+        r"rejects its packets: inet x, chain c: reject\. With flows replies are bound for eth0 until "
+        r"they are marked: let marked packets pass\. This command mends it:\nnft insert rule inet x "
+        r"c meta mark 123 accept"),
     "flows: some clients by a firewall": Fault(
         (nft("ip saddr 128.0.0.0/2 udp dport 53 drop"),),
         r"Clients in 128\.0\.0\.0/2 can't reach target server 127\.0\.0\.1:53, although",
@@ -390,6 +396,27 @@ ROUTED = {
     "routed: its firewall refuses": Fault(
         (), r"connection refused by the machine behind br0\. Start the service there",
         unmended=MACHINE, inside=(nft("tcp dport 25 reject with tcp reset"),)),
+}
+
+# --- the same over UDP
+
+ROUTED_UDP_TABLE = "mmproxy-172.18.0.2-udp-53-mark-123"
+
+ROUTED_UDP = {
+    "routed, UDP: table missing": Fault((f"nft delete table inet {ROUTED_UDP_TABLE}",),
+                                        r"nft 'table inet mmproxy-172.18.0.2-udp-53.*CHECK FAILED"),
+    "routed, UDP: route missing": Fault(("ip route flush table 100",),
+                                        r"ip route add local .*CHECK FAILED"),
+    "routed, UDP: INPUT drops by policy": Fault(
+        (nft("iif lo accept", policy="policy drop;"),),
+        r"This firewall chain drops its packets: inet x, chain c: policy drop"),
+    "routed, UDP: some clients": Fault(
+        (nft("ip daddr 128.0.0.0/2 udp sport 53 drop"),),
+        r"Clients in 128\.0\.0\.0/2 can't reach target server 172\.18\.0\.2:53",
+        client="150.1.2.3"),
+    "routed, UDP: some clients by their ports": Fault(
+        (nft("oifname br0 udp sport 1024-30000 drop", hook="output"),),
+        r"Clients with ports from 1024 to 30000 can't reach", port=20000),
 }
 
 # --- targets in another network namespace, whose commands are run from outside

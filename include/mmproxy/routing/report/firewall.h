@@ -27,7 +27,7 @@ struct firewall_way {
     struct addr target;
     bool is_local;            /* the target is on this host: all goes over lo */
     char device[IF_NAMESIZE]; /* else: that leads to it */
-    /* With connmark: that a reply is bound for until it is marked; "": it goes over lo at once. */
+    /* That a reply is bound for until connmark or flows mark it; "": it goes over lo at once. */
     char unmarked[IF_NAMESIZE];
 };
 

@@ -29,26 +29,33 @@ const char *shell_quote(const char *word, char *out, size_t size)
     return out;
 }
 
-/* Quotes that go in pairs stay; a single one would take the next line in. */
-static bool has_pairs(const char *text)
-{
-    size_t n = 0;
+static const char special[] = "$`\\;&|<>()";
 
-    for (const char *at = text; *at != '\0'; at++)
-        n += *at == '"';
-    return n % 2 == 0 && !strchr(text, '\'');
+/* Quotes that go in pairs stay; a single one, or one that is cut off, would take the next line in.
+ */
+static bool has_pairs(const char *text, size_t size)
+{
+    size_t n_quotes = 0;
+    size_t needed = 2;
+
+    for (const char *at = text; *at != '\0'; at++) {
+        n_quotes += *at == '"';
+        needed += strchr(special, *at) ? 2 : 1;
+    }
+    return n_quotes % 2 == 0 && needed < size && !strchr(text, '\'');
 }
 
 const char *shell_harmless(const char *text, char *out, size_t size)
 {
-    const char *special = has_pairs(text) ? "$`\\;&|<>()" : "$`\\;&|<>()\"'";
+    bool keeps_quotes = has_pairs(text, size);
     size_t n = 0;
 
     assert(size > 0);
     for (; *text != '\0' && n + 2 < size; text++) {
         bool is_control = (unsigned char)*text < ' ' || *text == '\x7f';
+        bool is_quote = *text == '"' || *text == '\'';
 
-        if (!is_control && strchr(special, *text))
+        if (!is_control && (strchr(special, *text) || (is_quote && !keeps_quotes)))
             out[n++] = '\\';
         out[n++] = is_control ? '?' : *text;
     }

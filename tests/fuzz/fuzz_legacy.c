@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     for (int is_v6 = 0; is_v6 < 2; is_v6++) {
         char *text = translate(saved, is_v6);
 
-        (void)rules_check_text(text);
+        (void)rules_check_text(text, true);
         PROPERTY(count_lines(text, "table ") <= count_lines(saved, "*"));
         PROPERTY(count_lines(text, "\tchain ") <= count_lines(saved, ":"));
         check_cut(text, saved, is_v6);

@@ -39,7 +39,7 @@ static void check_clients(const char *text, sa_family_t family)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     char *text = rules_text(bytes, len);
-    size_t n = rules_check_text(text);
+    size_t n = rules_check_text(text, false);
 
     PROPERTY(n == 0 || (strstr(text, "table") && strstr(text, "hook")));
     check_clients(text, AF_INET);

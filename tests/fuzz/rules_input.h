@@ -82,7 +82,7 @@ static inline void rules_check_found(const struct ruleset_list *list, unsigned e
 }
 
 /* What such packets meet. returns: how much is found. */
-static inline size_t rules_check_text(const char *text)
+static inline size_t rules_check_text(const char *text, bool is_legacy)
 {
     static const unsigned effects[] = { RULESET_REFUSES, RULESET_SET_MARK | RULESET_NOTRACK,
                                         RULESET_DNAT | RULESET_SNAT };
@@ -94,7 +94,7 @@ static inline size_t rules_check_text(const char *text)
     for (size_t i = 0; i < RULES_TAKEN; i++) {
         const struct ruleset_packet packet =
             rules_packet((at % RULES_PACKETS + i * RULES_STEP) % RULES_PACKETS);
-        const struct ruleset ruleset = { text, i % 3 != 0 };
+        const struct ruleset ruleset = { text, i % 3 != 0, is_legacy ? text : NULL };
 
         for (size_t j = 0; j < sizeof effects / sizeof *effects; j++) {
             struct ruleset_list list = { .n_items = 0 };

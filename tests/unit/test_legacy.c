@@ -55,7 +55,7 @@ static bool find(const char *hook, const char *src, const char *dst, bool is_new
     char *text = translate(false);
 
     list.n_items = 0;
-    ruleset_find(&(struct ruleset){ text, true }, &packet, effects, &list);
+    ruleset_find(&(struct ruleset){ text, true, text }, &packet, effects, &list);
     free(text);
     return list.n_items > 0;
 }

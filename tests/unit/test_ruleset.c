@@ -61,7 +61,7 @@ static bool find(const char *hook, const char *src, const char *dst, bool is_new
 
     struct ruleset_list list = { .n_items = 0 };
 
-    ruleset_find(&(struct ruleset){ text, true }, &packet, effects, &list);
+    ruleset_find(&(struct ruleset){ text, true, NULL }, &packet, effects, &list);
     found = list.items[0];
     return list.n_items > 0;
 }
@@ -102,7 +102,7 @@ static bool find_in(const char *rules, bool has_elements, const char *hook, cons
                                      .is_dst_local = true };
     struct ruleset_list list = { .n_items = 0 };
 
-    ruleset_find(&(struct ruleset){ rules, has_elements }, &packet, RULESET_REFUSES, &list);
+    ruleset_find(&(struct ruleset){ rules, has_elements, NULL }, &packet, RULESET_REFUSES, &list);
     found = list.items[0];
     return list.n_items > 0;
 }
@@ -238,7 +238,8 @@ static void docker_s_rule_for_packets_from_outside_is_not_blamed(void **state)
                  "\t}\n"
                  "}\n",
                  cases[i].hook);
-        ruleset_find(&(struct ruleset){ rules, true }, &packet, RULESET_DNAT | RULESET_SNAT, &list);
+        ruleset_find(&(struct ruleset){ rules, true, NULL }, &packet, RULESET_DNAT | RULESET_SNAT,
+                     &list);
         assert_int_equal(list.n_items, cases[i].effect != 0);
         if (cases[i].effect != 0)
             assert_int_equal(list.items[0].effect, cases[i].effect);
@@ -265,7 +266,7 @@ static void every_rule_in_the_way_is_found_once(void **state)
 
     (void)state;
     for (int i = 0; i < 2; i++)
-        ruleset_find(&(struct ruleset){ walls, true }, &packet, RULESET_REFUSES, &list);
+        ruleset_find(&(struct ruleset){ walls, true, NULL }, &packet, RULESET_REFUSES, &list);
     assert_int_equal(list.n_items, 3);
     assert_string_equal(list.items[0].command, "nft delete rule inet wall input handle 4");
     assert_string_equal(list.items[1].command, "nft delete rule inet wall input handle 5");
@@ -295,7 +296,7 @@ static void a_kill_switch_stays_and_replies_pass_in_front_of_it(void **state)
     struct ruleset_list list = { .n_items = 0 };
 
     (void)state;
-    ruleset_find(&(struct ruleset){ rules, true }, &packet, RULESET_REFUSES, &list);
+    ruleset_find(&(struct ruleset){ rules, true, NULL }, &packet, RULESET_REFUSES, &list);
     assert_int_equal(list.n_items, 2); /* the policy has the same command as the rule */
     assert_string_equal(list.items[0].command, "nft delete rule inet vpn early handle 3");
     assert_false(list.items[0].is_by_mark); /* there they have no mark yet */
@@ -307,14 +308,14 @@ static void a_kill_switch_stays_and_replies_pass_in_front_of_it(void **state)
     packet.device = "lo";
     packet.is_rerouted = false;
     packet.dst = support_addr("198.51.100.1:40000");
-    ruleset_find(&(struct ruleset){ rules, true }, &packet, RULESET_REJECT, &list);
+    ruleset_find(&(struct ruleset){ rules, true, NULL }, &packet, RULESET_REJECT, &list);
     assert_int_equal(list.n_items, 1);
     assert_string_equal(list.items[0].command, "nft insert rule inet vpn output oif lo accept");
     assert_false(list.items[0].is_by_mark);
 
     list.n_items = 0;
     packet.device = "tun0";
-    ruleset_find(&(struct ruleset){ rules, true }, &packet, RULESET_REFUSES, &list);
+    ruleset_find(&(struct ruleset){ rules, true, NULL }, &packet, RULESET_REFUSES, &list);
     assert_int_equal(list.n_items, 0);
 }
 
@@ -325,6 +326,7 @@ static void names_and_comments_run_nothing(void **state)
                                 "\tchain $(id) { # handle 2\n"
                                 "\t\ttype filter hook input priority filter; policy accept;\n"
                                 "\t\tdrop comment \"a\" ; id\" # handle 3\n"
+                                "\t\tdrop comment \"\x01# ip;id -A x\" # handle 4\n"
                                 "\t}\n"
                                 "}\n";
     const struct ruleset_packet packet = { .hook = "input",
@@ -334,11 +336,34 @@ static void names_and_comments_run_nothing(void **state)
     struct ruleset_list list = { .n_items = 0 };
 
     (void)state;
-    ruleset_find(&(struct ruleset){ rules, true }, &packet, RULESET_REFUSES, &list);
-    assert_int_equal(list.n_items, 1);
+    ruleset_find(&(struct ruleset){ rules, true, NULL }, &packet, RULESET_REFUSES, &list);
+    assert_int_equal(list.n_items, 2);
     assert_string_equal(list.items[0].command, "nft delete rule inet aid '$(id)' handle 3");
+    assert_string_equal(list.items[1].command, "nft delete rule inet aid '$(id)' handle 4");
     assert_string_equal(list.items[0].rule, "inet aid, chain \\$\\(id\\): drop comment \\\"a\\\" "
                                             "\\; id\\\"");
+}
+
+/* Each chain has three jumps to the next one: so many ways have no end. */
+static void chains_that_jump_on_and_on_are_left(void **state)
+{
+    char rules[4096] =
+        "table inet x {\n\tchain c0 {\n\t\ttype filter hook input priority 0; policy drop;\n";
+    const struct ruleset_packet packet = { .hook = "input",
+                                           .device = "lo",
+                                           .src = support_addr("192.0.2.1:40000"),
+                                           .dst = support_addr("127.0.0.1:22") };
+    struct ruleset_list list = { .n_items = 0 };
+    size_t len = strlen(rules);
+
+    (void)state;
+    for (int i = 1; i < 30; i++)
+        len += (size_t)snprintf(rules + len, sizeof rules - len,
+                                "\t\tjump c%d\n\t\tjump c%d\n\t\tjump c%d\n\t}\n\tchain c%d {\n", i,
+                                i, i, i);
+    (void)snprintf(rules + len, sizeof rules - len, "\t}\n}\n");
+    ruleset_find(&(struct ruleset){ rules, true, NULL }, &packet, RULESET_REFUSES, &list);
+    assert_int_equal(list.n_items, 0); /* what was not looked at to its end is not blamed */
 }
 
 static void text_that_ends_anywhere_is_no_harm(void **state)
@@ -354,7 +379,7 @@ static void text_that_ends_anywhere_is_no_harm(void **state)
         char *copy = strndup(text, len);
 
         assert_non_null(copy);
-        ruleset_find(&(struct ruleset){ copy, true }, &packet, RULESET_REFUSES, &list);
+        ruleset_find(&(struct ruleset){ copy, true, NULL }, &packet, RULESET_REFUSES, &list);
         free(copy);
     }
 }
@@ -375,6 +400,7 @@ int main(void)
         cmocka_unit_test(every_rule_in_the_way_is_found_once),
         cmocka_unit_test(a_kill_switch_stays_and_replies_pass_in_front_of_it),
         cmocka_unit_test(names_and_comments_run_nothing),
+        cmocka_unit_test(chains_that_jump_on_and_on_are_left),
         cmocka_unit_test(text_that_ends_anywhere_is_no_harm),
     };
 

@@ -93,6 +93,7 @@ static void a_text_in_a_line_is_not_run(void **state)
         shell_harmless("iif \"lo\" ip saddr != { 10.0.0.0/8 } drop", out, sizeof out),
         "iif \"lo\" ip saddr != { 10.0.0.0/8 } drop");
     assert_string_equal(shell_harmless("a;;;", out, 5), "a\\;"); /* cut, but not between the two */
+    assert_string_equal(shell_harmless("\"a b c\"", out, 7), "\\\"a b"); /* nor within quotes */
 }
 
 static void the_longest_word_has_room(void **state)

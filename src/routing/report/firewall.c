@@ -83,6 +83,8 @@ static void read_rules(struct firewall *firewall, bool has_elements)
     if (nft)
         fputs(nft, out);
     free(nft);
+    fflush(out);
+    firewall->legacy_at = size;
     write_legacy(firewall, out);
     if (fclose(out) != 0) {
         free(firewall->text);
@@ -93,9 +95,11 @@ static void read_rules(struct firewall *firewall, bool has_elements)
 static void find(const struct firewall *firewall, const struct firewall_way *way, unsigned effects,
                  struct ruleset_list *list)
 {
-    const struct ruleset ruleset = { firewall->text, firewall->has_elements };
+    const char *text = firewall->text;
+    const struct ruleset ruleset = { text, firewall->has_elements,
+                                     text ? text + firewall->legacy_at : NULL };
 
-    for (size_t i = 0; firewall->text && i < sizeof stops / sizeof *stops; i++) {
+    for (size_t i = 0; text && i < sizeof stops / sizeof *stops; i++) {
         struct ruleset_packet packet = packet_at(&stops[i], way);
 
         if (way->is_local || stops[i].is_elsewhere)

@@ -66,6 +66,11 @@ static const char *const hooks[][2] = {
     { "POSTROUTING", "postrouting" },
 };
 
+static char printable(char c)
+{
+    return (unsigned char)c < ' ' || c == '\x7f' ? '?' : c;
+}
+
 /* The next word at *at of the line, without the quotes of a comment. returns: false at its end. */
 static bool next_word(const char **at, char out[WORD_MAX])
 {
@@ -81,7 +86,7 @@ static bool next_word(const char **at, char out[WORD_MAX])
         if (is_quoted && **at == '\\' && (*at)[1] != '\0' && (*at)[1] != '\n')
             (*at)++;
         if (n < WORD_MAX - 1)
-            out[n++] = **at;
+            out[n++] = printable(**at);
         (*at)++;
     }
     *at += is_quoted && **at == '"';
@@ -229,7 +234,7 @@ static bool write_spec(const char *spec, char out[SPEC_MAX])
             out[n++] = *at++; /* and what it takes its meaning from */
         else if (is_special(*at, is_quoted))
             out[n++] = '\\';
-        out[n++] = *at;
+        out[n++] = printable(*at);
     }
     out[n] = '\0';
     return !is_quoted;
@@ -240,8 +245,8 @@ static void print_comment(const struct table *table, const char *spec)
     char text[SPEC_MAX];
 
     if (write_spec(spec, text))
-        fprintf(table->out, "# ip%stables-legacy -t %s -A %s", table->is_v6 ? "6" : "", table->name,
-                text);
+        fprintf(table->out, RULESET_LEGACY "%stables-legacy -t %s -A %s", table->is_v6 ? "6" : "",
+                table->name, text);
 }
 
 /* spec: what follows "-A ". */
@@ -320,7 +325,7 @@ static void open_table(struct table *table, const char *line)
 {
     snprintf(table->name, sizeof table->name, "%.*s",
              (int)strspn(line + 1, "abcdefghijklmnopqrstuvwxyz"), line + 1);
-    fprintf(table->out, "table %s legacy:%s { # ip%stables-legacy -t %s\n",
+    fprintf(table->out, "table %s legacy:%s { " RULESET_LEGACY "%stables-legacy -t %s\n",
             table->is_v6 ? "ip6" : "ip", table->name, table->is_v6 ? "6" : "", table->name);
     table->is_open = true;
 }

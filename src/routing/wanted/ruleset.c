@@ -9,7 +9,13 @@
 #include "mmproxy/base/shell.h"
 #include "mmproxy/routing/wanted/rulematch.h"
 
-enum { JUMPS_MAX = 16, PRIORITY_MANGLE = -150 };
+enum {
+    JUMPS_MAX = 16,
+    STEPS_MAX =
+        100000, /* rules, more than any packet meets; jumps of one chain to the next multiply */
+    JUMP_STEPS = 100, /* a jump looks through the text */
+    PRIORITY_MANGLE = -150,
+};
 
 /* How a chain ends for a packet. */
 enum end { GOES_ON, ACCEPTED };
@@ -19,12 +25,18 @@ struct walk {
     const struct ruleset_packet *packet;
     unsigned effects;
     unsigned jumps;
+    unsigned *steps;
     char table[RULEMATCH_NAME_MAX]; /* "inet filter" */
     char chain[RULEMATCH_NAME_MAX];
     char legacy[RULEMATCH_NAME_MAX]; /* "iptables-legacy -t filter"; "": a table of nftables */
     bool is_early;                   /* the hook is before that in which replies are marked */
     struct ruleset_list *list;
 };
+
+static bool is_translated(const struct walk *walk, const char *line)
+{
+    return walk->ruleset->legacy && line >= walk->ruleset->legacy;
+}
 
 static bool has_command(const struct ruleset_list *list, const char *command)
 {
@@ -97,7 +109,7 @@ static void describe_legacy(const char *line, size_t len, struct ruleset_found *
 
     if (!add || add > line + len)
         return;
-    comment += strlen("# ");
+    comment += strlen(RULESET_LEGACY) - strlen("ip");
     snprintf(found->rule, sizeof found->rule, "%.*s", (int)(line + len - comment), comment);
     snprintf(found->command, sizeof found->command, "%.*s -D %.*s", (int)(add - comment), comment,
              (int)(line + len - add) - 4, add + 4);
@@ -157,7 +169,8 @@ static void tell(const struct walk *walk, enum ruleset_effect effect, const char
 {
     struct ruleset_found found = { .effect = effect };
 
-    if (!(walk->effects & effect))
+    /* A table of nftables may have the name of a translated one. */
+    if (!(walk->effects & effect) || is_translated(walk, line) != (walk->legacy[0] != '\0'))
         return;
     if (walk->legacy[0] != '\0')
         describe_legacy(line, strcspn(line, "\n"), &found);
@@ -253,9 +266,10 @@ static enum end jump(struct walk *walk, const char *at)
     char name[RULEMATCH_WORD_MAX];
 
     snprintf(inner.chain, sizeof inner.chain, "%s", rulematch_word(&at, name));
-    chain = ++inner.jumps < JUMPS_MAX
-                ? rulematch_find(walk->ruleset->text, walk->table, "chain", inner.chain)
-                : NULL;
+    if (++inner.jumps >= JUMPS_MAX)
+        return GOES_ON;
+    chain = rulematch_find(walk->ruleset->text, walk->table, "chain", inner.chain);
+    *walk->steps += JUMP_STEPS;
     return chain ? walk_chain(&inner, chain) : GOES_ON;
 }
 
@@ -347,7 +361,7 @@ static enum end walk_chain(struct walk *walk, const char *at)
 
         if (*line == '}')
             break;
-        end = walk_rule(walk, line, &returns);
+        end = ++*walk->steps < STEPS_MAX ? walk_rule(walk, line, &returns) : ACCEPTED;
     }
     return end;
 }
@@ -362,9 +376,10 @@ static bool enter_table(struct walk *walk, const char *line)
     size_t len = strcspn(line, "\n");
 
     walk->legacy[0] = '\0';
-    if (legacy && legacy < line + len)
-        snprintf(walk->legacy, sizeof walk->legacy, "%.*s", (int)(line + len - legacy) - 2,
-                 legacy + 2);
+    if (is_translated(walk, line) && legacy && legacy < line + len) {
+        legacy += strlen(RULESET_LEGACY) - strlen("ip");
+        snprintf(walk->legacy, sizeof walk->legacy, "%.*s", (int)(line + len - legacy), legacy);
+    }
     rulematch_word(&line, family);
     rulematch_word(&line, name);
     snprintf(walk->table, sizeof walk->table, "%s %s", family, name);
@@ -415,7 +430,10 @@ static void walk_base(struct walk *walk, const char *line)
 void ruleset_find(const struct ruleset *ruleset, const struct ruleset_packet *packet,
                   unsigned effects, struct ruleset_list *list)
 {
-    struct walk walk = { .ruleset = ruleset, .packet = packet, .effects = effects, .list = list };
+    unsigned steps = 0;
+    struct walk walk = {
+        .ruleset = ruleset, .packet = packet, .effects = effects, .list = list, .steps = &steps
+    };
     bool is_in_table = false;
 
     for (const char *at = ruleset->text; *at != '\0'; at = rulematch_next_line(at)) {

@@ -17,6 +17,7 @@ struct firewall {
     bool is_read;
     char *text; /* owned; NULL where it can't be read */
     bool has_elements;
+    size_t legacy_at;   /* in text: behind the rules of nftables */
     const char *unread; /* whose rules can't be read: "iptables-legacy"; NULL: nobody's */
 };
 

@@ -3,7 +3,9 @@
  * ruleset: what would the nftables rules do to a packet? Pure: it follows the text of `nft -a list
  * ruleset`, iptables-nft's rules included, through the base chains of a hook and the chains that
  * they jump to. A rule with a condition that is not understood counts as one that does not
- * match: what is found is certain, what is not found may be there all the same.
+ * match: what is found is certain, what is not found may be there all the same. Names and comments
+ * may be those of somebody who wants a reader to run something: no command or rule has a meaning to
+ * a shell besides its own. Chains that jump on and on are left after a while.
  */
 #ifndef MMPROXY_ROUTING_WANTED_RULESET_H
 #define MMPROXY_ROUTING_WANTED_RULESET_H
@@ -24,13 +26,15 @@ enum ruleset_effect {
     RULESET_REFUSES = RULESET_DROP | RULESET_REJECT | RULESET_POLICY_DROP,
 };
 
-/* How the comment begins that a translated rule has behind it (legacy). */
-#define RULESET_LEGACY "# ip"
+/* How the comment begins that a translated rule has behind it (legacy): no word has the first byte.
+ */
+#define RULESET_LEGACY "\x01# ip"
 
 /* The rules as text: those of nftables, and behind them, translated, those of iptables-legacy. */
 struct ruleset {
     const char *text;
-    bool has_elements; /* those of its sets; else rules about sets are not understood */
+    bool has_elements;  /* those of its sets; else rules about sets are not understood */
+    const char *legacy; /* where in text the translated ones begin; NULL: there are none */
 };
 
 /* A segment or datagram between a client's socket on this host and its target. */

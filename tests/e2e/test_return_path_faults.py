@@ -336,6 +336,26 @@ def test_the_count_in_the_documents_is_that_of_these_faults():
     assert fault_count.count() in text
 
 
+def test_names_and_comments_of_a_container_run_nothing_in_a_pasted_report(directory):
+    """Whoever is root in the container chooses them; each line of the report is pasted on its own."""
+    with working_host(Netns, "loopback", directory / "host") as host:
+        for command in ("ip link add '$(>ran)' type veth peer name peer; ip link set peer up; "
+                        "ip link set '$(>ran)' up",
+                        "ip route replace default dev '$(>ran)'",
+                        "ip rule del from 127.0.0.0/8 iif lo; ip -6 rule del from ::1 iif lo",
+                        faults.nft('ip saddr 192.0.0.0/8 drop comment "$(>ran); >ran; `>ran` |>ran"'),
+                        "ip6tables-legacy -N 'a;>ran'; ip6tables-legacy -I INPUT -j 'a;>ran'; "
+                        "ip6tables-legacy -A 'a;>ran' ! -s ::1 -m comment --comment '$(>ran)' -j DROP"):
+            host.run_inside(command)
+        for _ in range(2):
+            report = host.check()
+            for line in report.lines:
+                subprocess.run(host.origin.argv("sh", "-c", line), cwd=directory, check=False,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=DEADLINE)
+            assert not (directory / "ran").exists(), report.text
+        assert not host.check().commands, report.text
+
+
 # --- the service itself
 
 

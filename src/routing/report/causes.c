@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mmproxy/base/shell.h"
 #include "mmproxy/net/listening.h"
 #include "mmproxy/net/sock.h"
 #include "mmproxy/routing/kernel/survey.h"
@@ -209,6 +210,7 @@ static void describe_reply(struct rtnl *rtnl, const struct firewall_way *way, ch
     uint32_t mark = path == RETURN_PATH_LOOPBACK ? 0 : way->listener->mark;
     struct addr client = way->client;
     struct rtnl_route route;
+    char device[SHELL_QUOTED_MAX(IF_NAMESIZE)];
     char name[IF_NAMESIZE] = "?";
     int err = rtnl_lookup(rtnl, &client, target, mark, &route);
 
@@ -220,7 +222,8 @@ static void describe_reply(struct rtnl *rtnl, const struct firewall_way *way, ch
         snprintf(out, 128, ", although its reply has a route back");
     } else {
         if_indextoname(route.oif, name);
-        snprintf(out, 128, ", its reply leaves by %s (table %u)", name, route.table);
+        snprintf(out, 128, ", its reply leaves by %s (table %u)",
+                 shell_quote(name, device, sizeof device), route.table);
     }
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "check_internal.h"
+#include "mmproxy/base/shell.h"
 #include "mmproxy/routing/kernel/forwarders.h"
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/kernel/sysctl.h"
@@ -247,10 +248,12 @@ static bool is_in_place(const struct target *target)
 static void report_device(const struct target *target, const char *host,
                           const struct report_sink *sink)
 {
+    char device[SHELL_QUOTED_MAX(IF_NAMESIZE)];
+
     if (is_in_place(target))
         report_sink_line(sink, LOG_LEVEL_INFO,
                          "[+] OK. Routing to %s points to a machine behind %s.", host,
-                         target->device);
+                         shell_quote(target->device, device, sizeof device));
     else
         report_sink_line(
             sink, LOG_LEVEL_WARNING,

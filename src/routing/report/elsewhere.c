@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mmproxy/routing/report/elsewhere.h"
 
+#include "mmproxy/base/shell.h"
 #include "mmproxy/net/sock.h"
 
 void elsewhere_down(struct firewall *firewall, const struct firewall_way *way,
                     const struct report_sink *sink)
 {
+    char device[SHELL_QUOTED_MAX(IF_NAMESIZE)];
     char text[ADDR_STRLEN];
 
     addr_format(&way->target, text);
@@ -13,7 +15,7 @@ void elsewhere_down(struct firewall *firewall, const struct firewall_way *way,
                      "[!] FAILED: Target server %s seems to be down: connection refused by the "
                      "machine behind %s. Start the service there, and let it listen on %s: one "
                      "that listens on 127.0.0.1 alone can't be reached from here.",
-                     text, way->device, text);
+                     text, shell_quote(way->device, device, sizeof device), text);
     (void)firewall_report(firewall, way, RULESET_REFUSES, sink);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mmproxy/base/shell.h"
 #include "mmproxy/routing/kernel/nft.h"
 #include "mmproxy/routing/kernel/xtables.h"
 #include "mmproxy/routing/wanted/legacy.h"
@@ -180,12 +181,14 @@ static void report_by_mark(const struct ruleset_found *found, const struct firew
 {
     bool is_connmark = listener_config_return_path(way->listener, addr_family(&way->target)) ==
                        RETURN_PATH_CONNMARK;
+    char device[SHELL_QUOTED_MAX(IF_NAMESIZE)];
 
     report_sink_line(sink, LOG_LEVEL_WARNING,
                      "[!] FAILED: %s: %s. With %s replies are bound for %s until they are marked: "
                      "%slet marked packets pass.%s",
                      what_it_does(found->effect), found->rule, is_connmark ? "connmark" : "flows",
-                     way->unmarked, is_connmark ? "use return path fwmark, or " : "", mending);
+                     shell_quote(way->unmarked, device, sizeof device),
+                     is_connmark ? "use return path fwmark, or " : "", mending);
 }
 
 bool firewall_report(struct firewall *firewall, const struct firewall_way *way, unsigned effects,

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "mmproxy/base/shell.h"
 #include "mmproxy/routing/kernel/sysctl.h"
 #include "mmproxy/routing/wanted/wanted.h"
 
@@ -149,6 +150,7 @@ bool host_faults_filter(const struct firewall_way *way, const struct report_sink
 
     for (size_t i = 0; i < 2 && addr_family(&way->target) == AF_INET; i++) {
         char name[WANTED_SYSCTL_MAX];
+        char quoted[SHELL_QUOTED_MAX(WANTED_SYSCTL_MAX)];
         char command[WANTED_COMMAND_MAX];
         int value = 0;
 
@@ -159,7 +161,7 @@ bool host_faults_filter(const struct firewall_way *way, const struct report_sink
                          "[!] FAILED: %s lets the kernel take marked replies for forged, and drop "
                          "them. (wg-quick sets it; WireGuard works without it where "
                          "net.ipv4.conf.all.rp_filter is 2.) This command mends it:",
-                         name);
+                         shell_quote(name, quoted, sizeof quoted));
         report_sink_command(sink, wanted_sysctl_command(name, 0, command));
         found = true;
     }

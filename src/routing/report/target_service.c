@@ -4,6 +4,7 @@
 #include <net/if.h>
 #include <stdlib.h>
 
+#include "mmproxy/base/shell.h"
 #include "mmproxy/net/rtnlmsg.h"
 
 void target_service_close(struct target_service *service)
@@ -113,6 +114,7 @@ static void report_other_address(const struct listener_config *listener, const s
 static void report_bound(const struct listening *taker, const struct addr *target,
                          const struct report_sink *sink)
 {
+    char device[SHELL_QUOTED_MAX(IF_NAMESIZE)];
     char name[IF_NAMESIZE] = "?";
     char text[ADDR_STRLEN];
 
@@ -121,7 +123,7 @@ static void report_bound(const struct listening *taker, const struct addr *targe
                      "[!] FAILED: Unable to connect() to target server %s: connection refused. The "
                      "service listens there for what comes by interface %s alone "
                      "(SO_BINDTODEVICE): let it listen without that.",
-                     addr_format(target, text), name);
+                     addr_format(target, text), shell_quote(name, device, sizeof device));
 }
 
 void target_service_refused(struct target_service *service, struct firewall *firewall,

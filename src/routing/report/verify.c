@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mmproxy/base/shell.h"
 #include "mmproxy/routing/kernel/survey.h"
 #include "mmproxy/routing/kernel/sysctl.h"
 #include "mmproxy/routing/report/host_faults.h"
@@ -162,6 +163,7 @@ static void report_needless_localnet(const struct wanted *wanted, const struct w
                                      const struct report_sink *sink)
 {
     char names[1 + WANTED_OUTBOUND_MAX][WANTED_SYSCTL_MAX] = { "net.ipv4.conf.all.route_localnet" };
+    char quoted[SHELL_QUOTED_MAX(WANTED_SYSCTL_MAX)];
     char command[WANTED_COMMAND_MAX];
     size_t n = 1;
 
@@ -178,7 +180,8 @@ static void report_needless_localnet(const struct wanted *wanted, const struct w
             report_sink_line(
                 sink, LOG_LEVEL_NOTICE,
                 "[ ] %s is on and not needed for this; unless something else needs it: %s%s",
-                names[i], report_sink_prefix(sink), wanted_sysctl_command(names[i], 0, command));
+                shell_quote(names[i], quoted, sizeof quoted), report_sink_prefix(sink),
+                wanted_sysctl_command(names[i], 0, command));
     }
 }
 

@@ -38,15 +38,11 @@ class World:
         routing.stop_pacing(self.inside)
 
     def state(self):
-        """
-        Lines of both sides, but for the seconds that an address from a router is still good for, and for
-        the link-local addresses, which the kernel makes when it likes.
-        """
+        """Lines of both sides, but for the seconds that an address from a router is still good for."""
         lines = []
         for side in (self.net.origin, self.inside):
             text, sysctls = routing.snapshot(side)
-            lines += [line for line in re.sub(" expires [0-9]+sec", "", text).splitlines()
-                      if " fe80::" not in line]
+            lines += re.sub(" expires [0-9]+sec", "", text).splitlines()
             lines += [f"{name} {value.strip()}" for name, value in sysctls.items()]
         return lines
 

@@ -51,6 +51,7 @@ def wait_refused(directory):
     """Waits until these numbers of datagrams, by reason, have been refused; none for another reason."""
     def wait(**reasons):
         commands = Ctl(directory)
+        until(lambda: commands.run("status").returncode == 0, "mmproxy to answer")
         until(lambda: commands.listener("dns")["refused"] == reasons,
               lambda: f"{reasons}, there are {commands.listener('dns')['refused']}")
     return wait

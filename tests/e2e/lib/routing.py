@@ -134,12 +134,16 @@ def _sysctls():
 
 
 def snapshot(namespace):
-    """Everything of the return path, as other programs see it; equal when nothing changed."""
+    """
+    Everything of the return path, as other programs see it; equal when nothing changed. Link-local
+    addresses are not of it: the kernel makes them a second after an interface, when it likes.
+    """
     text = [namespace.run("ip", *options) for options in
             (("-d", "rule"), ("-6", "-d", "rule"), ("-4", "-d", "route", "show", "table", "all"),
              ("-6", "-d", "route", "show", "table", "all"))]
     text.append(namespace.run("nft", "-s", "list", "ruleset"))
-    return "".join(text), namespace.call(_sysctls)
+    lines = "".join(text).splitlines(keepends=True)
+    return "".join(line for line in lines if " fe80::" not in line), namespace.call(_sysctls)
 
 
 def rules(namespace):

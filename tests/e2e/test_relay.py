@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import select
+import shlex
 import signal
 import socket
 import threading
@@ -289,16 +290,19 @@ def test_target_down_ends_in_a_reset(serve, target, dial, version):
     gateway.wait_line(lines.failed(peer.local, where, "Connection refused"))
 
 
-def test_target_silent_ends_in_a_reset_after_the_connect_timeout(net, serve, dial, directory):
+@pytest.mark.parametrize("control", ("control.sock", "a b.sock", ""))
+def test_target_silent_ends_in_a_reset_after_the_connect_timeout(control, net, serve, dial,
+                                                                 directory):
     net.origin.run("nft", "-f", "-", input="table inet silence { chain in { type filter hook "
                    "input priority 0; tcp dport 22 drop; }; }")
-    gateway = serve(connect_timeout=1)
+    path = f"{directory}/{control}" if control else ""
+    asked = f", or mmproxyctl -s {shlex.quote(path)} check" if path else ""
+    gateway = serve(connect_timeout=1, settings={"control": path})
     peer = dial()
     peer.send(HEAD)
     peer.expect_end(RST)
     gateway.wait_line(lines.failed(peer.local, "127.0.0.1:22", "Connection timed out",
-                                   cure="; to see why: mmproxy --check, or mmproxyctl -s "
-                                        f"{directory}/control.sock check"))
+                                   cure="; to see why: mmproxy --check" + asked))
 
 
 def test_client_that_leaves_while_the_target_is_silent(net, serve, dial, target, session, clock):

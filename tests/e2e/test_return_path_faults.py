@@ -422,7 +422,7 @@ def test_a_healthy_host_is_silent(name, method, origin, config, directory):
 
 
 @pytest.mark.usefixtures("no_lock_of_legacy_iptables")
-@pytest.mark.parametrize("kind", (Flows, Routed))
+@pytest.mark.parametrize("kind", (Flows, Routed, RoutedDatagrams))
 def test_a_host_of_many_shapes_at_once_is_silent(kind, origin, directory):
     host = kind(origin, directory, None)
     shapes = {name: commands for name, commands in healthy_hosts.HEALTHY.items()

@@ -17,7 +17,8 @@ enum {
     /* A prefix of this length, or a shorter one, is too large to be banned on purpose. */
     MANY_V4 = 8,
     MANY_V6 = 16,
-    BUDGET_MS = 300, /* for a target: a ruleset may be huge */
+    BUDGET_MS = 300,                  /* for a target: a ruleset may be huge */
+    WHOLE_MAX = OTHERS_TEXT_MAX - 32, /* a longer rule is not told: what is cut is no command */
 };
 
 static bool has(const struct prefix *prefix, const struct addr *addr)
@@ -163,12 +164,11 @@ static void add_by_rule(struct others *others, const struct rtnl_rule *rule,
     char host[ADDR_STRLEN];
 
     addr_from_bytes(&prefix.addr, rule->family, rule->src, 0);
-    if (!choose_client(&prefix, &other.client))
+    if (!choose_client(&prefix, &other.client) || strlen(iptext_rule(rule, text)) > WHOLE_MAX)
         return;
     other.is_fault = is_many(&prefix); /* a few may be this host's own network */
     name_prefix(&other, &prefix);
-    snprintf(other.rule, sizeof other.rule, "rule %u (%.*s)", rule->priority, OTHERS_TEXT_MAX - 32,
-             iptext_rule(rule, text));
+    snprintf(other.rule, sizeof other.rule, "rule %u (%.*s)", rule->priority, WHOLE_MAX, text);
     if (rule->priority > 0)
         snprintf(other.command, sizeof other.command,
                  "%s rule add to %s iif lo lookup main priority %u", ip,
@@ -223,14 +223,14 @@ static void add_by_route(struct others *others, const struct rtnl_route *route)
     char text[IPTEXT_ROUTE_MAX];
 
     addr_from_bytes(&prefix.addr, route->family, route->dst, 0);
-    if (prefix.len == 0 || !choose_client(&prefix, &other.client))
+    iptext_route(route, text);
+    if (prefix.len == 0 || !choose_client(&prefix, &other.client) || strlen(text) > WHOLE_MAX)
         return;
     other.is_fault = is_many(&prefix);
     name_prefix(&other, &prefix);
-    iptext_route(route, text);
-    snprintf(other.rule, sizeof other.rule, "route %.160s", text);
-    snprintf(other.command, sizeof other.command, "ip %sroute del %.160s",
-             route->family == AF_INET6 ? "-6 " : "", text);
+    snprintf(other.rule, sizeof other.rule, "route %.*s", WHOLE_MAX, text);
+    snprintf(other.command, sizeof other.command, "ip %sroute del %.*s",
+             route->family == AF_INET6 ? "-6 " : "", WHOLE_MAX, text);
     add(others, &other);
 }
 

@@ -29,11 +29,10 @@ AT_ONCE = 6  # faults, each on a host of its own: a check waits for answers most
 
 
 def check(origin, path, directory):
-    done = subprocess.run(origin.argv(daemon.BINARY, "--check", "-c", path), check=False, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=DEADLINE,
-                          env=routing.environment(directory))
+    status, output = origin.try_out(daemon.BINARY, "--check", "-c", path, seconds=DEADLINE,
+                                    env=routing.environment(directory))
     assert not daemon.sanitizer_reports(directory), daemon.sanitizer_reports(directory)
-    return routing.Result(done.returncode, done.stdout)
+    return routing.Result(status, output)
 
 
 def version_of(address):

@@ -57,18 +57,29 @@ class Namespace:
         return ["nsenter", f"--net={self.path}", "setpriv", "--pdeathsig", "KILL",
                 "--", *map(str, argv)]
 
+    def start(self, *argv, **options):
+        """A process whose output is text. The thread inside starts it, so nothing has to enter."""
+        return self.call(functools.partial(
+            subprocess.Popen, [str(word) for word in argv], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, **options))
+
     def run(self, *argv, input=None, **options):
-        """
-        Runs a command to its end, which must be a success; returns what it printed. It is started
-        by the thread that lives inside, so nothing has to enter first.
-        """
-        process = self.call(functools.partial(
-            subprocess.Popen, [str(word) for word in argv], stdin=subprocess.PIPE if input else None,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options))
+        """Runs a command to its end, which must be a success; returns what it printed."""
+        process = self.start(*argv, stdin=subprocess.PIPE if input else None, **options)
         output, _ = process.communicate(input)
         if process.returncode != 0:
             raise AssertionError(f"{argv} exited {process.returncode}: {output}")
         return output
+
+    def try_out(self, *argv, seconds, **options):
+        """Runs a command to its end, for so long at the most; returns its status and what it printed."""
+        with self.start(*argv, **options) as process:
+            try:
+                output, _ = process.communicate(timeout=seconds)
+            except BaseException:
+                process.kill()
+                raise
+        return process.returncode, output
 
     def ip(self, *commands):
         """Runs ip(8) commands, each without its leading "ip", -6 first or no option."""

@@ -57,12 +57,11 @@ class Result:
 
 def run(namespace, action, config, directory, *options, prefix=(), env=None):
     """Runs the tool to its end."""
-    argv = namespace.argv(*prefix, TOOL, action, "-c", config, *options)
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE, check=False,
-                          env=environment(directory) | (env or {}))
+    status, output = namespace.try_out(*prefix, TOOL, action, "-c", config, *options,
+                                       seconds=DEADLINE, env=environment(directory) | (env or {}))
     assert not daemon.sanitizer_reports(directory), daemon.sanitizer_reports(directory)
-    assert done.returncode in (0, 1), f"{done.returncode}: {done.stdout}{done.stderr}"
-    return Result(done.returncode, done.stdout)
+    assert status in (0, 1), f"{status}: {output}"
+    return Result(status, output)
 
 
 def shell(namespace, commands):

@@ -7,6 +7,7 @@ of them, docs/troubleshooting.md is about them, and fault_count.py counts them.
 import dataclasses
 
 from lib import conf
+from lib.healthy_hosts import HEALTHY
 from lib.topology import CLIENT_OF, LB4, ORIGIN4
 
 PORT = conf.SERVICE_PORT
@@ -228,6 +229,9 @@ LOCAL = {
         ("iptables-legacy -A OUTPUT -o lo -j ACCEPT; iptables-legacy -A OUTPUT -o tun0 -j ACCEPT; "
          "iptables-legacy -P OUTPUT DROP",),
         r"drops its packets: iptables-legacy -t filter -P OUTPUT DROP\. With connmark", "connmark"),
+    "connmark: Mullvad": Fault(
+        (HEALTHY["Mullvad"],), r"(?s)rule 32762 .* comes before it.*\nnft insert rule inet mullvad "
+                               r"output meta mark 123 accept", "connmark"),
     "wg-quick's kill switch": Fault(
         ("for ip in iptables ip6tables; do $ip -I OUTPUT ! -o wg0 -m mark ! --mark 0xca6c "
          "-m addrtype ! --dst-type LOCAL -j REJECT; done",),

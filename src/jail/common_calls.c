@@ -21,8 +21,6 @@ static const struct filter_line lines[] = {
     { .call = "clock_gettime", .why = "time, where the vDSO has to ask the kernel" },
     { .call = "clock_gettime64", .why = "the same (32-bit)" },
     { .call = "gettimeofday", .why = "the same, where clock_gettime fails" },
-    { .call = "sched_yield",
-      .why = "lets others have their turn, where there is always more to do" },
     { .call = "restart_syscall", .why = "the kernel's own way back into a call that a stop cut" },
 
     /* Connections. */

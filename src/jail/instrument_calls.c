@@ -37,6 +37,7 @@ static const struct filter_line lines[] = {
     { .call = "exit", .why = LEAKS },
     { .call = "kill", .why = LEAKS },
     { .call = "getppid", .why = LEAKS },
+    { .call = "sched_yield", .why = LEAKS },
     { .call = "prlimit64", .why = LEAKS },
     { .call = "getrlimit", .why = LEAKS },
     { .call = "rt_sigaction", .why = LEAKS },

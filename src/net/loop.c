@@ -4,16 +4,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "mmproxy/base/clock.h"
-
-enum {
-    BUSY_US = 1000,  /* at most so long without a rest */
-    AT_ONCE_US = 50, /* an epoll_wait that takes longer has waited */
-};
 
 static unsigned events_of(uint32_t happened)
 {
@@ -95,39 +89,22 @@ static void tell_first(struct loop *loop)
     }
 }
 
-static int timeout_ms(const struct loop *loop, uint64_t now_us)
+static int timeout_ms(const struct loop *loop)
 {
     if (!loop->timers.first)
         return -1;
+    uint64_t now_us = clock_now_us();
     uint64_t due_us = loop->timers.first->due_us;
     uint64_t ms = due_us > now_us ? (due_us - now_us + 999) / 1000 : 0;
     return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
-/*
- * Where there is always more to do, the scheduler takes the processor away at its tick only: up to
- * 10 ms for whoever waits for it, such as another worker.
- */
-static uint64_t yield_in_time(struct loop *loop)
-{
-    uint64_t now_us = clock_now_us();
-
-    if (now_us - loop->rested_us < BUSY_US)
-        return now_us;
-    (void)sched_yield();
-    return loop->rested_us = clock_now_us();
-}
-
 void loop_turn(struct loop *loop, bool may_wait)
 {
     (void)loop_close_now(loop);
-    uint64_t before_us = yield_in_time(loop);
-    int n = epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH,
-                       may_wait ? timeout_ms(loop, before_us) : 0);
+    int n = epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, may_wait ? timeout_ms(loop) : 0);
 
     loop->now_us = clock_now_us();
-    if (loop->now_us - before_us > AT_ONCE_US)
-        loop->rested_us = loop->now_us;
     loop->n_batch = n > 0 ? n : 0;
     loop->next = 0;
     if (loop->n_batch == LOOP_BATCH)

@@ -439,25 +439,6 @@ static void no_more_than_so_many_wait_to_be_closed(void **state)
     close_fixture(&fixture);
 }
 
-/* Each turn finds nothing and does not wait. */
-static void a_turn_after_a_millisecond_without_a_rest_begins_with_one(void **state)
-{
-    struct fixture fixture;
-    int rests = 0;
-
-    (void)state;
-    open_fixture(&fixture);
-    while (rests < 3) {
-        uint64_t before_us = clock_now_us();
-        bool is_due = before_us - fixture.loop->rested_us >= 1000;
-        loop_turn(fixture.loop, false);
-        if (is_due)
-            assert_true(fixture.loop->rested_us >= before_us);
-        rests += is_due;
-    }
-    close_fixture(&fixture);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -478,7 +459,6 @@ int main(void)
         cmocka_unit_test(it_runs_until_it_is_ended_also_where_that_was_before),
         cmocka_unit_test(what_is_to_be_closed_is_closed_after_the_turn_and_nothing_else),
         cmocka_unit_test(no_more_than_so_many_wait_to_be_closed),
-        cmocka_unit_test(a_turn_after_a_millisecond_without_a_rest_begins_with_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,8 +40,7 @@ enum { LOOP_BATCH = 64, LOOP_MAX_FIRST = 4, LOOP_CLOSING = 64 };
 struct loop {
     int epoll_fd;
     bool has_ended;
-    uint64_t now_us;    /* when it last woke up */
-    uint64_t rested_us; /* when it last waited, or let another process have its turn */
+    uint64_t now_us; /* when it last woke up */
     struct timers timers;
     struct loop_io *first[LOOP_MAX_FIRST]; /* those that are watched and is_first */
     struct epoll_event batch[LOOP_BATCH];

@@ -47,7 +47,7 @@ struct set {
     struct peers_entry ways[WAYS];
 };
 
-/* Where the way to clients of one hash is. seq is that of an entry. */
+/* Where the way to clients of one hash is. seq means what it does in struct peers_entry. */
 struct way_entry {
     _Atomic uint32_t seq;
     uint64_t listener;
@@ -342,15 +342,19 @@ struct search {
     struct peers_client best;
 };
 
-static bool read_entry(const struct peers_entry *entry, struct peers_entry *copy)
+/* Copies an entry of either kind: seq is the first in both. returns: whether it was written whole.
+ */
+static bool read_whole(const void *entry, void *copy, size_t size)
 {
+    const _Atomic uint32_t *seq = entry;
+
     for (unsigned i = 0; i < TRIES; i++) {
-        uint32_t seq = atomic_load_explicit(&entry->seq, memory_order_acquire);
-        if (seq % 2 == 1)
+        uint32_t before = atomic_load_explicit(seq, memory_order_acquire);
+        if (before % 2 == 1)
             continue;
-        memcpy(copy, (const void *)entry, sizeof *copy);
+        memcpy(copy, entry, size);
         atomic_thread_fence(memory_order_acquire);
-        if (atomic_load_explicit(&entry->seq, memory_order_relaxed) == seq)
+        if (atomic_load_explicit(seq, memory_order_relaxed) == before)
             return true;
     }
     return false;
@@ -360,7 +364,7 @@ static void look_at(struct search *search, const struct peers_entry *entry)
 {
     struct peers_entry copy;
 
-    if (!read_entry(entry, &copy)) {
+    if (!read_whole(entry, &copy, sizeof copy)) {
         search->is_unsure = true;
         return;
     }
@@ -427,21 +431,13 @@ void peers_note_way(struct peers *peers, uint64_t listener, const struct addr *c
     atomic_store_explicit(&entry->seq, seq + 1, memory_order_release);
 }
 
-/* returns: whether it is written whole, and for this client. */
+/* returns: whether it was written whole, and is this client's. */
 static bool read_way(const struct way_entry *entry, uint64_t listener, const struct addr *client,
                      struct way_entry *copy)
 {
-    for (unsigned i = 0; i < TRIES; i++) {
-        uint32_t seq = atomic_load_explicit(&entry->seq, memory_order_acquire);
-        if (seq % 2 == 1)
-            continue;
-        memcpy(copy, (const void *)entry, sizeof *copy);
-        atomic_thread_fence(memory_order_acquire);
-        if (atomic_load_explicit(&entry->seq, memory_order_relaxed) == seq)
-            return copy->listener == listener && addr_equal(&copy->client, client) &&
-                   addr_is_set(&copy->way.peer) && addr_is_set(&copy->way.local);
-    }
-    return false;
+    return read_whole(entry, copy, sizeof *copy) && copy->listener == listener &&
+           addr_equal(&copy->client, client) && addr_is_set(&copy->way.peer) &&
+           addr_is_set(&copy->way.local);
 }
 
 bool peers_find_way(const struct peers *peers, uint64_t listener, const struct addr *client,

@@ -31,8 +31,7 @@ const char *shell_quote(const char *word, char *out, size_t size)
 
 static const char special[] = "$`\\;&|<>()";
 
-/* Quotes that go in pairs stay; a single one, or one that is cut off, would take the next line in.
- */
+/* Quotes in pairs may stay. An odd one, or a text that is cut, would draw the next line in. */
 static bool has_pairs(const char *text, size_t size)
 {
     size_t n_quotes = 0;

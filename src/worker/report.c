@@ -140,7 +140,7 @@ static void doubt_for(const struct listener *listener, const struct addr *client
                    &source);
 }
 
-/* ", or mmproxyctl check" where there is somebody whom it can ask, else "". */
+/* ", or mmproxyctl check" where there is a control socket, else "". */
 static void name_control(const struct config *config, char out[WHY_MAX])
 {
     const char *path = config->control;

@@ -16,8 +16,8 @@
 const char *shell_quote(const char *word, char *out, size_t size);
 
 /*
- * A text that somebody else wrote, for a line that may be pasted together with commands: a shell
- * would run nothing of it. It is cut where it has no room. returns: out.
+ * For a text that others wrote, in a line that may be pasted into a shell along with commands: the
+ * shell runs nothing of it. A text that is too long is cut. returns: out.
  */
 const char *shell_harmless(const char *text, char *out, size_t size);
 

@@ -178,7 +178,7 @@ static void explain(struct receiver *receiver, enum reason reason, const struct 
 }
 
 /*
- * No other session ends here but by flush's leave: run holds one that must not be used after it.
+ * A new session may end another one, which run may hold: so run is flushed first.
  * before: NULL, or the session that a header from its peer ends.
  */
 static struct udp_session *start(struct receiver *receiver, const struct datagram *datagram,

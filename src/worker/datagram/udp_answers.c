@@ -85,7 +85,7 @@ static bool has_peer_changed(const struct udp_session *session)
            !addr_equal(&known.addr, &session->client);
 }
 
-/* Its own, or one that listens at all addresses. */
+/* The socket that listens on this address, else one that listens on all addresses. */
 static const struct receiver_socket *socket_at(const struct receiver *receiver,
                                                const struct addr *local)
 {

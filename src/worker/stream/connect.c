@@ -20,8 +20,7 @@ static enum session_state connect_failed(struct session *session, int err)
     return SESSION_CLOSED;
 }
 
-/* The kernel paces for a network; there is none on the way to a target or container on this host.
- */
+/* Pacing is for networks. There is none on the way to a target or container on this host. */
 static bool avoids_pacing(const struct session *session)
 {
     const struct worker *worker = session->listener->worker;

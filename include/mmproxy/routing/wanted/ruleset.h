@@ -4,8 +4,8 @@
  * ruleset`, iptables-nft's rules included, through the base chains of a hook and the chains that
  * they jump to. A rule with a condition that is not understood counts as one that does not
  * match: what is found is certain, what is not found may be there all the same. Names and comments
- * may be those of somebody who wants a reader to run something: no command or rule has a meaning to
- * a shell besides its own. Chains that jump on and on are left after a while.
+ * may be an attacker's: they are quoted or escaped, so that a shell runs nothing but the commands.
+ * Chains that jump on and on are given up after a while.
  */
 #ifndef MMPROXY_ROUTING_WANTED_RULESET_H
 #define MMPROXY_ROUTING_WANTED_RULESET_H
@@ -26,8 +26,7 @@ enum ruleset_effect {
     RULESET_REFUSES = RULESET_DROP | RULESET_REJECT | RULESET_POLICY_DROP,
 };
 
-/* How the comment begins that a translated rule has behind it (legacy): no word has the first byte.
- */
+/* So begins the comment behind a translated rule (legacy). Its first byte is in no word. */
 #define RULESET_LEGACY "\x01# ip"
 
 /* The rules as text: those of nftables, and behind them, translated, those of iptables-legacy. */

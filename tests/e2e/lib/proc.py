@@ -71,7 +71,10 @@ def descriptors(pid):
 
 
 def resting_descriptors(pid):
-    """The same of a process that sleeps: none that it opened for a moment only."""
+    """
+    The same of a process that waits in its event loop: none that it opened for a moment only, nor
+    while it waits for a child that reads the rules of a firewall.
+    """
     def look():
         before = _sleep(pid)
         found = descriptors(pid)
@@ -80,9 +83,11 @@ def resting_descriptors(pid):
 
 
 def _sleep(pid):
-    """Which of its sleeps a process is in; None where it is awake."""
-    now = status(pid)
-    return now["voluntary_ctxt_switches"] if now["State"].startswith("S") else None
+    """Which of its sleeps a process is in; None where its event loop does not wait."""
+    count = status(pid)["voluntary_ctxt_switches"]
+    with open(f"/proc/{pid}/wchan", encoding="ascii") as file:
+        waits = re.search("epoll|ep_poll", file.read())  # the name depends on the kernel's version
+    return count if waits else None
 
 
 def memory(pid):

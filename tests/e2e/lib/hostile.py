@@ -135,12 +135,15 @@ class HostilePeers:
         self.is_over = False
 
     def run(self):
-        began = time.monotonic()
+        last, owed = time.monotonic(), 0.0
         while self.visitors or not self._is_complete():
-            behind = (time.monotonic() - began) * self.args.rate - self.made
-            while behind >= 1 and len(self.visitors) < self.args.most and not self._is_complete():
+            now = time.monotonic()
+            # Who was kept waiting does not make up for all of it at once.
+            owed = min(owed + (now - last) * self.args.rate, max(1, self.args.rate / 20))
+            last = now
+            while owed >= 1 and len(self.visitors) < self.args.most and not self._is_complete():
                 self._add()
-                behind -= 1
+                owed -= 1
             for fd, events in self.epoll.poll(0.01):
                 self._turn(fd, events)
             self._look_at_the_clock()

@@ -134,8 +134,9 @@ def test_local_claim_is_refused(serve, target, dial, claim, version):
 def test_local_claim_is_accepted_where_it_is_allowed(serve, target, session, claim):
     serve(allow_local_clients=True)
     seen = POSSIBLE[claim]
-    peer, conn = session(target(6 if ":" in seen else 4), header.v2(claim, 51234))
+    peer, conn = session(target(6 if ":" in seen else 4), header.v2(claim, 51234) + b"hello")
     assert (conn.peer_address, conn.peer_port) == (seen, 51234)
+    assert conn.recv(5) == b"hello"
     peer.trip(conn)
 
 
@@ -159,7 +160,7 @@ def test_claim_that_the_kernel_can_not_serve_harms_no_session(serve, target, dia
     """Whatever comes of it where local clients are allowed: it is over, and others work."""
     serve(allow_local_clients=True)
     odd = dial()
-    odd.send(header.v2(claim, 51234))
+    odd.send(header.v2(claim, 51234) + b"hello")
     service = target()
     peer = dial()
     peer.send(header.v1(CLIENT4, 51235))
@@ -221,6 +222,7 @@ def test_lines_about_strangers_are_limited_and_counted(net, serve, target, sessi
         stranger.close()
     peer, conn = session(target(), HEAD)
     peer.trip(conn)
+    gateway.wait_line(lines.told("+", "connected"))  # which comes behind those
     told = len(gateway.find(lines.told("?", "is not allowed to connect")))
     assert told == AT_ONCE
     # What was held back is counted, and told at the end at the latest.

@@ -152,8 +152,7 @@ def test_max_sessions_holds_over_all_workers(net, serve, target, dial):
     until(lambda: any(not conn.is_quiet() for conn in conns), "the session to end")
     late = until(lambda: _try(dial, service), "a session in the place of the one that ended")
     late[0].trip(late[1])
-    refused = dial()
-    refused.end()
+    assert not _try(dial, service)
     assert service.is_untouched()
     for peer in alive[1:]:
         assert peer.is_quiet()
@@ -166,10 +165,10 @@ def _try(dial, service):
     peer = dial()
     try:
         peer.send(head())
-        until(lambda: service.has_waiting() or not peer.is_quiet(), "a verdict")
+        found = until(lambda: (not peer.is_quiet() and "refused") or service.take(), "a verdict")
     except ConnectionError:
         return None
-    return (peer, service.accept()) if service.has_waiting() else None
+    return None if found == "refused" else (peer, found)
 
 
 def test_max_sessions_frees_the_places_of_a_killed_worker(serve, target, dial):

@@ -20,17 +20,16 @@ def _is_check(sock, source, address):
         return True
     if source[0] != address:
         return False
-    # The conventional connection of a check, which is reset at once; or a local client.
+    # The conventional connection of a check ends without a byte; a local client has to say something.
     waiting = select.poll()
     waiting.register(sock, select.POLLIN)
-    waiting.poll(500)
+    waiting.poll(1000 * DEADLINE)
     try:
-        sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except ConnectionResetError:
         return True
     except BlockingIOError:
-        pass
-    return False
+        return False
 
 
 class Target:
@@ -68,14 +67,21 @@ class Target:
             print("target reached from", dropped)
         return not dropped
 
+    def take(self):
+        """A connection that waits, or None."""
+        self.sock.setblocking(False)
+        while self.has_waiting():
+            sock, source = self.sock.accept()
+            if not _is_check(sock, source, self.address):
+                return Conn(sock, source)
+            sock.close()
+        return None
+
     def forget(self):
         """Drops the connections that wait; returns where they came from."""
         sources = []
-        self.sock.setblocking(False)
-        while self.has_waiting():
-            conn, source = self.sock.accept()
-            if not _is_check(conn, source, self.address):
-                sources.append(source)
+        while conn := self.take():
+            sources.append(conn.peer)
             conn.close()
         return sources
 

@@ -51,7 +51,11 @@ import socket
 service = socket.create_server(("127.0.0.1", 22))
 peer = socket.create_connection(("127.0.0.1", 2222))
 peer.sendall(b"PROXY TCP4 198.51.100.7 127.0.0.1 51234 22\\r\\nhello")
-conn, address = service.accept()
+while True:
+    conn, address = service.accept()
+    if address[0] == "198.51.100.7":  # not a check
+        break
+    conn.close()
 print(*address, conn.recv(5).decode())
 """
 

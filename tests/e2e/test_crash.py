@@ -58,17 +58,21 @@ class Victim:
         self.gateway = self._launch(self._net.origin, "-c", self._path)
         self.gateway.may_lose_workers = True
 
-    def serves(self):
+    def _revive(self):
         """Where the orphans have kept the ports for too long it is started again."""
         if not self.gateway.is_running():
             self.start()
+
+    def serves(self):
+        self._revive()
         return _is_served(self._net)
 
     def kill_worker(self, generator):
         proc.kill(generator.choice(self.gateway.workers()))
 
     def kill_supervisor(self):
-        self.orphans |= set(self.gateway.workers())
+        proc.stop(self.gateway.pid)  # it makes no more of them
+        self.orphans |= set(proc.children(self.gateway.pid))
         proc.kill(self.gateway.pid)
         self.gateway.wait_exit()
         self.start()
@@ -83,6 +87,10 @@ class ManagedVictim(Victim):
         self.before = routing.snapshot(net.origin)
         super().__init__(net, lambda *arguments: launch(
             *arguments, env={"RUNTIME_DIRECTORY": str(self.runtime)}), path)
+
+    def has_workers(self):
+        self._revive()
+        return len(self.gateway.workers()) == WORKERS
 
     def expect_return_path(self, running):
         """The very rules and routes of the first start: nothing twice, nothing missing."""
@@ -131,7 +139,7 @@ def test_50_kills_at_random_times_under_load(plain_net, launch, directory, metho
         victim.expect_return_path(running)
     assert not chatter.stop()
     until(lambda: not any(map(proc.is_alive, victim.orphans)), "the orphans to end")
-    victim.gateway.wait_workers(WORKERS)
+    until(victim.has_workers, lambda: f"workers\n{victim.gateway.text()}")
     victim.gateway.stop()
     assert not net.origin.is_listening(2222)
     assert not _processes_in(net.origin)
@@ -143,16 +151,15 @@ def test_killed_while_it_sets_the_return_path_up(plain_net, launch, directory, m
     """At any of its steps, each time with another configuration: the next start knows its own."""
     net, generator = plain_net, random.Random(11)
     routing.create_mangle(net.origin)
-    victim, orphans = None, set()
+    victim = None
     for number in range(KILLS):
         path = conf.write(directory, [conf.listener(
             return_path=method, mark=number % 5 + 1, table=1000 + number % 3)], **_SETTINGS)
         victim = victim or ManagedVictim(net, launch, directory, path)
         _spin(generator.randrange(120000))
-        orphans |= set(victim.gateway.workers())
         victim.kill_supervisor()
-    until(lambda: not any(map(proc.is_alive, orphans | victim.orphans)), "the orphans to end")
-    victim.gateway.wait_workers(WORKERS)
+    until(lambda: not any(map(proc.is_alive, victim.orphans)), "the orphans to end")
+    until(victim.has_workers, lambda: f"workers\n{victim.gateway.text()}")
     victim.gateway.stop()
     victim.expect_nothing_left()
 
@@ -197,6 +204,7 @@ def test_worker_that_dies_again_and_again_is_started_ever_less_often(serve, cloc
             # 0, then 0.25 s doubled each time, but never more than half a minute.
             wait_s = min(BACK_OFF_S * 2 ** (count - 2), BACK_OFF_MAX_S)
             clock.forward(0.9 * wait_s)
+            until(lambda: gateway.workers() == gateway.children(), "no process to be starting")
             assert gateway.workers() == [steady]
             clock.forward(0.1 * wait_s)
         until(lambda: len(gateway.workers()) == 2, "another start")

@@ -70,7 +70,8 @@ remote-control:
 
 def dnsdist(namespace, directory, fronts, servers):
     """fronts: its own addresses; servers: {port there: address and port of the gateway}."""
-    lines = ['setSecurityPollSuffix("")', 'setACL({ "0.0.0.0/0", "::/0" })']
+    lines = ['setSecurityPollSuffix("")', 'setACL({ "0.0.0.0/0", "::/0" })',
+             f"setUDPTimeout({DEADLINE:.0f})", f"setTCPRecvTimeout({DEADLINE:.0f})"]
     lines += [f'addLocal("{front}:{port}")' for port in servers for front in fronts]
     for port, server in servers.items():
         lines += [f'newServer({{ address = "{server}", pool = "{port}", useProxyProtocol = true }})'

@@ -57,7 +57,7 @@ global
     stats socket {directory}/haproxy.sock mode 600 level admin
 defaults
     mode tcp
-    timeout connect 5s
+    timeout connect {DEADLINE:.0f}s
     timeout client 60s
     timeout server 60s
 {sections}""")
@@ -140,5 +140,5 @@ def ssh(namespace, directory, address, port, user, *command):
 def get(namespace, address, port, path):
     """An HTTP request; returns the body."""
     host = f"[{address}]" if ":" in address else address
-    return namespace.run("curl", "-sS", "--noproxy", "*", "-m", "20",
+    return namespace.run("curl", "-sS", "--noproxy", "*", "-m", DEADLINE,
                          f"http://{host}:{port}{path}")

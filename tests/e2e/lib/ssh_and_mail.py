@@ -129,7 +129,7 @@ class World:
             "ssh", "-F", "none", "-b", source, "-p", PORT["ssh", link], "-l", user,
             "-i", self.directory / "client_key", "-o", "StrictHostKeyChecking=no",
             "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes",
-            "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=5",
+            "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", f"ConnectTimeout={DEADLINE:.0f}",
             self._front(source), command)
 
     @staticmethod

@@ -97,7 +97,8 @@ class World:
         with contextlib.closing(gateway):
             for name, port in ports.items():
                 gateway.wait_line(re.escape(f"[+] Listening on 0.0.0.0:{port} ({name})"))
-            gateway.wait_line(r"\[\+\] OK\. Target server .* using spoofed connection\..*", count=targets)
+            gateway.wait_line(r"\[\+\] OK\. Target server .* "
+                              r"(?:using spoofed connection|is back: it can be reached)\..*", count=targets)
             yield gateway
 
     def wait_answer(self, port):

@@ -142,6 +142,8 @@ def test_pod_of_kubernetes(podman, request):
     podman.wait_mail("mail-server")
     until(lambda: "smtp" in podman.host(probe, status=None), lambda: podman.logs("mail-mmproxy"))
     podman.host(probe)
+    # The targets are checked after the return path.
+    until(lambda: "Target server" in podman.logs("mail-mmproxy"), lambda: podman.logs("mail-mmproxy"))
     assert "CHECK FAILED" not in podman.logs("mail-mmproxy")
     for version in (4, 6):
         greet(podman, version).close()
@@ -196,7 +198,7 @@ def test_image_runs_reloads_and_is_renewed(image):
                                      ).replace('listen = "0.0.0.0:2525", "0.0.0.0:2526"',
                                                'listen = [ "0.0.0.0:2525", "0.0.0.0:2526" ]'))
     assert "generation 2 serves" in world.host(image.reload)
-    assert "Listening on 0.0.0.0:2526 (smtp)" in world.logs("mmproxy")
+    until(lambda: "Listening on 0.0.0.0:2526 (smtp)" in world.logs("mmproxy"), lambda: world.logs("mmproxy"))
     for peer in peers:
         noop(peer)
     for peer in peers[1:]:

@@ -136,8 +136,8 @@ def test_a_mail_server_that_trusts_the_bridge_is_no_open_relay(world, launch, di
         peer.send(header.v2(CLIENT_OF[4], 51234))
         assert smtp(peer, *commands).startswith(code)
         peer.close()
-    log = (directory / "mail.log").read_text()
-    assert f"reject: RCPT from unknown[{CLIENT_OF[4]}]: 554" in log
+    log = directory / "mail.log"
+    until(lambda: f"reject: RCPT from unknown[{CLIENT_OF[4]}]: 554" in log.read_text(), log.read_text)
     peer = connect(world.net.lb, ORIGIN_OF[4], 2527)
     peer.send(header.v2(CLIENT_OF[6], 51234))
     peer.expect_end(RST)

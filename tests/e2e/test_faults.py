@@ -67,7 +67,7 @@ def gateway(faults, serve, echo, net):
     # Where packets were dropped the kernel doubts an RST, and there is nobody left to confirm it to.
     started.service.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000)
     assert "libfaults" in open(f"/proc/{started.pid}/maps", encoding="ascii").read()
-    assert serves(net)
+    until(lambda: serves(net), "a session")
     until(lambda: len(started.workers()) == 1, "the checks of the target to end")
     started.idle = idle_sockets(started, net)
     return started

@@ -75,12 +75,12 @@ def test_figures_are_what_the_test_did(net, launch, directory, session):
     def settled():
         figures = Figures(net.origin)
         return (figures.get("health_checks_total", listener="ssh") == 1
+                and figures.get("sessions_active", listener="ssh") == 3
+                and figures.get("sessions_pending", listener="ssh") == 0
                 and figures.get("bytes_total", listener="ssh", direction="out") == 3000
                 and figures)
 
     figures = until(settled, lambda: Figures(net.origin).samples)
-    assert figures.get("sessions_active", listener="ssh") == 3
-    assert figures.get("sessions_pending", listener="ssh") == 0
     assert figures.get("connections_total", listener="ssh") == 8
     assert figures.get("sessions_total", listener="ssh") == 3
     assert figures.get("bytes_total", listener="ssh", direction="in") == 3000

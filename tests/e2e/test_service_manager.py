@@ -511,7 +511,7 @@ def test_process_1_of_a_container(net, launch, directory, echo, watching):
 
 
 def _sleeps_below(pid):
-    return [child for child in proc.children(pid) if proc.status(child)["Name"] == "sleep"]
+    return [child for child in proc.children(pid) if proc.name(child) == "sleep"]
 
 
 # --- the unit file

@@ -130,7 +130,7 @@ def test_new_binary_that_fails_under_load(net, upgradable, echo, clock, content,
 
 
 def _has_child(name):
-    return any(proc.status(child)["Name"] == name for child in proc.children(os.getpid()))
+    return any(proc.name(child) == name for child in proc.children(os.getpid()))
 
 
 def test_new_binary_that_is_not_there(upgradable, echo, dial):

@@ -9,7 +9,7 @@ from lib import conf, header
 from lib.conn import FIN, family_of
 from lib.topology import CLIENT_OF
 
-PORT = 51234
+PORT = 21234  # none that the kernel gives by itself
 WILDCARD_OF = {4: "0.0.0.0", 6: "::"}
 BOTH = pytest.mark.parametrize("version", (4, 6))
 

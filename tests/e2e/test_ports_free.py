@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Whoever has died, and in whatever order: no process that does not accept holds a port."""
 
-import os
 import re
 import signal
 
@@ -35,7 +34,7 @@ def _kill_at_once(supervisor, workers):
     pids = [supervisor, *workers]
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in pids:
-            os.kill(pid, number)
+            proc.send(pid, number)
     until(lambda: not any(map(proc.is_alive, pids)), "them to be gone")
 
 

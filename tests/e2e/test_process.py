@@ -280,7 +280,7 @@ def test_no_zombie_and_no_descriptor_is_left_of_dead_workers(serve):
         gateway.wait_line(WORKER_KILLED, count)
         until(lambda: victim not in gateway.workers() and len(gateway.workers()) == 2,
               "a replacement")
-    assert not proc.zombies(gateway.pid)
+    until(lambda: not proc.zombies(gateway.pid), "zombies to be reaped")
     now = proc.resting_descriptors(gateway.pid)
     assert len(now) == before, now
 

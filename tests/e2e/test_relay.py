@@ -200,34 +200,34 @@ def _expect_broken(conn):
 
 def test_reset_by_the_target_that_is_not_reading(serve, target, session):
     """All buffers on the way are full of the client's bytes then."""
-    serve()
+    gateway = serve()
     peer, conn = session(target(), HEAD)
-    assert peer.fill() > 0
+    assert peer.fill(gateway.workers()[0]) > 0
     conn.reset()
     until(lambda: _is_reset(peer), "a reset at the peer")
 
 
 def test_reset_by_the_client_that_is_not_reading(serve, target, session):
-    serve()
+    gateway = serve()
     peer, conn = session(target(), HEAD)
-    assert conn.fill() > 0
+    assert conn.fill(gateway.workers()[0]) > 0
     peer.reset()
     until(lambda: _is_reset(conn), "a reset at the target")
 
 
 def test_reset_by_the_client_while_the_target_is_not_reading(serve, target, session):
     """It was cut off: what the target reads in the end must not look complete."""
-    serve()
+    gateway = serve()
     peer, conn = session(target(), HEAD)
-    assert peer.fill() > 0
+    assert peer.fill(gateway.workers()[0]) > 0
     peer.reset()
     assert conn.end()[1] == RST
 
 
 def test_reset_by_the_target_while_the_client_is_not_reading(serve, target, session):
-    serve()
+    gateway = serve()
     peer, conn = session(target(), HEAD)
-    assert conn.fill() > 0
+    assert conn.fill(gateway.workers()[0]) > 0
     conn.reset()
     assert peer.end()[1] == RST
 
@@ -239,7 +239,7 @@ def test_memory_is_bounded_when_a_side_does_not_read(serve, target, session):
     peer.trip(conn)
     worker = gateway.workers()[0]
     before = _resident_kib(worker)
-    sent = peer.fill()
+    sent = peer.fill(worker)
     assert sent < 64 << 20
     assert _resident_kib(worker) - before < 4096
     peer.finish()

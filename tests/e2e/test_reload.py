@@ -104,7 +104,8 @@ def test_200_reloads_under_load_lose_nothing(net, launch, directory, echo):
     assert len(later_descriptors) == len(descriptors), (descriptors, later_descriptors)
     if not _is_sanitized(gateway.pid):
         assert later_memory <= memory + 128, f"{memory} kB after 20 reloads, {later_memory} kB now"
-    assert len(gateway.workers()) == 2 and not proc.zombies(gateway.pid)
+    assert len(gateway.workers()) == 2
+    until(lambda: not proc.zombies(gateway.pid), "zombies to be reaped")
     assert len(gateway.find(RELOADED)) == number + 1
 
 

@@ -29,8 +29,8 @@ def session(dial):
 def failing(serve, directory, net, session, target):
     """failing(...) as serve; a gateway with a session, whose reloads are about to fail."""
     def start(**options):
-        gateway = serve(**options)
-        return Failing(gateway, directory, net, session, target())
+        service, _ = target(), target(6)  # before the gateway, which checks again those that fail
+        return Failing(serve(**options), directory, net, session, service)
     return start
 
 
@@ -205,8 +205,8 @@ def test_worker_killed_at_its_start(failing):
 def test_worker_not_ready_in_time(failing, clock):
     gateway = failing(options={"env": clock.environment})
     gateway.write([conf.listener(), web()], workers=2)
-    gateway.hold_worker()
     clock.stop()
+    gateway.hold_worker()
     clock.forward(START_TIMEOUT_S - 1)
     assert not gateway.gateway.find(re.escape(STILL_SERVES))
     clock.forward(1)

@@ -70,6 +70,11 @@ def test_every_message_in_the_documents_is_that_of_a_fault():
     assert set(faults.DOCUMENTED.values()) <= {*MENDED, *faults.SERVICE, *faults.SOCKETS}
 
 
+def shell(origin, directory, commands):
+    """Each host has its own lock for iptables-legacy, which does not wait for another."""
+    routing.shell(origin, f"export XTABLES_LOCKFILE={directory}/xtables.lock\n{commands}")
+
+
 class Host:
     """
     A host with one listener and its target, all of it well. Commands run one after the other in a
@@ -85,9 +90,7 @@ class Host:
         return routing.run(self.origin, "rules", self.path, self.directory).text
 
     def shell(self, commands, namespace=None):
-        """Each host has its own lock for iptables-legacy, which does not wait for another."""
-        routing.shell(namespace or self.origin,
-                      f"export XTABLES_LOCKFILE={self.directory}/xtables.lock\n{commands}")
+        shell(namespace or self.origin, self.directory, commands)
 
     def run(self, command):
         if command == "conntrack: full":
@@ -413,8 +416,8 @@ def test_a_healthy_host_is_silent(name, method, origin, config, directory):
     needs_v6 = method != "connmark" or name != "no IPv6 default route"
     path = config(method, **({} if needs_v6 else {"target_v6": None}))
     commands = routing.run(origin, "rules", path, directory).text
-    routing.shell(origin, re.sub(r"(ip (-6 )?rule add .*)", r"\1 priority 80", commands))
-    routing.shell(origin, healthy_hosts.HEALTHY[name])
+    shell(origin, directory, re.sub(r"(ip (-6 )?rule add .*)", r"\1 priority 80", commands))
+    shell(origin, directory, healthy_hosts.HEALTHY[name])
     report = check(origin, path, directory)
     assert report.status == 0, report.text
     assert not report.commands and "[!]" not in report.text, report.text
@@ -429,10 +432,10 @@ def test_a_host_of_many_shapes_at_once_is_silent(kind, origin, directory):
     # Of what does not come over lo, it has to let replies in.
     shapes["a firewall of iptables"] += "\niptables -A INPUT -m state --state ESTABLISHED -j ACCEPT"
     try:
-        routing.shell(origin, "ip rule add fwmark 123 lookup 100 priority 80\n"
-                              "ip rule add from 127.0.0.0/8 iif lo lookup 100 priority 81")
+        host.shell("ip rule add fwmark 123 lookup 100 priority 80\n"
+                   "ip rule add from 127.0.0.0/8 iif lo lookup 100 priority 81")
         for name, commands in shapes.items():
-            routing.shell(origin, commands.replace("route add", "route replace"))
+            host.shell(commands.replace("route add", "route replace"))
             report = host.check()
             assert report.status == 0 and "[!]" not in report.text, f"{name}:\n{report.text}"
         host.serve_client(CLIENT_OF[4], 0)
@@ -445,7 +448,7 @@ def test_legacy_iptables_is_seen(origin, config, directory):
     path = config("connmark", target_v6=None)
     commands = routing.run(origin, "rules", path, directory).text
     try:
-        routing.shell(origin, commands.replace("iptables ", "iptables-legacy "))
+        shell(origin, directory, commands.replace("iptables ", "iptables-legacy "))
     except AssertionError as error:
         assert "legacy" in str(error), error
         return  # this kernel has none of the old tables

@@ -212,6 +212,7 @@ def test_after_a_crash_sessions_live_on_and_the_next_start_cleans_up(box, origin
     first.may_lose_workers = True
     first.signal(signal.SIGKILL)
     first.wait_exit()
+    until(lambda: not origin.is_listening(conf.PORT), "the orphans to let go of the port")
     second = start(write(directory, listener(mark=8, table=1008)))
     assert all(map(echoes, kept))
     session(plain_net, box, 4, 51235).close()

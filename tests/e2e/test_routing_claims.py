@@ -96,6 +96,7 @@ def test_sessions_of_the_first_generation_survive_a_restart_with_another_mark(
     kept = [session(plain_net, version) for version in (4, 6)]
     workers = first.workers()
     kill(first)
+    until(lambda: not origin.is_listening(conf.PORT), "the orphans to let go of the port")
     second = start(mark=8, return_path=method)
     second.wait_listening(*conf.LISTEN)
     session(plain_net, 4).close()

@@ -269,16 +269,25 @@ def test_upgrade_tells_the_new_main_process(managed, watching):
 # --- stop, restart, and who is heard
 
 
-def _restart(launch, net, directory, watching, gateway, kept):
-    """As systemd does by our unit: SIGUSR1, SIGTERM, then a start with what is in the store."""
-    gateway.signal(signal.SIGUSR1)
-    gateway.signal(signal.SIGTERM)
-    assert gateway.wait_exit() == 0
+def _start_again(launch, net, directory, watching, kept, env=None):
+    """With what is in the store."""
     again = launch(net.origin, "-c", directory / "mmproxy.conf",
-                   env=watching.environment | {"FDSTORE": "16"},
+                   env=watching.environment | {"FDSTORE": "16"} | (env or {}),
                    prefix=manager.handing_over_store(kept))
     watching.wait("READY")
     return again
+
+
+def _end_for_restart(gateway):
+    """As systemd does by our unit."""
+    gateway.signal(signal.SIGUSR1)
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit() == 0
+
+
+def _restart(launch, net, directory, watching, gateway, kept, env=None):
+    _end_for_restart(gateway)
+    return _start_again(launch, net, directory, watching, kept, env)
 
 
 @pytest.fixture
@@ -307,14 +316,9 @@ def test_restart_refuses_none_and_old_sessions_live_on(net, stored, launch, watc
     service = target()
     gateway, kept = stored()
     old = session(service, head())
-    gateway.signal(signal.SIGUSR1)
-    gateway.signal(signal.SIGTERM)
-    assert gateway.wait_exit() == 0
+    _end_for_restart(gateway)
     waiting = connect(net.lb, ORIGIN4, 2222)  # between stop and start
-    again = launch(net.origin, "-c", directory / "mmproxy.conf",
-                   env=watching.environment | {"FDSTORE": "16"},
-                   prefix=manager.handing_over_store(kept))
-    watching.wait("READY")
+    again = _start_again(launch, net, directory, watching, kept)
     waiting.close()
     old[0].trip(old[1])
     peer, conn = session(service, head())
@@ -328,7 +332,7 @@ def test_restart_refuses_none_and_old_sessions_live_on(net, stored, launch, watc
 
 @pytest.mark.parametrize("death", ("restart", "kill -9"))
 def test_stop_ends_the_sessions_of_earlier_processes_within_drain_timeout(
-        net, stored, launch, watching, directory, session, target, death):
+        net, stored, launch, watching, directory, session, target, clock, death):
     service = target()
     gateway, kept = stored(settings={"drain_timeout": 2})
     gateway.may_lose_workers = True
@@ -337,17 +341,17 @@ def test_stop_ends_the_sessions_of_earlier_processes_within_drain_timeout(
     if death == "kill -9":
         proc.kill(gateway.pid)
         gateway.wait_line(r"\[!\] the supervisor has died: .*")
-        again = launch(net.origin, "-c", directory / "mmproxy.conf",
-                       env=watching.environment | {"FDSTORE": "16"},
-                       prefix=manager.handing_over_store(kept))
-        watching.wait("READY")
+        again = _start_again(launch, net, directory, watching, kept, clock.environment)
     else:
-        again = _restart(launch, net, directory, watching, gateway, kept)
+        again = _restart(launch, net, directory, watching, gateway, kept, clock.environment)
+    clock.stop()
     again.signal(signal.SIGTERM)
     until(lambda: not net.origin.is_listening(2222), "new connections to be refused")
     old[0][0].trip(old[0][1])
     assert again.is_running()  # the return path stays in place
     _finish(*old[0])
+    clock.forward(2)
+    clock.run()
     for each in old[1]:
         each.expect_end(RST)
     assert again.wait_exit() == 0

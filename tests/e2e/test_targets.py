@@ -47,10 +47,9 @@ def test_a_target_that_starts_later_is_no_longer_failed(managed, watching, echo)
     assert len(gateway.find(DOWN)) == 1, gateway.text()  # however often it was checked
 
 
-def test_a_cause_is_reported_once_for_both_kinds_of_connection(managed):
+def test_a_cause_is_reported_once_for_both_kinds_of_connection(managed, watching):
     gateway = managed()
-    gateway.wait_line(DOWN)
-    until(lambda: gateway.workers(), "workers")
+    watching.wait_status(lambda s: "1 of 1 targets fails" in s)
     assert len(gateway.find(r".*FAILED.*")) == 1, gateway.text()
 
 
@@ -103,6 +102,8 @@ def test_a_client_that_a_firewall_rejects_does_not_make_the_target_failed(net, m
         other = dial()
         other.send(header.v1(f"198.51.100.{20 + client}", 51234) + b"ping")
         assert other.recv(4) == b"ping"
+    gateway.wait_line(rf"\[!\] Client {re.escape(CLIENT4)} can't reach target server .*")
+    until(lambda: gateway.workers() == gateway.children(), "the check to end")
     assert not gateway.find(DOWN) and not gateway.find(CLOSED), gateway.text()
 
 
@@ -151,11 +152,11 @@ def test_close_when_down_a_load_balancers_empty_check_finds_out(managed, echo, d
     gateway.wait_line(CLOSED)
 
 
-def test_close_when_down_one_target_is_enough(net, managed, echo):
+def test_close_when_down_one_target_is_enough(net, managed, watching, echo):
     echo(version=6)
     gateway = managed(close_when_down=True, target_v6="[::1]:22")
-    gateway.wait_line(r".*\[::1\]:22 is up and reachable using spoofed connection\.")
-    until(lambda: net.origin.is_listening(2222), "the port")
+    watching.wait_status(lambda s: s.endswith("; 1 of 2 targets fails, the first is 127.0.0.1:22"))
+    assert net.origin.is_listening(2222)
     assert not gateway.find(CLOSED), gateway.text()
 
 
@@ -183,11 +184,10 @@ def test_closed_ports_go_through_an_upgrade(managed, echo, dial):
     def serves():
         try:
             peer = dial()
+            peer.send(header.v1(CLIENT4, 51234) + b"ping")
+            return peer.recv(4) == b"ping"
         except OSError:
-            return False
-        peer.send(header.v1(CLIENT4, 51234) + b"ping")
-        assert peer.recv(4) == b"ping"
-        return True
+            return False  # its first check closed the port once more
 
     until(serves, "the new binary to open the port")
 

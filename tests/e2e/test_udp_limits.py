@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from lib import conf, header, udp
-from lib.conn import connect
+from lib.conn import RST, connect
 from lib.ctl import Ctl
 from lib.reloading import RELOADED, Reloader
 from lib.topology import CLIENT_OF, LB4, LOOPBACK_OF, ORIGIN_OF, STRANGER_OF
@@ -146,7 +146,9 @@ def test_a_flood_of_clients_costs_a_paced_client_nothing(net, launch, directory,
     gateway.wait_line(r"\[-\] dns: .*, another session needed its place")
     # Connections have descriptors still.
     assert Ctl(directory).listener("dns")["sessions"] <= 128 * 3 // 4
-    connect(net.lb, ORIGIN_OF[4], 2222).close()
+    peer = connect(net.lb, ORIGIN_OF[4], 2222)
+    peer.send(header.v1(CLIENT_OF[4], 1))
+    peer.expect_end(RST)  # nothing listens at its target
     assert not gateway.find(r".*accepting no connections.*")
 
 

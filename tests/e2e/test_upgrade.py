@@ -285,14 +285,15 @@ def test_filters_do_not_pile_up_over_upgrades(upgradable, echo, dial):
 
 
 def test_sigterm_after_an_upgrade_ends_the_sessions_of_the_old_process_too(upgradable, target,
-                                                                           session):
+                                                                           session, clock):
     """A service manager sends it to the main process alone."""
-    service = upgradable(settings={"drain_timeout": 2})
+    service = upgradable(settings={"drain_timeout": 2}, env=clock.environment)
     behind = target()
     pairs = []
     for _ in range(3):
         pairs.append([session(behind, head()) for _ in range(2)])
         service.upgrade()
+    clock.stop()
     service.signal(signal.SIGTERM)
     for (peer, conn), (left_peer, left_conn) in pairs:
         peer.trip(conn)
@@ -300,6 +301,8 @@ def test_sigterm_after_an_upgrade_ends_the_sessions_of_the_old_process_too(upgra
         peer.expect_end(FIN)
         peer.close()
         left_peer.trip(left_conn)
+    clock.forward(2)
+    clock.run()
     for _, left in pairs:
         for each in left:
             each.expect_end(RST)

@@ -30,6 +30,7 @@ class Box:
                           f"route add default via {HOST_OF[4]}",
                           f"-6 route add default via {HOST_OF[6]}")
         netns.wait_link(origin, "box0")
+        netns.wait_link(origin, self.device)
         netns.wait_link(self.namespace, "eth0")
         origin.sysctl("net.ipv4.ip_forward", 1)
         origin.sysctl("net.ipv6.conf.all.forwarding", 1)

@@ -5,6 +5,7 @@ import fcntl
 import socket
 import struct
 
+from lib import proc
 from lib.wait import DEADLINE, until
 
 FIN, RST = "FIN", "RST"
@@ -108,17 +109,22 @@ class Conn:
         finally:
             self.sock.settimeout(DEADLINE)
 
-    def fill(self, quiet_for=0.3):
-        """Sends until nobody has taken anything for a while; returns how many bytes that were."""
-        sent, piece = 0, b"x" * 65536
+    def fill(self, worker, quiet_for=0.3):
+        """
+        Sends until nobody has taken anything for a while in which the worker had nothing to do;
+        returns how many bytes that were.
+        """
+        sent, piece, sleep = 0, b"x" * 65536, None
         self.sock.settimeout(quiet_for)
-        try:
-            while True:
+        while True:
+            before, sleep = sleep, proc.sleep(worker)
+            try:
                 sent += self.sock.send(piece)
-        except TimeoutError:
-            return sent
-        finally:
-            self.sock.settimeout(DEADLINE)
+            except TimeoutError:
+                if sleep and sleep == before == proc.sleep(worker):
+                    break
+        self.sock.settimeout(DEADLINE)
+        return sent
 
     def finish(self):
         self.sock.shutdown(socket.SHUT_WR)

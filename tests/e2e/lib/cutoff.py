@@ -58,6 +58,7 @@ class Cutoffs:
         self._is_victim_first = failing == "client"
         self._reason = f"{'client' if failing == 'client' else 'target'} reset"
         self._opened = 0
+        (self.worker,) = gateway.workers()
 
     def open(self):
         """One session: (victim, survivor)."""
@@ -72,14 +73,13 @@ class Cutoffs:
         COUNT sessions: prepare(victim, survivor) each, then cut(victim, survivor) while the
         worker stands still. judge(survivor) says how it ended: in RST, each time.
         """
-        (worker,) = self._gateway.workers()
         ends = []
         for begin in range(0, COUNT, AT_ONCE):
             pairs = [self.open() for _ in range(min(AT_ONCE, COUNT - begin))]
             self._gateway.wait_line(r"\[\+\] .* connected, .*", self._opened)
             for pair in pairs:
                 prepare(*pair)
-            with stopped(worker):
+            with stopped(self.worker):
                 for pair in pairs:
                     cut(*pair)
             for victim, survivor in pairs:

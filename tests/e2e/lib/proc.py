@@ -24,7 +24,7 @@ def _stat(pid):
 def _all_children(pid):
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return sorted(map(int, file.read().split()))
+            return [int(child) for child in file.read().split()]
     except OSError:
         return []
 
@@ -76,17 +76,18 @@ def resting_descriptors(pid):
     while it waits for a child that reads the rules of a firewall.
     """
     def look():
-        before = _sleep(pid)
+        before = sleep(pid)
         found = descriptors(pid)
-        return before and _sleep(pid) == before and found
+        return before and sleep(pid) == before and found
     return until(look, f"process {pid} to rest")
 
 
-def _sleep(pid):
-    """Which of its sleeps a process is in; None where its event loop does not wait."""
+def sleep(pid):
+    """Which of its sleeps a process is in; None where neither its event loop waits nor it is stopped."""
     count = status(pid)["voluntary_ctxt_switches"]
     with open(f"/proc/{pid}/wchan", encoding="ascii") as file:
-        waits = re.search("epoll|ep_poll", file.read())  # the name depends on the kernel's version
+        # The kernel's version decides which of the first two it is.
+        waits = re.search("epoll|ep_poll|signal_stop", file.read())
     return count if waits else None
 
 
@@ -155,8 +156,13 @@ def ignores(pid, number):
 
 def stop(pid):
     """Returns when it has stopped, or was gone before."""
+    def has_stopped():
+        try:
+            return _stat(pid)[0] in "TZX"
+        except OSError:
+            return True
     send(pid, signal.SIGSTOP)
-    until(lambda: not is_alive(pid) or _stat(pid)[0] == "T", f"process {pid} to stop")
+    until(has_stopped, f"process {pid} to stop")
 
 
 def send(pid, number):

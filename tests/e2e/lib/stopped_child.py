@@ -11,10 +11,13 @@ import ctypes
 import os
 import signal
 
+from lib import proc
+
 _CONT, _DETACH, _GETEVENTMSG, _SEIZE = 7, 17, 0x4201, 0x4206
 _TRACEFORK, _TRACEVFORK, _TRACECLONE = 2, 4, 8
 _EVENT_STOP = 128
 _WALL = 0x40000000
+_PROVOKING = 1 << signal.SIGHUP - 1 | 1 << signal.SIGUSR2 - 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
@@ -51,17 +54,23 @@ def stop_next_child(pid, provoke, behind=0):
     """
     _ptrace(_SEIZE, pid, 0, _TRACEFORK | _TRACEVFORK | _TRACECLONE)
     provoke()
-    for _ in range(behind):
-        before = _wait_fork(pid)
-        _wait_stop(before)
-        _ptrace(_DETACH, before)
-        _ptrace(_CONT, pid)
     child = _wait_fork(pid)
+    while (is_early := _has_not_heard(pid)) or behind > 0:
+        behind -= not is_early
+        _wait_stop(child)
+        _ptrace(_DETACH, child)
+        _ptrace(_CONT, pid)
+        child = _wait_fork(pid)
     _wait_stop(child)
     os.kill(child, signal.SIGSTOP)  # taken as soon as it is let go
     _ptrace(_DETACH, child)
     _ptrace(_DETACH, pid)
     return StoppedChild(child)
+
+
+def _has_not_heard(pid):
+    """A child of before that is one that checks the targets."""
+    return bool(int(proc.status(pid)["ShdPnd"], 16) & _PROVOKING)
 
 
 def _wait_fork(pid):

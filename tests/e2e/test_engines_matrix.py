@@ -41,9 +41,7 @@ class World:
         """Lines of both sides, but for the seconds that an address from a router is still good for."""
         lines = []
         for side in (self.net.origin, self.inside):
-            text, sysctls = routing.snapshot(side)
-            lines += re.sub(" expires [0-9]+sec", "", text).splitlines()
-            lines += [f"{name} {value.strip()}" for name, value in sysctls.items()]
+            lines += [re.sub(" expires [0-9]+sec", "", line) for line in routing.snapshot(side)]
         return lines
 
     def changes(self, before):

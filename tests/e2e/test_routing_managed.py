@@ -91,12 +91,12 @@ def test_after_a_crash_the_next_start_adopts_and_stop_restores(return_path, orig
 @pytest.mark.parametrize("return_path", METHODS)
 def test_after_a_crash_another_configuration_removes_what_it_does_not_need(return_path, origin,
                                                                            manage):
-    before = routing.snapshot(origin)
+    before, sysctls = routing.snapshot(origin), routing.sysctls(origin)
     manage(return_path=return_path, mark=77, table=1000).kill()
     other = manage(return_path="loopback", target_v6=None, table=300)
     assert len(routing.own(origin)) == 2
     assert all("300" in line for line in routing.own(origin))
-    assert routing.snapshot(origin)[1] == before[1]
+    assert routing.sysctls(origin) == sysctls
     assert "mmproxy" not in origin.run("nft", "list", "tables")
     other.stop()
     assert routing.snapshot(origin) == before
@@ -199,15 +199,13 @@ def test_what_is_flushed_comes_back_and_sessions_survive(return_path, origin, pl
                for line in managed.lines)
 
 
-def _strip(snapshot):
+def _strip(lines):
     """`nft flush ruleset` takes the tables of iptables along: those are not ours to put back."""
-    text, sysctls = snapshot
-    lines = text.splitlines()
     own = lines.index("table inet mmproxy {") if "table inet mmproxy {" in lines else None
     tables = next((i for i, line in enumerate(lines) if line.startswith("table ")), len(lines))
     end = lines.index("}", own) + 1 if own is not None else None
     comments = [line for line in lines[:tables] if not line.startswith("#")]
-    return comments + (lines[own:end] if own is not None else []), sysctls
+    return comments + (lines[own:end] if own is not None else [])
 
 
 def _session(net, version, port):

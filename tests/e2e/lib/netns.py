@@ -128,5 +128,22 @@ def link(left, left_name, right, right_name):
 
 
 def wait_link(namespace, name):
-    """Up at both ends: before that IPv6 drops what it is given, and tries again in a second."""
+    """
+    Up at both ends: before that IPv6 drops what it is given, and tries again in a second. The
+    routes of its IPv6 addresses come later still, when the kernel likes.
+    """
     until(lambda: "state UP" in namespace.run("ip", "link", "show", name), f"{name} to be up")
+    until(lambda: namespace.call(_has_its_routes, name), f"{name} to have its routes")
+
+
+def _has_its_routes(name):
+    """Of every global address, and the one to all hosts, which the kernel makes in between."""
+    addresses = {line[0] for line in _read_words("if_inet6") if (line[3], line[5]) == ("00", name)}
+    there = {line[0] for line in _read_words("ipv6_route") if line[9] == name}
+    return not addresses or there >= addresses | {f"ff{0:030}"}
+
+
+def _read_words(name):
+    """Of each line of a file in /proc about the network of this thread."""
+    with open(f"/proc/thread-self/net/{name}", encoding="ascii") as file:
+        return [line.split() for line in file]

@@ -125,24 +125,28 @@ class Managed:
 # --- witnesses
 
 
-def _sysctls():
-    paths = ["/proc/sys/net/ipv4/tcp_fwmark_accept", "/proc/sys/net/ipv4/fwmark_reflect",
-             "/proc/sys/net/ipv6/fwmark_reflect",
-             *glob.glob("/proc/sys/net/ipv4/conf/*/route_localnet")]
-    return {path: pathlib.Path(path).read_text(encoding="ascii") for path in sorted(paths)}
+def sysctls(namespace):
+    """Those that mmproxy may set, as lines."""
+    def read():
+        paths = ["/proc/sys/net/ipv4/tcp_fwmark_accept", "/proc/sys/net/ipv4/fwmark_reflect",
+                 "/proc/sys/net/ipv6/fwmark_reflect",
+                 *glob.glob("/proc/sys/net/ipv4/conf/*/route_localnet")]
+        return [f"{path} {pathlib.Path(path).read_text(encoding='ascii').strip()}"
+                for path in sorted(paths)]
+    return namespace.call(read)
 
 
 def snapshot(namespace):
     """
-    Everything of the return path, as other programs see it; equal when nothing changed. Link-local
+    Every line of the return path, as other programs see it; equal when nothing changed. Link-local
     addresses are not of it: the kernel makes them a second after an interface, when it likes.
     """
     text = [namespace.run("ip", *options) for options in
             (("-d", "rule"), ("-6", "-d", "rule"), ("-4", "-d", "route", "show", "table", "all"),
              ("-6", "-d", "route", "show", "table", "all"))]
     text.append(namespace.run("nft", "-s", "list", "ruleset"))
-    lines = "".join(text).splitlines(keepends=True)
-    return "".join(line for line in lines if " fe80::" not in line), namespace.call(_sysctls)
+    lines = "".join(text).splitlines()
+    return sysctls(namespace) + [line for line in lines if " fe80::" not in line]
 
 
 def rules(namespace):

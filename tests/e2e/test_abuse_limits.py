@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Limits against abuse, each at its edge: max_sessions_per_client, max_pending, deadlines."""
 
+import contextlib
 import itertools
 
 import pytest
@@ -234,8 +235,10 @@ def test_deadlines_hold_under_load(net, launch, directory, dial, echo):
     chatter = Chatter(net.lb, ORIGIN4, [8080])
     waiting = []
     for number in range(300):
-        waiting.append(dial())
-        waiting[-1].send((b"", head()[:20], head(CLIENT6))[number % 3])
+        peer = dial()
+        with contextlib.suppress(ConnectionError):  # who is slow finds it reset
+            peer.send((b"", head()[:20], head(CLIENT6))[number % 3])
+            waiting.append(peer)
     for peer in waiting:
         peer.expect_end(RST)
     until(lambda: chatter.sessions or chatter.failures, "others to talk")

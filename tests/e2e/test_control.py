@@ -232,6 +232,7 @@ def test_socket_is_replaced_when_stale_and_never_stolen(net, serve, launch, ctl,
     done = ctl.run("status")
     assert done.returncode == UNAVAILABLE
     assert "not running" in done.stderr
+    until(lambda: not net.origin.is_listening(conf.PORT), "the orphan to let go of the port")
     third = serve()
     assert ctl.of_type("program", "status")[0]["pid"] == third.pid
     third.stop()
@@ -337,7 +338,10 @@ def test_stopped_mmproxy_does_not_make_mmproxyctl_wait_for_ever(serve, ctl):
 def test_stuck_worker_hides_its_own_sessions_alone(net, echo, serve, ctl):
     echo()
     gateway = serve(settings={"workers": 2})
-    conns = [begin_session(net) for _ in range(20)]
+    conns = []
+    for worker in gateway.workers():
+        with proc.stopped(worker):
+            conns += [begin_session(net) for _ in range(10)]
     by_worker = {}
     for each in ctl.sessions():
         by_worker.setdefault(int(each["id"].split("-")[0]), set()).add(each["peer"])

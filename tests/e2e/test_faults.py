@@ -11,7 +11,6 @@ import itertools
 import os
 import signal
 import socket
-import time
 
 import pytest
 
@@ -207,7 +206,6 @@ LASTING = {
 
 @pytest.mark.parametrize("call", LASTING)
 def test_a_call_that_keeps_failing_costs_no_time(gateway, faults, net, call):
-    """The processor is idle meanwhile: the measured second is the only one here."""
     worker, = gateway.workers()
     faults.arm(call, LASTING[call], count=0)
     peers = [dial(net) for _ in range(10)]
@@ -216,9 +214,7 @@ def test_a_call_that_keeps_failing_costs_no_time(gateway, faults, net, call):
             peer.send(header.v1(CLIENT4, next(PORTS)) + b"hello")
         except ConnectionError:
             pass
-    before = proc.cpu_seconds(worker)
-    time.sleep(1)
-    assert proc.cpu_seconds(worker) - before < 0.3
+    proc.expect_calm(worker)
     assert faults.disarm() > 0
     for peer in peers:
         peer.close()
@@ -236,10 +232,12 @@ def test_streams_are_copied_where_there_is_no_pipe(gateway, faults, net):
 
 def test_a_listener_that_epoll_refuses_for_a_while_is_heard_again(gateway, faults, net):
     """The worker was deaf from then on."""
-    faults.arm("accept4", "EMFILE", count=1)
+    worker, = gateway.workers()
+    faults.arm("accept4", "EMFILE", count=0)
     waiting = [dial(net) for _ in range(3)]
     gateway.wait_line(".*accepting no connections.*")
-    faults.arm("epoll_ctl_add", "ENOSPC", count=3)
+    with proc.stopped(worker):
+        faults.arm("epoll_ctl_add", "ENOSPC", count=3)
     until(lambda: faults.failed == 3, "the listeners to be refused")
     for peer in waiting:
         peer.close()

@@ -78,7 +78,7 @@ class World:
 
     def reach_udp_limit(self):
         self.causes.udp_fill()
-        pids = self._serving()
+        pids = self.ctl.workers()
         for pid in pids:
             proc.stop(pid)
         self.reload(udp_limit=1)
@@ -87,16 +87,10 @@ class World:
             os.kill(pid, signal.SIGCONT)
 
     def kill_worker(self, state):
-        pids = [pid for each in self.ctl.of_type("generation", "status") if each["state"] == state
-                for pid in each["pids"]]
-        proc.kill(pids[-1])
-        until(lambda: not proc.is_alive(pids[-1]) and len(self._serving()) == 2,
+        victim = self.ctl.workers(state)[-1]
+        proc.kill(victim)
+        until(lambda: not proc.is_alive(victim) and len(self.ctl.workers()) == 2,
               "the worker to be replaced")
-
-    def _serving(self):
-        generation, = (each for each in self.ctl.of_type("generation", "status")
-                       if each["state"] == "serving")
-        return generation["pids"]
 
     def hold(self):
         """Some sessions last until a worker's death ends them."""
@@ -165,8 +159,9 @@ def test_every_figure_is_exact_over_reloads_deaths_and_upgrades(world):
             if round_number % UPGRADE_EVERY == 0:
                 world.upgrade()
         world.use_held()
-        world.causes.no_resources(world.faults)
-        world.causes.udp_no_resources(world.faults)
+        workers = world.ctl.workers()
+        world.causes.no_resources(world.faults, workers)
+        world.causes.udp_no_resources(world.faults, workers)
         world.expect_equal()
         world.kill_worker("serving")
         world.held = [conn for conn in world.held if conn.is_quiet()]

@@ -55,7 +55,7 @@ def start(origin, launch, directory):
     def make(config):
         gateway = launch(origin, "-c", config,
                          env={"RUNTIME_DIRECTORY": str(directory / "run")})
-        gateway.wait_workers(1)
+        gateway.settle()
         return gateway
     return make
 

@@ -10,6 +10,7 @@ import pytest
 
 from lib import lines, services
 from lib.conn import FIN, Conn, connect, endpoint
+from lib.ctl import Ctl
 from lib.target import Target
 from lib.topology import (CLIENT_OF, FRONT4, FRONT6, FRONT_OF, LB4, LB6, LOOPBACK_OF, ORIGIN4,
                           ORIGIN6)
@@ -144,6 +145,8 @@ def test_connect_only_health_checks_do_not_spoil_the_log(real_net, gateway, dire
     start(services.haproxy(real_net.lb, directory, _checked("check", options), [3004, 3006]))
     until(lambda: _server_state(directory).get("check_4") == ("UP", "L4OK"),
           lambda: str(_server_state(directory)))
+    until(lambda: Ctl(directory).listener()["health_checks"] >= 10, "checks to be seen as such")
+    gateway.stop()
     assert not gateway.find(lines.told("?", "")), gateway.text()
     target.close()
 

@@ -7,9 +7,8 @@ import struct
 import pytest
 
 from lib import header as h
-from lib import lines
+from lib import lines, proc
 from lib.conn import FIN, RST, Conn
-from lib.cutoff import stopped
 from lib.topology import CLIENT4, CLIENT6, LB4, LB_OF
 from lib.wait import until
 
@@ -283,7 +282,7 @@ def test_an_end_behind_another_piece_of_a_header_is_noticed(net, serve, target, 
     gateway, service, peer = serve(), target(), dial()
     peer.send(h.v1(CLIENT4, 51234)[:10])
     until(lambda: net.is_read(peer), "the first piece to be read")
-    with stopped(gateway.workers()[0]):
+    with proc.stopped(gateway.workers()[0]):
         peer.send(h.v1(CLIENT4, 51234)[10:20])
         end(peer)
     gateway.wait_line(lines.bad_header(peer.local, reason))

@@ -4,7 +4,6 @@
 import functools
 import itertools
 import random
-import time
 
 from lib import header, lines, proc
 from lib.conn import RST, connect
@@ -35,7 +34,7 @@ def test_200_sessions_at_once(serve, echo, dial):
         peers[-1].send(header.v2(client, port) + client.encode())
     for peer, (client, _) in zip(peers, clients):
         assert peer.recv(len(client)) == client.encode()
-    assert service.open == 200
+    until(lambda: service.open == 200, "none but these")  # a check of the target may be there still
     assert sorted(service.sources) == sorted(clients)
     for round_ in range(3):
         for number, peer in enumerate(peers):
@@ -193,11 +192,9 @@ def test_out_of_descriptors_pauses_accepting_and_recovers(serve, target, dial):
     silent = [dial() for _ in range(100)]
     gateway.wait_line(OUT_OF_DESCRIPTORS)
 
-    # It waits, it does not spin, and it does not repeat itself: the one measured second here.
+    # It waits, it does not spin, and it does not repeat itself.
     worker = gateway.workers()[0]
-    before = proc.cpu_seconds(worker)
-    time.sleep(1)
-    assert proc.cpu_seconds(worker) - before < 0.3
+    proc.expect_calm(worker)
     assert len(gateway.find(OUT_OF_DESCRIPTORS)) == 1, gateway.text()
 
     for peer in silent:

@@ -2,11 +2,12 @@
 """Every reason why mmproxy serves nobody, caused on purpose, and a ledger of what the figures must be."""
 
 import collections
+import http.client
 import inspect
 import itertools
 import threading
 
-from lib import conf, exporter, header, udp
+from lib import conf, exporter, header, proc, udp
 from lib.conn import RST, connect
 from lib.topology import LB4, ORIGIN4, STRANGER4
 from lib.wait import until
@@ -150,8 +151,14 @@ class Causes:
 
     def _wait_empty(self, name):
         """A session that has ended is one no more."""
-        until(lambda: exporter.Figures(self.net.origin).get("sessions_active", listener=name) == 0,
-              f"no session of {name}")
+        until(lambda: self._figure("sessions_active", listener=name) == 0, f"no session of {name}")
+
+    def _figure(self, name, **labels):
+        """None while one exporter takes the place of another."""
+        try:
+            return exporter.Figures(self.net.origin).get(name, **labels)
+        except (OSError, http.client.HTTPException):
+            return None
 
     # --- TCP
 
@@ -236,8 +243,8 @@ class Causes:
         """The first of two that say nothing goes; the other one was a health check."""
         with self.calm:
             first = self.dial("pending")
-            until(lambda: exporter.Figures(self.net.origin).get(
-                "sessions_pending", listener="pending") == 1, "a pending session")
+            until(lambda: self._figure("sessions_pending", listener="pending") == 1,
+                  "a pending session")
             second = self.dial("pending")
             first.expect_end(RST)
             first.close()
@@ -315,8 +322,8 @@ class Causes:
 
     def _wait_refused(self, name, reason):
         wanted = self.ledger.of(name)[f"refused_{reason}"]
-        until(lambda: exporter.Figures(self.net.origin).get(
-            "refused_total", listener=name, reason=reason) == wanted, f"{wanted} {reason} at {name}")
+        until(lambda: self._figure("refused_total", listener=name, reason=reason) == wanted,
+              f"{wanted} {reason} at {name}")
 
     def udp_wrong_endpoint(self):
         self._dropped("dns-endpoints", "wrong_endpoint", udp.v2(*next_client()))
@@ -347,13 +354,23 @@ class Causes:
 
     # --- with a call that fails: for a moment in which nothing else happens
 
-    def no_resources(self, faults):
-        faults.arm("calloc", "ENOMEM")
-        self._reset("ssh", "no_resources")
-        assert faults.disarm() == 1
+    def no_resources(self, faults, workers):
+        """Of two workers one stands still, so the other one gets the connection."""
+        with proc.stopped(workers[0]):
+            faults.arm("calloc", "ENOMEM", pid=workers[1])
+            self._reset("ssh", "no_resources")
+            assert faults.disarm() == 1
 
-    def udp_no_resources(self, faults):
-        faults.arm("calloc", "ENOMEM")
-        self._dropped("dns", "no_resources", udp.v2(*next_client()), accepted=1)
-        until(lambda: faults.failed == 1, "a call to fail")
-        faults.disarm()
+    def udp_no_resources(self, faults, workers):
+        """The client's port says which worker gets a datagram."""
+        faults.arm("calloc", "ENOMEM", pid=workers[1])
+        while True:
+            balancer = self._datagram("dns", udp.v2(*next_client()) + PAYLOAD)
+            until(lambda: faults.failed or not balancer.is_silent(), "a verdict")
+            balancer.close()
+            if faults.failed:
+                break
+            self.ledger.add("dns", accepted=1, served=1, bytes_in=len(PAYLOAD),
+                            bytes_out=len(PAYLOAD))
+        assert faults.disarm() == 1
+        self.ledger.refused("dns", "no_resources", accepted=1)

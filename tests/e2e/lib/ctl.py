@@ -48,5 +48,10 @@ class Ctl:
         assert len(found) == 1
         return found[0]
 
+    def workers(self, state="serving"):
+        """Process ids of the generations in this state."""
+        return [pid for each in self.of_type("generation", "status") if each["state"] == state
+                for pid in each["pids"]]
+
     def sessions(self, *arguments):
         return self.of_type("session", "sessions", *arguments)

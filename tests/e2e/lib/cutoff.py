@@ -5,32 +5,18 @@ stands still: so it finds everything at once, in the order in which the kernel r
 """
 
 import collections
-import contextlib
 import errno
 import os
 import select
-import signal
 import threading
 
 from lib import proc
 from lib.conn import FIN, RST
-from lib.wait import until
 
 # Sessions of every kind; 1000 for a proof.
 COUNT = int(os.environ.get("MMPROXY_E2E_CUTOFFS", "40"))
 AT_ONCE = 20
 FIRST_PORT = 20000
-
-
-@contextlib.contextmanager
-def stopped(pid):
-    """The process runs no instruction meanwhile."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        until(lambda: proc.status(pid)["State"].startswith("T"), f"process {pid} to stop")
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def read_end(conn):
@@ -79,7 +65,7 @@ class Cutoffs:
             self._gateway.wait_line(r"\[\+\] .* connected, .*", self._opened)
             for pair in pairs:
                 prepare(*pair)
-            with stopped(self.worker):
+            with proc.stopped(self.worker):
                 for pair in pairs:
                     cut(*pair)
             for victim, survivor in pairs:

@@ -123,6 +123,7 @@ class Daemon:
 
     def resume_reading(self):
         self._may_read.set()
+        until(self._has_read_all, "what waited to be read")
 
     def end_reading(self):
         """With the next line its stderr is a pipe that nobody will ever read again."""
@@ -175,6 +176,7 @@ class Daemon:
         self._manager = None
         until(lambda: self.workers() == self.children(),
               lambda: f"the checks to end, {self.children()} run\n{self.text()}")
+        until(self._has_read_all, "what it wrote to be read")
         for target in self.namespace.targets:
             target.forget()
 

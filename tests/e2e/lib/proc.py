@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What /proc knows about processes."""
 
+import contextlib
 import ctypes
 import os
 import re
 import signal
 import socket
 import stat
+import time
 
 from lib.wait import until
 
@@ -54,11 +56,6 @@ def name(pid):
         return None
 
 
-def cpu_seconds(pid):
-    user, system = _stat(pid)[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
 def descriptors(pid):
     """What each open descriptor is, as /proc/PID/fd has it."""
     found = []
@@ -89,6 +86,16 @@ def sleep(pid):
         # The kernel's version decides which of the first two it is.
         waits = re.search("epoll|ep_poll|signal_stop", file.read())
     return count if waits else None
+
+
+def expect_calm(pid, seconds=1):
+    """Its event loop waits nearly all the time: it does not run in circles, nor wake again and again."""
+    until(lambda: sleep(pid), f"process {pid} to wait")
+    before, began = int(status(pid)["voluntary_ctxt_switches"]), time.monotonic()
+    time.sleep(seconds)
+    until(lambda: sleep(pid), f"process {pid} to wait")
+    times = int(status(pid)["voluntary_ctxt_switches"]) - before
+    assert times < 100 * (time.monotonic() - began), times
 
 
 def memory(pid):
@@ -163,6 +170,16 @@ def stop(pid):
             return True
     send(pid, signal.SIGSTOP)
     until(has_stopped, f"process {pid} to stop")
+
+
+@contextlib.contextmanager
+def stopped(pid):
+    """It runs no instruction meanwhile."""
+    stop(pid)
+    try:
+        yield
+    finally:
+        send(pid, signal.SIGCONT)
 
 
 def send(pid, number):

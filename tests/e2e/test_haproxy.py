@@ -145,7 +145,7 @@ def test_connect_only_health_checks_do_not_spoil_the_log(real_net, gateway, dire
     start(services.haproxy(real_net.lb, directory, _checked("check", options), [3004, 3006]))
     until(lambda: _server_state(directory).get("check_4") == ("UP", "L4OK"),
           lambda: str(_server_state(directory)))
-    until(lambda: Ctl(directory).listener()["health_checks"] >= 10, "checks to be seen as such")
+    until(lambda: Ctl(directory).listener()["accepted"] >= 10, "checks")
     gateway.stop()
     assert not gateway.find(lines.told("?", "")), gateway.text()
     target.close()

@@ -3,7 +3,7 @@
 
 import pytest
 
-from lib import conf, daemon, header, mapped, netns, routing, udp
+from lib import conf, daemon, header, lines, mapped, netns, routing, udp
 from lib.box import BOX_OF, Box
 from lib.conn import connect
 from lib.target import EchoTarget
@@ -119,7 +119,7 @@ def test_replies_to_a_mapped_client_come_back_from_a_network_namespace(plain_net
         gateway = launch(origin, "-c", config, env={"RUNTIME_DIRECTORY": str(directory / "run")})
         gateway.wait_workers(1)
         if protocol == "tcp":
-            gateway.wait_line(r"\[\+\] OK\. Target server .* using spoofed connection\..*")
+            gateway.wait_line(lines.REACHED)
         next(talk)
         talk.close()
     finally:

@@ -6,7 +6,7 @@ import smtplib
 
 import pytest
 
-from lib import mail, mapped
+from lib import lines, mail, mapped
 from lib.fail2ban import Fail2ban
 from lib.ssh_and_mail import CLIENTS, World
 from lib.topology import CLIENT4, LB4, LB6
@@ -31,7 +31,7 @@ def gateway(world, launch, directory):
                      env={"RUNTIME_DIRECTORY": str(directory / "run")})
     for name in THREE:
         started.wait_line(rf"\[\+\] Listening on \[::\]:[0-9]+ \({name}\)")
-    started.wait_line(r"\[\+\] OK\. Target server .* using spoofed connection\.", count=3)
+    started.wait_line(lines.REACHED, count=3)
     return started
 
 

@@ -350,8 +350,7 @@ def test_stop_ends_the_sessions_of_earlier_processes_within_drain_timeout(
     old[0][0].trip(old[0][1])
     assert again.is_running()  # the return path stays in place
     _finish(*old[0])
-    clock.forward(2)
-    clock.run()
+    clock.run(ahead=2)
     for each in old[1]:
         each.expect_end(RST)
     assert again.wait_exit() == 0

@@ -46,7 +46,7 @@ def gateway(world, launch, directory):
     for name in THREE:
         started.wait_line(rf"\[\+\] Listening on \[::\]:[0-9]+ \({name}\)")
     # Three listeners have two targets each, and each target three checks.
-    started.wait_line(r"\[\+\] OK\. Target server .* using spoofed connection\.", count=6)
+    started.wait_line(lines.REACHED, count=6)
     return started
 
 
@@ -200,7 +200,7 @@ def test_nothing_is_left_in_the_kernel(world, launch, directory):
     before = routing(world)
     gateway = launch(world.net.origin, "-c", world.configure(*THREE),
                      env={"RUNTIME_DIRECTORY": str(directory / "run")})
-    gateway.wait_line(r"\[\+\] OK\. Target server .* using spoofed connection\.", count=6)
+    gateway.wait_line(lines.REACHED, count=6)
     assert world.ssh(CLIENTS[4][0]).returncode == 0
     assert routing(world) != before
     gateway.stop()

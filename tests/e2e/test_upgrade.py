@@ -301,8 +301,7 @@ def test_sigterm_after_an_upgrade_ends_the_sessions_of_the_old_process_too(upgra
         peer.expect_end(FIN)
         peer.close()
         left_peer.trip(left_conn)
-    clock.forward(2)
-    clock.run()
+    clock.run(ahead=2)
     for _, left in pairs:
         for each in left:
             each.expect_end(RST)

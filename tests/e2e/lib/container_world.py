@@ -8,7 +8,7 @@ import contextlib
 import pathlib
 import re
 
-from lib import daemon, guide, mail_container, routing
+from lib import daemon, guide, lines, mail_container, routing
 from lib.conn import connect
 from lib.topology import FRONT_OF, Topology
 from lib.wait import until
@@ -97,8 +97,7 @@ class World:
         with contextlib.closing(gateway):
             for name, port in ports.items():
                 gateway.wait_line(re.escape(f"[+] Listening on 0.0.0.0:{port} ({name})"))
-            gateway.wait_line(r"\[\+\] OK\. Target server .* "
-                              r"(?:using spoofed connection|is back: it can be reached)\..*", count=targets)
+            gateway.wait_line(lines.REACHED, count=targets)
             yield gateway
 
     def wait_answer(self, port):

@@ -7,6 +7,10 @@ Endpoints are given as the log writes them; name is None where there is no file.
 
 import re
 
+# Of a target whose first answer was late the second one says that it is back.
+REACHED = (r"\[\+\] OK\. Target server .* "
+           r"(?:is up and reachable using spoofed connection|is back: it can be reached)\..*")
+
 
 def _start(mark, name):
     return (re.escape(f"[{mark}] ") if mark else r"\[.\] ") + re.escape(f"{name}: " if name else "")

@@ -43,7 +43,7 @@ PROTOCOLS = {4: "ipv4", 6: "ipv6"}
 def listener(name):
     port = SERVICES[name][0]
     return LISTENERS[name] | {"name": name, "listen": [f"0.0.0.0:{port}", f"[::]:{port}"],
-                              "allowed_subnets": f"{name}.subnets"}
+                              "allowed_subnets": f"{name}.subnets", "header_timeout": 60}
 
 
 def _frontends():

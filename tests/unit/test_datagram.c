@@ -7,7 +7,9 @@
 #include "mmproxy/net/spoof_datagram.h"
 #include "netns_support.h"
 
+#include <linux/sockios.h>
 #include <netinet/udp.h>
+#include <sys/ioctl.h>
 
 enum { FEW = 3, MANY = DATAGRAM_BATCH + 5 };
 
@@ -43,6 +45,12 @@ static void close_pair(void)
 
 static int receive(bool *is_all)
 {
+    int on_the_way;
+
+    /* The sender's as long as the receiver has not got it, which may be after send(2). */
+    do
+        assert_return_code(ioctl(sender, SIOCOUTQ, &on_the_way), errno);
+    while (on_the_way > 0);
     support_wait(receiver, POLLIN);
     return datagrams_receive(room, receiver, is_all);
 }

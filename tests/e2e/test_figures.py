@@ -16,6 +16,7 @@ import pytest
 
 from lib import causes, conf, exporter, proc, udp
 from lib.causes import Causes, Ledger
+from lib.conn import RST
 from lib.ctl import Ctl
 from lib.faults import Faults
 from lib.upgrading import Upgradable
@@ -86,15 +87,20 @@ class World:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
 
-    def kill_worker(self, state):
-        victim = self.ctl.workers(state)[-1]
+    def kill_worker(self):
+        """One that serves; its sessions end."""
+        victim = self.ctl.workers()[-1]
+        peers = {each["peer"] for each in self.ctl.sessions() if each["id"].startswith(f"{victim}-")}
         proc.kill(victim)
+        for conn in self.held:
+            if conn.local in peers:
+                conn.expect_end(RST)
+        self.held = [conn for conn in self.held if conn.local not in peers]
         until(lambda: not proc.is_alive(victim) and len(self.ctl.workers()) == 2,
               "the worker to be replaced")
 
     def hold(self):
         """Some sessions last until a worker's death ends them."""
-        self.held = [conn for conn in self.held if conn.is_quiet()]
         while len(self.held) < HELD:
             self.held.append(self.causes.session())
 
@@ -163,8 +169,7 @@ def test_every_figure_is_exact_over_reloads_deaths_and_upgrades(world):
         world.causes.no_resources(world.faults, workers)
         world.causes.udp_no_resources(world.faults, workers)
         world.expect_equal()
-        world.kill_worker("serving")
-        world.held = [conn for conn in world.held if conn.is_quiet()]
+        world.kill_worker()
         world.use_held()
         world.expect_equal()
         world.expect_sessions(TCP)

@@ -188,6 +188,14 @@ static void turn_away(int fd, const struct addr *own)
     (void)sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 0);
 }
 
+bool sock_is_connected(int fd)
+{
+    struct addr peer;
+    socklen_t len = sizeof peer;
+
+    return getpeername(fd, &peer.sa, &len) == 0;
+}
+
 void sock_free_port(int fd)
 {
     struct addr own = { 0 };

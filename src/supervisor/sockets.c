@@ -104,17 +104,22 @@ static const struct listener_config *nth(const struct config *config, size_t i)
     return i == config->n_listeners ? &config->exporter : NULL;
 }
 
-static const struct listener_config *wanted_by(const struct config *config,
-                                               const struct listen_socket *socket)
+/* Of each socket: wanted_by. One look-up for each range, since there may be 10,000 of both. */
+static void look_up_listeners(struct sockets *sockets, const struct config *config)
 {
     const struct listener_config *listener;
 
+    for (size_t i = 0; i < sockets->n; i++)
+        sockets->all[i].wanted_by = NULL;
     for (size_t i = 0; (listener = nth(config, i)); i++)
-        for (size_t j = 0; j < listener->n_listen; j++)
-            if (socket->protocol == listener->protocol &&
-                addr_range_contains(&listener->listen[j], &socket->addr))
-                return listener;
-    return NULL;
+        for (size_t j = 0; j < listener->n_listen; j++) {
+            const struct addr_range *range = &listener->listen[j];
+            size_t k = place_of(sockets, listener->protocol, &range->addr);
+            for (; k < sockets->n && sockets->all[k].protocol == listener->protocol &&
+                   addr_range_contains(range, &sockets->all[k].addr);
+                 k++)
+                sockets->all[k].wanted_by = listener;
+        }
 }
 
 static int share(const struct listen_socket *socket, bool on)
@@ -129,10 +134,11 @@ static unsigned share_leaving(struct sockets *sockets, const struct config *conf
 {
     unsigned n = 0;
 
+    look_up_listeners(sockets, config);
     for (size_t i = 0; i < sockets->n; i++) {
         const struct listen_socket *socket = &sockets->all[i];
         if (socket->protocol != protocol || addr_family(&socket->addr) != addr_family(addr) ||
-            addr_port(&socket->addr) != addr_port(addr) || wanted_by(config, socket))
+            addr_port(&socket->addr) != addr_port(addr) || socket->wanted_by)
             continue;
         if (share(socket, on) == 0)
             n++;
@@ -309,14 +315,6 @@ int sockets_open_missing(struct sockets *sockets, const struct config *config,
     return 0;
 }
 
-static bool is_connected(int fd)
-{
-    struct addr peer;
-    socklen_t len = sizeof peer;
-
-    return getpeername(fd, &peer.sa, &len) == 0;
-}
-
 /*
  * Is it a TCP socket that listens or did so before its port was closed, or a UDP socket?
  * returns: 0, or -errno.
@@ -338,7 +336,7 @@ static int recognise(int fd, enum protocol *protocol, struct addr *addr)
         return 0;
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &option_len) < 0)
         return -errno;
-    return is_listening || (addr_port(addr) != 0 && !is_connected(fd)) ? 0 : -EINVAL;
+    return is_listening || (addr_port(addr) != 0 && !sock_is_connected(fd)) ? 0 : -EINVAL;
 }
 
 int sockets_adopt(struct sockets *sockets, int fd, bool is_kept_outside, bool is_stored)
@@ -408,8 +406,9 @@ void sockets_drop_unwanted(struct sockets *sockets, const struct config *config)
     struct socket_lines lines = { .name = NULL };
     size_t kept = 0;
 
+    look_up_listeners(sockets, config);
     for (size_t i = 0; i < sockets->n; i++) {
-        if (!sockets->all[i].is_kept_outside || wanted_by(config, &sockets->all[i])) {
+        if (!sockets->all[i].is_kept_outside || sockets->all[i].wanted_by) {
             sockets->all[kept++] = sockets->all[i];
             continue;
         }
@@ -456,11 +455,11 @@ void sockets_commit(struct sockets *sockets, const struct config *config)
     size_t kept = 0;
 
     steer_all(sockets, config);
+    look_up_listeners(sockets, config);
     for (size_t i = 0; i < sockets->n; i++) {
         struct listen_socket *socket = &sockets->all[i];
-        const struct listener_config *listener = wanted_by(config, socket);
-        if (listener) {
-            commit(socket, listener, &lines);
+        if (socket->wanted_by) {
+            commit(socket, socket->wanted_by, &lines);
             sockets->all[kept++] = *socket;
         } else {
             drop(socket, &lines);
@@ -479,9 +478,10 @@ bool sockets_close_some(struct sockets *sockets, const struct config *config,
     struct socket_lines lines = { .name = NULL };
     bool has_opened = false;
 
+    look_up_listeners(sockets, config);
     for (size_t i = 0; i < sockets->n; i++) {
         struct listen_socket *socket = &sockets->all[i];
-        const struct listener_config *listener = wanted_by(config, socket);
+        const struct listener_config *listener = socket->wanted_by;
         bool is_wanted =
             listener && socket->protocol == PROTOCOL_TCP && is_closed(context, listener);
         if (!listener || is_wanted == socket->is_closed)
@@ -538,19 +538,23 @@ int sockets_of_exporter(const struct sockets *sockets, const struct config *conf
     return found ? found->fd : -1;
 }
 
+static bool is_listeners(struct sockets *sockets, const struct config *config,
+                         const struct listen_socket *socket)
+{
+    look_up_listeners(sockets, config);
+    return socket->wanted_by && socket->wanted_by != &config->exporter;
+}
+
 void sockets_leave_exporter(struct sockets *sockets, const struct config *const configs[2])
 {
-    for (size_t i = sockets->n; i-- > 0;) {
-        const struct listener_config *first =
-            configs[0] ? wanted_by(configs[0], &sockets->all[i]) : NULL;
-        const struct listener_config *second =
-            configs[1] ? wanted_by(configs[1], &sockets->all[i]) : NULL;
-        bool is_exporters = (first && first == &configs[0]->exporter) ||
-                            (second && second == &configs[1]->exporter);
-        bool is_listeners = (first && first != &configs[0]->exporter) ||
-                            (second && second != &configs[1]->exporter);
-        if (is_exporters && !is_listeners)
-            remove_at(sockets, i);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct config *other = configs[1 - i];
+        if (!configs[i] || configs[i]->exporter.n_listen == 0)
+            continue;
+        struct listen_socket *socket = find(sockets, PROTOCOL_TCP, &configs[i]->metrics.addr);
+        if (socket && !is_listeners(sockets, configs[i], socket) &&
+            !(other && is_listeners(sockets, other, socket)))
+            remove_at(sockets, (size_t)(socket - sockets->all));
     }
 }
 

@@ -183,34 +183,45 @@ static void on_deadline(struct deadline *deadline)
     session_drive(deadline->owner, READY_DEADLINE);
 }
 
-static int open_sockets(struct listener *listener, unsigned index)
+/* Those of one listener. returns: how many, side by side from *first on. */
+static size_t find_sockets(const struct worker_spec *spec, unsigned index,
+                           const struct worker_socket **first)
 {
-    const struct worker_spec *spec = listener->worker->spec;
+    size_t low = 0;
+    size_t n = spec->n_sockets;
 
-    size_t n = 0;
+    while (n > 0) {
+        size_t half = n / 2;
+        bool is_before = spec->sockets[low + half].listener < index;
+        low += is_before ? half + 1 : 0;
+        n = is_before ? n - half - 1 : half;
+    }
+    *first = &spec->sockets[low];
+    while (low + n < spec->n_sockets && spec->sockets[low + n].listener == index)
+        n++;
+    return n;
+}
 
-    for (size_t i = 0; i < spec->n_sockets; i++)
-        n += spec->sockets[i].listener == index;
+static int open_sockets(struct listener *listener, const struct worker_socket *first, size_t n)
+{
     listener->sockets = calloc(n + 1, sizeof *listener->sockets);
     if (!listener->sockets)
         return -ENOMEM;
-    for (size_t i = 0; i < spec->n_sockets; i++) {
-        if (spec->sockets[i].listener != index)
-            continue;
-        struct listener_socket *socket = &listener->sockets[listener->n_sockets++];
-        socket->io = (struct loop_io){ .on_event = on_acceptable,
-                                       .owner = socket,
-                                       .fd = spec->sockets[i].fd };
-        socket->local = &spec->sockets[i].addr;
+    listener->n_sockets = n;
+    for (size_t i = 0; i < n; i++) {
+        struct listener_socket *socket = &listener->sockets[i];
+        socket->io =
+            (struct loop_io){ .on_event = on_acceptable, .owner = socket, .fd = first[i].fd };
+        socket->local = &first[i].addr;
         socket->listener = listener;
     }
     return 0;
 }
 
-static int open_receiver(struct listener *listener, unsigned index)
+static int open_receiver(struct listener *listener, const struct worker_socket *first, size_t n)
 {
     listener->receiver = calloc(1, sizeof *listener->receiver);
-    return listener->receiver ? receiver_open(listener->receiver, listener, index) : -ENOMEM;
+    return listener->receiver ? receiver_open(listener->receiver, listener, first, n) : -ENOMEM;
 }
 
 int listener_open(struct listener *listener, struct worker *worker, unsigned index)
@@ -241,8 +252,10 @@ int listener_open(struct listener *listener, struct worker *worker, unsigned ind
                         on_deadline);
     listener->pause = (struct timer){ .on_due = on_pause_over, .owner = listener };
     listener->pending_check = (struct timer){ .on_due = on_pending_check, .owner = listener };
-    return config->protocol == PROTOCOL_UDP ? open_receiver(listener, index)
-                                            : open_sockets(listener, index);
+    const struct worker_socket *first;
+    size_t n = find_sockets(worker->spec, index, &first);
+    return config->protocol == PROTOCOL_UDP ? open_receiver(listener, first, n)
+                                            : open_sockets(listener, first, n);
 }
 
 enum reason listener_judge_header(const struct listener *listener, const uint8_t *header,

@@ -57,6 +57,8 @@ void sock_free_port(int fd);
  */
 void sock_set_up_again(int fd, unsigned backlog, unsigned keepalive_s);
 
+bool sock_is_connected(int fd);
+
 /*
  * TCP keepalive after so many seconds of silence; 0 = off. How often and how many probes then
  * go out is the host's setting (tcp_keepalive_intvl, _probes).

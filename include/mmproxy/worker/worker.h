@@ -40,7 +40,7 @@ struct worker_socket {
 /* The inheritance of a worker. Everything in it outlives the call of worker_run. */
 struct worker_spec {
     const struct config *config;
-    struct worker_socket *sockets;
+    struct worker_socket *sockets; /* in the order of their listeners */
     size_t n_sockets;
     const unsigned *listener_ids; /* of the configuration's listeners, in the counters */
     struct locals *outside;       /* of the namespace that peers are in; NULL: the worker's own */

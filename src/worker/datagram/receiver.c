@@ -410,7 +410,8 @@ static void on_limit_check(struct timer *timer)
         receiver_watch_limit(receiver);
 }
 
-int receiver_open(struct receiver *receiver, struct listener *listener, unsigned index)
+int receiver_open(struct receiver *receiver, struct listener *listener,
+                  const struct worker_socket *first, size_t n)
 {
     const struct worker_spec *spec = listener->worker->spec;
 
@@ -423,19 +424,17 @@ int receiver_open(struct receiver *receiver, struct listener *listener, unsigned
         receiver->peers_key = peers_listener(spec->peers, listener->config->name);
     receiver->turn = (struct timer){ .on_due = on_turn, .owner = receiver };
     receiver->limit_check = (struct timer){ .on_due = on_limit_check, .owner = receiver };
-    receiver->sockets = calloc(spec->n_sockets, sizeof *receiver->sockets);
+    receiver->sockets = calloc(n + 1, sizeof *receiver->sockets);
     if (!receiver->sockets)
         return -ENOMEM;
-    for (size_t i = 0; i < spec->n_sockets; i++) {
-        if (spec->sockets[i].listener != index ||
-            spec->sockets[i].member % spec->config->workers != spec->index)
+    for (size_t i = 0; i < n; i++) {
+        if (first[i].member % spec->config->workers != spec->index)
             continue;
         struct receiver_socket *socket = &receiver->sockets[receiver->n_sockets++];
-        socket->io = (struct loop_io){ .on_event = on_datagrams,
-                                       .owner = socket,
-                                       .fd = spec->sockets[i].fd };
-        socket->listen = &spec->sockets[i].addr;
-        socket->takes_to_many = spec->sockets[i].member == 0;
+        socket->io =
+            (struct loop_io){ .on_event = on_datagrams, .owner = socket, .fd = first[i].fd };
+        socket->listen = &first[i].addr;
+        socket->takes_to_many = first[i].member == 0;
         socket->receiver = receiver;
     }
     return 0;

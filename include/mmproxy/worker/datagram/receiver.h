@@ -30,8 +30,12 @@ struct receiver {
     struct datagrams *room;     /* the worker's */
 };
 
-/* returns: 0 or -ENOMEM. Receives nothing yet; receiver_close takes a half-opened one. */
-int receiver_open(struct receiver *receiver, struct listener *listener, unsigned index);
+/*
+ * first, n: the listener's sockets, of which it takes those for this worker.
+ * returns: 0 or -ENOMEM. Receives nothing yet; receiver_close takes a half-opened one.
+ */
+int receiver_open(struct receiver *receiver, struct listener *listener,
+                  const struct worker_socket *first, size_t n);
 
 /* Receives, as soon as workers of earlier generations do not. */
 void receiver_serve(struct receiver *receiver);

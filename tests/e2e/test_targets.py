@@ -50,6 +50,7 @@ def test_a_target_that_starts_later_is_no_longer_failed(managed, watching, echo)
 def test_a_cause_is_reported_once_for_both_kinds_of_connection(managed, watching):
     gateway = managed()
     watching.wait_status(lambda s: "1 of 1 targets fails" in s)
+    gateway.read_all()
     assert len(gateway.find(r".*FAILED.*")) == 1, gateway.text()
 
 
@@ -104,6 +105,7 @@ def test_a_client_that_a_firewall_rejects_does_not_make_the_target_failed(net, m
         assert other.recv(4) == b"ping"
     gateway.wait_line(rf"\[!\] Client {re.escape(CLIENT4)} can't reach target server .*")
     until(lambda: gateway.workers() == gateway.children(), "the check to end")
+    gateway.read_all()
     assert not gateway.find(DOWN) and not gateway.find(CLOSED), gateway.text()
 
 
@@ -157,6 +159,7 @@ def test_close_when_down_one_target_is_enough(net, managed, watching, echo):
     gateway = managed(close_when_down=True, target_v6="[::1]:22")
     watching.wait_status(lambda s: s.endswith("; 1 of 2 targets fails, the first is 127.0.0.1:22"))
     assert net.origin.is_listening(2222)
+    gateway.read_all()
     assert not gateway.find(CLOSED), gateway.text()
 
 

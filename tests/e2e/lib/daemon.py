@@ -123,7 +123,7 @@ class Daemon:
 
     def resume_reading(self):
         self._may_read.set()
-        until(self._has_read_all, "what waited to be read")
+        self.read_all()
 
     def end_reading(self):
         """With the next line its stderr is a pipe that nobody will ever read again."""
@@ -132,6 +132,10 @@ class Daemon:
     def leave_out(self, *beginnings):
         """Lines that begin so are not kept from now on."""
         self._left_out = beginnings
+
+    def read_all(self):
+        """Returns when all lines are there that were written before."""
+        until(self._has_read_all, "what it wrote to be read")
 
     def find(self, pattern):
         """Lines that match as a whole."""
@@ -176,7 +180,7 @@ class Daemon:
         self._manager = None
         until(lambda: self.workers() == self.children(),
               lambda: f"the checks to end, {self.children()} run\n{self.text()}")
-        until(self._has_read_all, "what it wrote to be read")
+        self.read_all()
         for target in self.namespace.targets:
             target.forget()
 
@@ -206,7 +210,7 @@ class Daemon:
 
     def wait_exit(self, deadline=None):
         status = self._process.wait(deadline or DEADLINE)
-        until(self._has_read_all, "what it wrote to be read")
+        self.read_all()
         return status
 
     def stop(self):

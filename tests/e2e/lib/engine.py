@@ -268,7 +268,8 @@ class Docker(Engine):
     """dockerd and what it starts. Control groups are in no namespace: those that it makes go with it."""
 
     def prepare(self):
-        self._groups = f"mmproxy-test-{self._holder.pid}"
+        run = os.stat("/proc/self/ns/net").st_ino  # as tools/isolate looks for them
+        self._groups = f"mmproxy-test-{run}-{self._holder.pid}"
         with open(self.file("log"), "wb") as log:
             self._daemon = subprocess.Popen(
                 self.namespace.argv(

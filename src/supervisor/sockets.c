@@ -104,7 +104,7 @@ static const struct listener_config *nth(const struct config *config, size_t i)
     return i == config->n_listeners ? &config->exporter : NULL;
 }
 
-/* Of each socket: wanted_by. One look-up for each range, since there may be 10,000 of both. */
+/* Sets wanted_by of all sockets. One look-up for each range: there may be 10,000 of both. */
 static void look_up_listeners(struct sockets *sockets, const struct config *config)
 {
     const struct listener_config *listener;
@@ -128,13 +128,12 @@ static int share(const struct listen_socket *socket, bool on)
                                             : sock_share_port(socket->fd, on);
 }
 
-/* Sockets on this port that config has no use for. returns: how many. */
-static unsigned share_leaving(struct sockets *sockets, const struct config *config,
-                              enum protocol protocol, const struct addr *addr, bool on)
+/* Sockets on this port that no listener wants any more. returns: how many. */
+static unsigned share_leaving(const struct sockets *sockets, enum protocol protocol,
+                              const struct addr *addr, bool on)
 {
     unsigned n = 0;
 
-    look_up_listeners(sockets, config);
     for (size_t i = 0; i < sockets->n; i++) {
         const struct listen_socket *socket = &sockets->all[i];
         if (socket->protocol != protocol || addr_family(&socket->addr) != addr_family(addr) ||
@@ -150,14 +149,14 @@ static unsigned share_leaving(struct sockets *sockets, const struct config *conf
  * From a wildcard to one address or back, on the same port: the kernel has the new one only
  * beside the old one that is to go, and only if both agree. For this moment they do.
  */
-static int listen_anyway(struct sockets *sockets, const struct config *config,
-                         const struct listener_config *listener, const struct addr *addr)
+static int listen_anyway(const struct sockets *sockets, const struct listener_config *listener,
+                         const struct addr *addr)
 {
     int fd = sock_listen(addr, listener->backlog, listener->keepalive_s, false);
-    if (fd != -EADDRINUSE || share_leaving(sockets, config, PROTOCOL_TCP, addr, true) == 0)
+    if (fd != -EADDRINUSE || share_leaving(sockets, PROTOCOL_TCP, addr, true) == 0)
         return fd;
     fd = sock_listen(addr, listener->backlog, listener->keepalive_s, true);
-    (void)share_leaving(sockets, config, PROTOCOL_TCP, addr, false);
+    (void)share_leaving(sockets, PROTOCOL_TCP, addr, false);
     if (fd >= 0)
         (void)sock_share_port(fd, false);
     return fd;
@@ -198,34 +197,33 @@ static bool is_received_elsewhere(const struct sockets *sockets, const struct ad
  * The first of a group. Two programs that receive on one port would each get some of the
  * datagrams, and no error would say so. Draining workers still hold sockets that receive nothing.
  */
-static int receive_first(struct sockets *sockets, const struct config *config,
-                         const struct addr *addr)
+static int receive_first(const struct sockets *sockets, const struct addr *addr)
 {
     int fd = sock_receive(addr, SOCK_ALONE);
     if (fd != -EADDRINUSE || is_received_elsewhere(sockets, addr))
         return fd;
-    (void)share_leaving(sockets, config, PROTOCOL_UDP, addr, true);
+    (void)share_leaving(sockets, PROTOCOL_UDP, addr, true);
     fd = sock_receive(addr, SOCK_BESIDE_FREED);
-    (void)share_leaving(sockets, config, PROTOCOL_UDP, addr, false);
+    (void)share_leaving(sockets, PROTOCOL_UDP, addr, false);
     return fd;
 }
 
-static int open_socket(struct sockets *sockets, const struct config *config,
-                       const struct listener_config *listener, const struct addr *addr, unsigned n)
+static int open_socket(const struct sockets *sockets, const struct listener_config *listener,
+                       const struct addr *addr, unsigned n)
 {
     if (listener->protocol == PROTOCOL_TCP)
-        return listen_anyway(sockets, config, listener, addr);
-    return n == 0 ? receive_first(sockets, config, addr) : sock_receive(addr, SOCK_IN_GROUP);
+        return listen_anyway(sockets, listener, addr);
+    return n == 0 ? receive_first(sockets, addr) : sock_receive(addr, SOCK_IN_GROUP);
 }
 
-static int open_one(struct sockets *sockets, const struct config *config,
-                    const struct listener_config *listener, const struct addr *addr)
+static int open_one(struct sockets *sockets, const struct listener_config *listener,
+                    const struct addr *addr)
 {
     unsigned n = count(sockets, listener->protocol, addr);
     int err = make_room(sockets);
     if (err < 0)
         return err;
-    int fd = open_socket(sockets, config, listener, addr, n);
+    int fd = open_socket(sockets, listener, addr, n);
     if (fd < 0)
         return fd;
     /* Decided before any worker inherits it: they have to know. */
@@ -234,6 +232,7 @@ static int open_one(struct sockets *sockets, const struct config *config,
                                           .addr = *addr,
                                           .member = n,
                                           .fd = fd,
+                                          .wanted_by = listener,
                                           .is_new = true,
                                           .is_stored = is_stored,
                                           .is_kept_outside = is_stored };
@@ -274,7 +273,7 @@ static int open_all(struct sockets *sockets, const struct config *config,
     unsigned before = count(sockets, listener->protocol, addr);
 
     for (unsigned n = before; n < wanted; n++) {
-        int err = open_one(sockets, config, listener, addr);
+        int err = open_one(sockets, listener, addr);
         if (err == -EADDRINUSE && n > 0)
             return 0;
         if (err < 0)
@@ -304,6 +303,7 @@ int sockets_open_missing(struct sockets *sockets, const struct config *config,
 {
     const struct listener_config *listener;
 
+    look_up_listeners(sockets, config);
     for (size_t i = 0; (listener = nth(config, i)); i++) {
         for (size_t j = 0; j < listener->n_listen; j++) {
             int err = open_range(sockets, config, listener, &listener->listen[j], &failure->addr);

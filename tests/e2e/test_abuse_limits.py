@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Limits against abuse, each at its edge: max_sessions_per_client, max_pending, deadlines."""
 
-import contextlib
 import itertools
+import time
 
 import pytest
 
@@ -235,10 +235,12 @@ def test_deadlines_hold_under_load(net, launch, directory, dial, echo):
     chatter = Chatter(net.lb, ORIGIN4, [8080])
     waiting = []
     for number in range(300):
-        peer = dial()
-        with contextlib.suppress(ConnectionError):  # who is slow finds it reset
+        began, peer = time.monotonic(), dial()
+        try:
             peer.send((b"", head()[:20], head(CLIENT6))[number % 3])
             waiting.append(peer)
+        except ConnectionError:  # on a busy machine the deadline was first, and a reset is told once
+            assert time.monotonic() - began >= 1
     for peer in waiting:
         peer.expect_end(RST)
     until(lambda: chatter.sessions or chatter.failures, "others to talk")

@@ -28,6 +28,11 @@ def ctl(directory):
     return Ctl(directory)
 
 
+def only_waits(stderr):
+    """On a busy machine mmproxyctl says that there is no answer yet; nothing else is expected."""
+    return all("still waiting" in line for line in stderr.splitlines())
+
+
 def begin_session(net):
     conn = connect(net.lb, ORIGIN4, 2222)
     conn.sock.sendall(header.v1(*next_client()) + b"hello")
@@ -197,7 +202,7 @@ def test_check_says_what_does_not_hold(net, echo, serve, ctl):
     assert "FAILED" in done.stdout
     echo()
     done = ctl.run("check", "--listener", "ssh")
-    assert done.returncode == 0
+    assert done.returncode == 0 and only_waits(done.stderr)
     assert "[+] OK. Target server 127.0.0.1:22" in done.stdout
 
 
@@ -404,7 +409,7 @@ def test_sessions_of_processes_before_an_upgrade_are_listed_and_closed(net, echo
             conns[0].sock.recv(1)
         until(lambda: not proc.is_alive(service.pids[0]), "the oldest process to end")
         done = ctl.run("close", "--listener", "ssh")
-        assert (done.returncode, done.stdout) == (0, "2 closed\n")
+        assert (done.returncode, done.stdout) == (0, "2 closed\n") and only_waits(done.stderr)
         until(lambda: not ctl.sessions(), "no session")
     finally:
         service.close()

@@ -6,7 +6,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 output=$(mktemp)
-trap 'rm -f "$output"' EXIT
+trap 'rm -f "$output"; rmdir /run/below 2>/dev/null || true' EXIT
 [[ $(id -u) == 0 ]] || exit 77
 
 passes() {
@@ -38,4 +38,3 @@ fails_with '^  process [0-9]* sleep 1234$' sh -c 'sleep 1234 &'
 mkdir -p /run/below
 # shellcheck disable=SC2016 # the inner shell's
 unshare --mount sh -ec 'mount --bind "$0/build" /run/below; exec "$0/tools/isolate" --read-only true' "$root"
-rmdir /run/below

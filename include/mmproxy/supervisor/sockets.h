@@ -19,7 +19,7 @@ struct listen_socket {
     struct addr addr;
     unsigned member; /* UDP: its number in the group of its address; else 0 */
     int fd;
-    const struct listener_config *wanted_by; /* by that of the last call that looked it up */
+    const struct listener_config *wanted_by; /* in the configuration looked up last; NULL: none */
     bool is_new;          /* opened for a configuration that has not been committed */
     bool is_closed;       /* bound, but it refuses connections: see sockets_close_some */
     bool is_adopted;      /* came from outside, and no commit has had a use for it yet */

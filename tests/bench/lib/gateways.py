@@ -249,8 +249,7 @@ class Besieged(Exporting):
 
     @staticmethod
     def _end_with(process, siege):
-        while process.is_running():
-            time.sleep(0.05)
+        process.popen.wait()
         siege.stop()
 
 

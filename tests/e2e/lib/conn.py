@@ -114,14 +114,14 @@ class Conn:
         Sends until nobody has taken anything for a while in which the worker had nothing to do;
         returns how many bytes that were.
         """
-        sent, piece, sleep = 0, b"x" * 65536, None
+        sent, piece, rest = 0, b"x" * 65536, None
         self.sock.settimeout(quiet_for)
         while True:
-            before, sleep = sleep, proc.sleep(worker)
+            before, rest = rest, proc.rest(worker)
             try:
                 sent += self.sock.send(piece)
             except TimeoutError:
-                if sleep and sleep == before == proc.sleep(worker):
+                if rest and rest == before == proc.rest(worker):
                     break
         self.sock.settimeout(DEADLINE)
         return sent

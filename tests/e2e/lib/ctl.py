@@ -48,9 +48,9 @@ class Ctl:
         assert len(found) == 1
         return found[0]
 
-    def workers(self, state="serving"):
-        """Process ids of the generations in this state."""
-        return [pid for each in self.of_type("generation", "status") if each["state"] == state
+    def workers(self):
+        """Process ids of those that serve."""
+        return [pid for each in self.of_type("generation", "status") if each["state"] == "serving"
                 for pid in each["pids"]]
 
     def sessions(self, *arguments):

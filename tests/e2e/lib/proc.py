@@ -73,14 +73,14 @@ def resting_descriptors(pid):
     while it waits for a child that reads the rules of a firewall.
     """
     def look():
-        before = sleep(pid)
+        before = rest(pid)
         found = descriptors(pid)
-        return before and sleep(pid) == before and found
+        return before and rest(pid) == before and found
     return until(look, f"process {pid} to rest")
 
 
-def sleep(pid):
-    """Which of its sleeps a process is in; None where neither its event loop waits nor it is stopped."""
+def rest(pid):
+    """Which of its rests a process is in; None where neither its event loop waits nor it is stopped."""
     count = status(pid)["voluntary_ctxt_switches"]
     with open(f"/proc/{pid}/wchan", encoding="ascii") as file:
         # The kernel's version decides which of the first two it is.
@@ -88,14 +88,21 @@ def sleep(pid):
     return count if waits else None
 
 
-def expect_calm(pid, seconds=1):
-    """Its event loop waits nearly all the time: it does not run in circles, nor wake again and again."""
-    until(lambda: sleep(pid), f"process {pid} to wait")
-    before, began = int(status(pid)["voluntary_ctxt_switches"]), time.monotonic()
-    time.sleep(seconds)
-    until(lambda: sleep(pid), f"process {pid} to wait")
-    times = int(status(pid)["voluntary_ctxt_switches"]) - before
-    assert times < 100 * (time.monotonic() - began), times
+def expect_calm(pid):
+    """
+    For a second, which is measured: it hardly uses the processor, and its event loop waits and seldom
+    wakes. Where others keep the processor busy the latter alone would tell.
+    """
+    began, cpu, wakes = time.monotonic(), _cpu_seconds(pid), int(until(lambda: rest(pid), f"{pid} to wait"))
+    until(lambda: time.monotonic() - began > 1 and rest(pid), f"process {pid} to wait")
+    seconds = time.monotonic() - began
+    assert _cpu_seconds(pid) - cpu < 0.3 * seconds
+    assert int(status(pid)["voluntary_ctxt_switches"]) - wakes < 100 * seconds
+
+
+def _cpu_seconds(pid):
+    user, system = _stat(pid)[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(pid):

@@ -69,7 +69,7 @@ def stop_next_child(pid, provoke, behind=0):
 
 
 def _has_not_heard(pid):
-    """A child of before that is one that checks the targets."""
+    """The signal is pending still: a child that is made now is one that checks the targets."""
     return bool(int(proc.status(pid)["ShdPnd"], 16) & _PROVOKING)
 
 

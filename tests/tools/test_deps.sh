@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+# What tools/deps has installed starts neither as a unit nor by an init script when the host boots.
+# Tried in a copy of the host's settings. Needs root.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+[[ $(id -u) == 0 ]] || exit 77
+dpkg -L podman nginx-common >/dev/null 2>&1 || exit 77
+
+# shellcheck disable=SC2016 # the inner shell's
+"$root/tools/isolate" bash -euo pipefail -c '
+    for place in /etc /var/lib/systemd; do
+        mkdir -p "/tmp$place/new" "/tmp$place/work"
+        mount -t overlay -o "lowerdir=$place,upperdir=/tmp$place/new,workdir=/tmp$place/work" copy "$place"
+    done
+    starts() {
+        find /etc/systemd/system -lname "*/podman*" -o -lname "*/nginx*"
+        find /etc/rc?.d -name "S*nginx"
+    }
+    DPKG_MAINTSCRIPT_PACKAGE=test deb-systemd-helper enable podman.socket podman-restart.service nginx.service
+    update-rc.d nginx defaults
+    update-rc.d nginx enable
+    for each in podman.socket podman-restart.service nginx.service S??nginx; do
+        [[ $(starts) == */$each* ]] || { echo "$each does not start before"; exit 1; }
+    done
+    tools/deps --disable podman nginx-common
+    [[ -z $(starts) ]] || { printf "these still start:\n%s\n" "$(starts)"; exit 1; }'

@@ -298,13 +298,10 @@ class Docker(Engine):
             self.remove(*names)
         self._daemon.terminate()
         self._daemon.wait()
-        for group in pathlib.Path("/sys/fs/cgroup").glob(f"**/{self._groups}"):
-            self._remove_group(group)
-
-    @staticmethod
-    def _remove_group(group):
-        for folder, _, _ in os.walk(group, topdown=False):
-            os.rmdir(folder)
+        mounted = pathlib.Path("/sys/fs/cgroup")
+        for hierarchy in (mounted, *mounted.iterdir()):  # the one of version 2, those of version 1
+            for folder, _, _ in os.walk(hierarchy / self._groups, topdown=False):
+                os.rmdir(folder)
 
 
 class Bridge:

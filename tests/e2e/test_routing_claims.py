@@ -14,6 +14,7 @@ import pytest
 
 from lib import conf, header, proc, routing
 from lib.conn import connect
+from lib.reloading import RELOADED
 from lib.target import EchoTarget
 from lib.topology import CLIENT_OF, ORIGIN_OF
 from lib.upgrading import Upgradable
@@ -140,7 +141,7 @@ def test_sessions_survive_an_upgrade_with_another_mark_when_the_old_process_is_k
     program = Upgradable(plain_net, launch, directory, env=environment(directory))
     old_path = write(directory, mark=7, return_path="fwmark")
     program.signal(signal.SIGHUP)
-    until(lambda: has_rule(origin, 7), "the return path")
+    program.gateway.wait_line(RELOADED)
     program.wait_workers(2)
     kept = [session(plain_net, version) for version in (4, 6)]
     assert write(directory, mark=8, return_path="fwmark") == old_path

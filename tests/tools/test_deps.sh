@@ -18,7 +18,9 @@ dpkg -L podman nginx-common >/dev/null 2>&1 || exit 77
         find /etc/systemd/system -lname "*/podman*" -o -lname "*/nginx*"
         find /etc/rc?.d -name "S*nginx"
     }
-    DPKG_MAINTSCRIPT_PACKAGE=test deb-systemd-helper enable podman.socket podman-restart.service nginx.service
+    for action in purge enable; do # as if they had just been installed
+        DPKG_MAINTSCRIPT_PACKAGE=test deb-systemd-helper "$action" podman.socket podman-restart.service nginx.service
+    done
     update-rc.d nginx defaults
     update-rc.d nginx enable
     for each in podman.socket podman-restart.service nginx.service S??nginx; do

@@ -247,14 +247,14 @@ HIJACKS = ((59, (0, 0, 0), "execve"), (41, (1, 2, 0), "socket"), (41, (17, 3, 0)
            (275, (0, 0, 101, 0, 1), "splice"), (234, (1, 1, 9), "tgkill"), (272, (0,), "unshare"),
            (101, (0x4206, 1), "ptrace"), (2, (0, 0), "open"), (257, (0, 0, 0), "openat"))
 # A build with sanitizers lets these through, for their reports.
-OF_REPORTS = ("open", "openat", "ptrace", "madvise")
+SANITIZERS_NEED = ("open", "openat", "ptrace", "madvise")
 WHERE = pytest.mark.skipif(not inject.IS_POSSIBLE, reason="knows the registers of x86-64 only")
 
 
 @WHERE
 @pytest.mark.parametrize("number, arguments, name", [
     pytest.param(*each, id=f"{each[2]}{each[1]}",
-                 marks=[pytest.mark.release] if each[2] in OF_REPORTS else []) for each in HIJACKS])
+                 marks=[pytest.mark.release] if each[2] in SANITIZERS_NEED else []) for each in HIJACKS])
 def test_hijacked_worker_ends_and_the_log_names_the_call(serve, target, session, number,
                                                          arguments, name):
     gateway = serve()

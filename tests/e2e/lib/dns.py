@@ -70,8 +70,8 @@ remote-control:
 
 def dnsdist(namespace, directory, fronts, servers):
     """fronts: its own addresses; servers: {port there: address and port of the gateway}."""
-    # Without a limit: dnsdist 1.7 counts a waiting connection after its thread may have taken it,
-    # so that the number wraps, and the next connection is dropped for a queue that is full.
+    # No limit on waiting connections: dnsdist 1.7 may count one as taken before it counts it as
+    # waiting. Then the number wraps, and dnsdist drops the next connection as one too many.
     lines = ['setSecurityPollSuffix("")', 'setACL({ "0.0.0.0/0", "::/0" })',
              "setMaxTCPQueuedConnections(0)",
              f"setUDPTimeout({DEADLINE:.0f})", f"setTCPRecvTimeout({DEADLINE:.0f})"]

@@ -299,7 +299,8 @@ class Docker(Engine):
         self._daemon.terminate()
         self._daemon.wait()
         mounted = pathlib.Path("/sys/fs/cgroup")
-        for hierarchy in (mounted, *mounted.iterdir()):  # the one of version 2, those of version 1
+        # Version 2 is mounted there, version 1 below it, once for each controller.
+        for hierarchy in (mounted, *mounted.iterdir()):
             for folder, _, _ in os.walk(hierarchy / self._groups, topdown=False):
                 os.rmdir(folder)
 

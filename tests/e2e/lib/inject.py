@@ -3,10 +3,10 @@
 
 import ctypes
 import os
+import pathlib
 import platform
-import time
 
-from lib.wait import DEADLINE
+from lib.wait import until
 
 IS_POSSIBLE = platform.machine() == "x86_64"
 
@@ -93,10 +93,5 @@ def result(pid, number, *arguments, data=b""):
 
 def wait_blocked(pid):
     """Waits until the process waits in a system call."""
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        with open(f"/proc/{pid}/syscall", encoding="ascii") as file:
-            if file.read().split()[0] not in ("running", "-1"):
-                return
-        time.sleep(0.01)
-    raise AssertionError(f"process {pid} never waits")
+    path = pathlib.Path(f"/proc/{pid}/syscall")
+    until(lambda: path.read_text().split()[0] not in ("running", "-1"), f"process {pid} to wait")
